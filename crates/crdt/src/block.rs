@@ -1,0 +1,188 @@
+//! Change blocks: one committed transaction as bytes, the unit that is stored, sent and merged.
+//!
+//! | field | size | meaning |
+//! |---|---|---|
+//! | version | 1 | 1 |
+//! | kind | 1 | 0: plain |
+//! | peer | 8, little-endian | author |
+//! | seq | varint | the author's operations before this block |
+//! | len | varint | seqs that the block takes, at least 1 |
+//! | stamp | varint | hybrid clock of the first operation |
+//! | deps | varint count, then peer (8) and seq (varint) each | last operations seen, of other peers |
+//! | body | to the checksum | names, then operations |
+//! | checksum | 4, little-endian | xxHash32 (seed 0) of all before it |
+//!
+//! The header alone says who wrote the block and what it depends on; a server needs no more, so a
+//! body can be encrypted later.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh32::xxh32;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::id::{OpId, PeerId};
+use crate::op::{Op, decode_ops, encode_ops};
+use crate::stamp::{STAMP_END, Stamp};
+
+/// The largest block, in bytes. A larger transaction is refused when it is made.
+pub const BLOCK_BYTES_MAX: usize = 16 << 20;
+
+const FORMAT_VERSION: u8 = 1;
+const KIND_PLAIN: u8 = 0;
+const CHECKSUM_BYTES: usize = 4;
+
+/// Who wrote a block, when, and after what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// The author.
+    pub peer: PeerId,
+    /// The author's seq of the first operation.
+    pub seq: u32,
+    /// How many seqs the block takes; at least 1.
+    pub len: u32,
+    /// The stamp of the first operation; operation `i` has this plus `i`.
+    pub stamp: Stamp,
+    /// The last operations the author had seen of other peers; the author's own previous one is
+    /// implied. By peer, ascending.
+    pub deps: Vec<OpId>,
+}
+
+/// One committed transaction, encoded. Cloning is cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    header: Arc<BlockHeader>,
+    bytes: Arc<[u8]>,
+    body_start: usize,
+}
+
+impl Block {
+    pub(crate) fn encode(header: BlockHeader, ops: &[Op]) -> Self {
+        let mut out = Writer::new();
+        out.u8(FORMAT_VERSION);
+        out.u8(KIND_PLAIN);
+        out.u64_le(header.peer.0);
+        out.varint(u64::from(header.seq));
+        out.varint(u64::from(header.len));
+        out.varint(header.stamp.0);
+        out.len(header.deps.len());
+        for dep in &header.deps {
+            dep.encode(&mut out);
+        }
+        let body_start = out.as_slice().len();
+        encode_ops(ops, &mut out);
+        out.u32_le(xxh32(out.as_slice(), 0));
+        Self { header: Arc::new(header), bytes: out.into_vec().into(), body_start }
+    }
+
+    /// Checks the checksum and reads the header. The body is read by [`Block::validate`].
+    ///
+    /// # Errors
+    /// A [`DecodeError`] if the bytes are not one whole block.
+    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Self, DecodeError> {
+        let bytes: Arc<[u8]> = bytes.into();
+        if bytes.len() > BLOCK_BYTES_MAX {
+            return Err(DecodeError::Invalid("block size"));
+        }
+        let content_len =
+            bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(DecodeError::UnexpectedEnd)?;
+        let (content, mut checksum) = (&bytes[..content_len], Reader::new(&bytes[content_len..]));
+        if checksum.u32_le()? != xxh32(content, 0) {
+            return Err(DecodeError::Checksum);
+        }
+        let mut input = Reader::new(content);
+        let header = Arc::new(decode_header(&mut input)?);
+        let body_start = content_len - input.remaining();
+        Ok(Self { header, bytes, body_start })
+    }
+
+    /// Checks that the body decodes and takes as many seqs as the header says.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] that names the first flaw.
+    pub fn validate(&self) -> Result<(), DecodeError> {
+        self.ops().map(drop)
+    }
+
+    pub(crate) fn ops(&self) -> Result<Vec<Op>, DecodeError> {
+        let mut input =
+            Reader::new(&self.bytes[self.body_start..self.bytes.len() - CHECKSUM_BYTES]);
+        let ops = decode_ops(&mut input, self.header.len)?;
+        input.finish()?;
+        Ok(ops)
+    }
+
+    /// Who wrote the block, when, and after what.
+    #[must_use]
+    pub fn header(&self) -> &BlockHeader {
+        &self.header
+    }
+
+    /// The author.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.header.peer
+    }
+
+    /// The author's seq of the first operation.
+    #[must_use]
+    pub fn seq(&self) -> u32 {
+        self.header.seq
+    }
+
+    /// The seq after the last operation.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.header.seq + self.header.len
+    }
+
+    /// The encoded block, checksum included.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The encoded block as a shared buffer.
+    #[must_use]
+    pub fn shared_bytes(&self) -> Arc<[u8]> {
+        self.bytes.clone()
+    }
+
+    /// Extends the chain hash of the author's earlier blocks by this one. A peer's chain starts at
+    /// 0; two authors that share a peer id get different chains as soon as they differ.
+    #[must_use]
+    pub fn chain_hash(&self, previous: u64) -> u64 {
+        xxh64(&self.bytes, previous)
+    }
+}
+
+fn decode_header(input: &mut Reader<'_>) -> Result<BlockHeader, DecodeError> {
+    match input.u8()? {
+        FORMAT_VERSION => {}
+        other => return Err(DecodeError::UnsupportedVersion(other)),
+    }
+    if input.u8()? != KIND_PLAIN {
+        return Err(DecodeError::Invalid("block kind"));
+    }
+    let peer = PeerId(input.u64_le()?);
+    let seq = input.varint_u32()?;
+    let len = input.varint_u32()?;
+    if len == 0 || seq.checked_add(len).is_none() {
+        return Err(DecodeError::Invalid("block length"));
+    }
+    let stamp = Stamp(input.varint()?);
+    if stamp.0.saturating_add(u64::from(len)) > STAMP_END {
+        return Err(DecodeError::Invalid("stamp"));
+    }
+    let dep_count = input.count(9)?;
+    let mut deps: Vec<OpId> = Vec::new();
+    for _ in 0..dep_count {
+        let dep = OpId::decode(input)?;
+        let ascending = deps.last().is_none_or(|last| last.peer < dep.peer);
+        if !ascending || dep.peer == peer || dep.seq == u32::MAX {
+            return Err(DecodeError::Invalid("dependency"));
+        }
+        deps.push(dep);
+    }
+    Ok(BlockHeader { peer, seq, len, stamp, deps })
+}

@@ -1,0 +1,259 @@
+//! Bytes in and out: a bounds-checked reader and an append-only writer.
+//!
+//! Integers are unsigned LEB128 varints of at most ten bytes, signed ones zigzag first. Every count
+//! read from the wire is checked against the bytes that remain before anything is allocated.
+
+/// Why bytes could not be decoded. Nothing was changed by the attempt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The input ends inside a field.
+    #[error("input ends inside a field")]
+    UnexpectedEnd,
+    /// A varint is longer than ten bytes or larger than its field allows.
+    #[error("integer out of range")]
+    IntegerRange,
+    /// A string is not UTF-8.
+    #[error("text is not utf-8")]
+    Utf8,
+    /// A count claims more items than the remaining bytes could hold.
+    #[error("count exceeds the input")]
+    CountExceedsInput,
+    /// Values are nested deeper than [`crate::MAX_NESTING`].
+    #[error("values nested too deeply")]
+    TooDeep,
+    /// The bytes do not match their checksum.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// The format version is newer than this program understands.
+    #[error("unsupported format version {0}")]
+    UnsupportedVersion(u8),
+    /// The input does not start with the expected magic bytes.
+    #[error("not leptos-sync data")]
+    Magic,
+    /// A field holds a value that its type forbids; the text names the field.
+    #[error("invalid {0}")]
+    Invalid(&'static str),
+    /// Bytes remain after the last field.
+    #[error("trailing bytes")]
+    TrailingBytes,
+}
+
+/// Reads fields from a byte slice, never past its end.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// How many bytes remain.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing remains.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Reads one byte.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedEnd`] if nothing remains.
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        let (&first, rest) = self.bytes.split_first().ok_or(DecodeError::UnexpectedEnd)?;
+        self.bytes = rest;
+        Ok(first)
+    }
+
+    /// Reads exactly `len` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedEnd`] if fewer remain.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        if len > self.bytes.len() {
+            return Err(DecodeError::UnexpectedEnd);
+        }
+        let (taken, rest) = self.bytes.split_at(len);
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// Reads a fixed four-byte little-endian integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedEnd`] if fewer than four bytes remain.
+    pub fn u32_le(&mut self) -> Result<u32, DecodeError> {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(self.take(4)?);
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Reads a fixed eight-byte little-endian integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnexpectedEnd`] if fewer than eight bytes remain.
+    pub fn u64_le(&mut self) -> Result<u64, DecodeError> {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.take(8)?);
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Reads an unsigned varint.
+    ///
+    /// # Errors
+    /// [`DecodeError::IntegerRange`] past 64 bits, [`DecodeError::UnexpectedEnd`] if cut short.
+    pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(DecodeError::IntegerRange);
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::IntegerRange)
+    }
+
+    /// Reads an unsigned varint that must fit in 32 bits.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`], and [`DecodeError::IntegerRange`] past 32 bits.
+    pub fn varint_u32(&mut self) -> Result<u32, DecodeError> {
+        u32::try_from(self.varint()?).map_err(|_| DecodeError::IntegerRange)
+    }
+
+    /// Reads a zigzag-coded signed varint.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`].
+    pub fn varint_i64(&mut self) -> Result<i64, DecodeError> {
+        let raw = self.varint()?;
+        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    }
+
+    /// Reads a count of items that take at least `item_bytes_min` bytes each.
+    ///
+    /// # Errors
+    /// As [`Reader::varint`], and [`DecodeError::CountExceedsInput`] if they cannot fit.
+    pub fn count(&mut self, item_bytes_min: usize) -> Result<usize, DecodeError> {
+        let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::IntegerRange)?;
+        match count.checked_mul(item_bytes_min.max(1)) {
+            Some(bytes) if bytes <= self.bytes.len() => Ok(count),
+            _ => Err(DecodeError::CountExceedsInput),
+        }
+    }
+
+    /// Reads length-prefixed bytes.
+    ///
+    /// # Errors
+    /// As [`Reader::count`].
+    pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let len = self.count(1)?;
+        self.take(len)
+    }
+
+    /// Reads length-prefixed UTF-8.
+    ///
+    /// # Errors
+    /// As [`Reader::bytes`], and [`DecodeError::Utf8`].
+    pub fn str(&mut self) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::Utf8)
+    }
+
+    /// Checks that everything was read.
+    ///
+    /// # Errors
+    /// [`DecodeError::TrailingBytes`] if not.
+    pub fn finish(&self) -> Result<(), DecodeError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+    }
+}
+
+/// Appends fields to a growing byte vector.
+#[derive(Clone, Debug, Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty writer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends one byte.
+    pub fn u8(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
+    /// Appends bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends a fixed four-byte little-endian integer.
+    pub fn u32_le(&mut self, value: u32) {
+        self.raw(&value.to_le_bytes());
+    }
+
+    /// Appends a fixed eight-byte little-endian integer.
+    pub fn u64_le(&mut self, value: u64) {
+        self.raw(&value.to_le_bytes());
+    }
+
+    /// Appends an unsigned varint.
+    pub fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+
+    /// Appends a length or count as a varint.
+    pub fn len(&mut self, value: usize) {
+        self.varint(value as u64);
+    }
+
+    /// Appends a zigzag-coded signed varint.
+    pub fn varint_i64(&mut self, value: i64) {
+        self.varint(((value << 1) ^ (value >> 63)).cast_unsigned());
+    }
+
+    /// Appends length-prefixed bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.len(bytes.len());
+        self.raw(bytes);
+    }
+
+    /// Appends length-prefixed UTF-8.
+    pub fn str(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The written bytes.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<u8> {
+        self.bytes
+    }
+}

@@ -1,0 +1,153 @@
+//! What a register, a map entry or a table cell holds.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{DecodeError, Reader, Writer};
+
+/// How deep lists and maps may nest inside one another.
+pub const MAX_NESTING: usize = 64;
+
+/// A plain value. It is replaced as a whole; for values that merge inside, use a document's
+/// containers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// Nothing.
+    #[default]
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A signed integer, distinct from a float of the same size.
+    I64(i64),
+    /// A float; every NaN is stored as the one canonical NaN.
+    F64(f64),
+    /// Text that is replaced as a whole.
+    String(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A list.
+    List(Vec<Value>),
+    /// A map, ordered by the UTF-8 bytes of its keys.
+    Map(BTreeMap<String, Value>),
+}
+
+impl Value {
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Null => out.u8(0),
+            Self::Bool(false) => out.u8(1),
+            Self::Bool(true) => out.u8(2),
+            Self::I64(value) => {
+                out.u8(3);
+                out.varint_i64(*value);
+            }
+            Self::F64(value) => {
+                out.u8(4);
+                let canonical = if value.is_nan() { f64::NAN } else { *value };
+                out.u64_le(canonical.to_bits());
+            }
+            Self::String(text) => {
+                out.u8(5);
+                out.str(text);
+            }
+            Self::Bytes(bytes) => {
+                out.u8(6);
+                out.bytes(bytes);
+            }
+            Self::List(items) => {
+                out.u8(7);
+                out.len(items.len());
+                for item in items {
+                    item.encode(out);
+                }
+            }
+            Self::Map(entries) => {
+                out.u8(8);
+                out.len(entries.len());
+                for (key, value) in entries {
+                    out.str(key);
+                    value.encode(out);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::decode_at(input, 0)
+    }
+
+    // Recursion is safe here: the depth is checked before each step down.
+    fn decode_at(input: &mut Reader<'_>, depth: usize) -> Result<Self, DecodeError> {
+        if depth > MAX_NESTING {
+            return Err(DecodeError::TooDeep);
+        }
+        Ok(match input.u8()? {
+            0 => Self::Null,
+            1 => Self::Bool(false),
+            2 => Self::Bool(true),
+            3 => Self::I64(input.varint_i64()?),
+            4 => {
+                let value = f64::from_bits(input.u64_le()?);
+                Self::F64(if value.is_nan() { f64::NAN } else { value })
+            }
+            5 => Self::String(input.str()?.to_owned()),
+            6 => Self::Bytes(input.bytes()?.to_vec()),
+            7 => {
+                let len = input.count(1)?;
+                let mut items = Vec::new();
+                for _ in 0..len {
+                    items.push(Self::decode_at(input, depth + 1)?);
+                }
+                Self::List(items)
+            }
+            8 => {
+                let len = input.count(2)?;
+                let mut entries = BTreeMap::new();
+                for _ in 0..len {
+                    let key = input.str()?.to_owned();
+                    if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                        return Err(DecodeError::Invalid("map key order"));
+                    }
+                    entries.insert(key, Self::decode_at(input, depth + 1)?);
+                }
+                Self::Map(entries)
+            }
+            _ => return Err(DecodeError::Invalid("value kind")),
+        })
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::I64(value)
+    }
+}
+
+impl From<i32> for Value {
+    fn from(value: i32) -> Self {
+        Self::I64(value.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::F64(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::String(value.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::String(value)
+    }
+}

@@ -1,0 +1,109 @@
+//! How much of a document somebody has: version vectors and frontiers.
+//!
+//! A peer's previous operation is always an ancestor of its next (the chain rule), so a count per
+//! peer names an exact set of operations.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::id::{OpId, PeerId};
+
+/// For each peer, how many of its operations are included. Absent means none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct VersionVector {
+    counts: BTreeMap<PeerId, u32>,
+}
+
+impl VersionVector {
+    /// The version before everything.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many operations of `peer` are included: also the seq of its next one.
+    #[must_use]
+    pub fn get(&self, peer: PeerId) -> u32 {
+        self.counts.get(&peer).copied().unwrap_or(0)
+    }
+
+    /// Whether the operation is included.
+    #[must_use]
+    pub fn contains(&self, op: OpId) -> bool {
+        op.seq < self.get(op.peer)
+    }
+
+    /// Includes the first `count` operations of `peer`; never forgets any.
+    pub fn extend(&mut self, peer: PeerId, count: u32) {
+        if count > self.get(peer) {
+            self.counts.insert(peer, count);
+        }
+    }
+
+    /// Includes all that `other` includes.
+    pub fn merge(&mut self, other: &Self) {
+        for (peer, count) in other.iter() {
+            self.extend(peer, count);
+        }
+    }
+
+    /// Whether everything in `other` is included here.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.iter().all(|(peer, count)| self.get(peer) >= count)
+    }
+
+    /// The peers and their counts, by peer.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerId, u32)> + '_ {
+        self.counts.iter().map(|(&peer, &count)| (peer, count))
+    }
+
+    /// Whether nothing is included.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// How many peers have at least one operation included.
+    #[must_use]
+    pub fn peer_count(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Appends the vector: a count, then peer (8 bytes) and varint count for each.
+    pub fn encode(&self, out: &mut Writer) {
+        out.len(self.counts.len());
+        for (peer, count) in self.iter() {
+            out.u64_le(peer.0);
+            out.varint(u64::from(count));
+        }
+    }
+
+    /// Reads what [`VersionVector::encode`] wrote.
+    ///
+    /// # Errors
+    /// A [`DecodeError`]; peers must be strictly ascending and counts above zero.
+    pub fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let len = input.count(9)?;
+        let mut counts = BTreeMap::new();
+        for _ in 0..len {
+            let peer = PeerId(input.u64_le()?);
+            let count = input.varint_u32()?;
+            if count == 0 || counts.last_key_value().is_some_and(|(last, _)| *last >= peer) {
+                return Err(DecodeError::Invalid("version vector"));
+            }
+            counts.insert(peer, count);
+        }
+        Ok(Self { counts })
+    }
+}
+
+impl FromIterator<(PeerId, u32)> for VersionVector {
+    fn from_iter<I: IntoIterator<Item = (PeerId, u32)>>(counts: I) -> Self {
+        let mut version = Self::new();
+        for (peer, count) in counts {
+            version.extend(peer, count);
+        }
+        version
+    }
+}

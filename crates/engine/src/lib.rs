@@ -1,0 +1,1 @@
+//! SyncEngine: documents kept on the device and synced through a server.

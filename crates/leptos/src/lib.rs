@@ -1,0 +1,1 @@
+//! Local-first Leptos apps in ten lines: saved here first, merged, synced in real time.

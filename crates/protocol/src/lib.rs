@@ -1,0 +1,1 @@
+//! The leptos-sync.v1 sync protocol as sans-IO sessions.

@@ -1,0 +1,1 @@
+//! The leptos-sync server as a library.

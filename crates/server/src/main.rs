@@ -1,0 +1,3 @@
+//! The `leptos-sync` command.
+
+fn main() {}

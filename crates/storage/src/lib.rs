@@ -1,0 +1,1 @@
+//! Durable stores of document blocks: memory, IndexedDB, SQLite.

@@ -1,0 +1,3 @@
+//! The notebook.
+
+fn main() {}
