@@ -1,17 +1,66 @@
-//! Documents that merge: registers, maps, tables, counters and text for leptos-sync.
+//! Documents that merge: edited here first, equal everywhere in the end.
+//!
+//! A [`Doc`] holds registers, maps, tables, counters and texts. [`Doc::transact`] edits it and
+//! yields a [`Block`] to keep and send; [`Doc::import`] takes in the blocks of others, in any order
+//! and any number of times. Replicas with the same blocks show the same document.
+//!
+//! ```
+//! use leptos_sync_crdt::{Doc, PeerId};
+//!
+//! let (mut laptop, mut phone) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+//! let (task, _) = laptop.transact(0, |tx| tx.table("tasks").insert([("title", "Buy milk")]));
+//! phone.import(0, laptop.blocks_since(phone.version()))?;
+//!
+//! // Both go offline and edit different fields of the same row.
+//! laptop.transact(0, |tx| tx.table("tasks").set(task, "title", "Buy oat milk")).0?;
+//! phone.transact(0, |tx| tx.table("tasks").set(task, "done", true)).0?;
+//!
+//! laptop.import(0, phone.blocks_since(laptop.version()))?;
+//! phone.import(0, laptop.blocks_since(phone.version()))?;
+//! for doc in [&laptop, &phone] {
+//!     assert_eq!(doc.table("tasks").get(task, "title"), Some(&"Buy oat milk".into()));
+//!     assert_eq!(doc.table("tasks").get(task, "done"), Some(&true.into()));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! This crate does no I/O and knows no clock, randomness, thread or `async`.
 
 mod block;
 mod codec;
+mod doc;
+mod graph;
+mod history;
 mod id;
+mod import;
+mod lww;
 mod op;
+mod patch;
+mod snapshot;
 mod stamp;
+mod state;
+mod table;
+mod text;
+mod transaction;
+mod undo;
 mod value;
 mod version;
 
 pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader};
 pub use codec::{DecodeError, Reader, Writer};
+pub use doc::{Commit, Doc, RootKind};
+pub use history::ChainMark;
 pub use id::{DocId, DocIdError, OpId, PeerId, RowId};
+pub use import::{Import, ImportError, PENDING_BLOCKS_MAX};
+pub use lww::{LwwMap, LwwRegister};
 pub use op::ContainerId;
+pub use patch::{Patch, RowChange, TextDelta};
+pub use snapshot::{decode_update, encode_update, is_update};
 pub use stamp::{FUTURE_MS_MAX, Stamp};
+pub use table::Table;
+pub use text::{Cursor, Side, Text, TextError};
+pub use transaction::{
+    CounterMut, INSERT_BYTES_MAX, MapMut, RegisterMut, RowError, TableMut, TextMut, Transaction,
+};
 pub use value::{MAX_NESTING, Value};
 pub use version::VersionVector;

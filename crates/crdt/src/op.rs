@@ -40,6 +40,18 @@ impl ContainerId {
     }
 }
 
+impl From<&str> for ContainerId {
+    fn from(name: &str) -> Self {
+        Self::root(name)
+    }
+}
+
+impl From<&ContainerId> for ContainerId {
+    fn from(id: &ContainerId) -> Self {
+        id.clone()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
     RegisterSet { name: Arc<str>, value: Value },

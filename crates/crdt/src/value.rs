@@ -31,6 +31,27 @@ pub enum Value {
 }
 
 impl Value {
+    /// The value with what is nested deeper than [`MAX_NESTING`] replaced by null.
+    pub(crate) fn shallow(self) -> Self {
+        fn limit(value: Value, depth: usize) -> Value {
+            match value {
+                Value::List(_) | Value::Map(_) if depth == MAX_NESTING => Value::Null,
+                Value::List(items) => {
+                    Value::List(items.into_iter().map(|item| limit(item, depth + 1)).collect())
+                }
+                Value::Map(entries) => Value::Map(
+                    entries
+                        .into_iter()
+                        .map(|(key, value)| (key, limit(value, depth + 1)))
+                        .collect(),
+                ),
+                Value::F64(value) if value.is_nan() => Value::F64(f64::NAN),
+                plain => plain,
+            }
+        }
+        limit(self, 0)
+    }
+
     pub(crate) fn encode(&self, out: &mut Writer) {
         match self {
             Self::Null => out.u8(0),

@@ -1,0 +1,107 @@
+//! Cursors: positions that stay with their neighbours while others edit.
+
+use super::Text;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::id::OpId;
+
+/// Which neighbour a cursor stays with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The character before it: text inserted at the cursor goes after it.
+    Before,
+    /// The character after it: text inserted at the cursor goes before it.
+    After,
+}
+
+/// A position anchored to a character, good across edits and across replicas.
+///
+/// ```
+/// use leptos_sync_crdt::{Doc, PeerId, Side};
+/// let mut doc = Doc::new(PeerId(1));
+/// doc.transact(0, |tx| tx.text("t").insert(0, "brave world")).0?;
+/// let cursor = doc.text("t").cursor(5, Side::Before);
+/// doc.transact(0, |tx| tx.text("t").insert(0, "hello ")).0?;
+/// assert_eq!(doc.text("t").resolve(&cursor), 11);
+/// # Ok::<(), leptos_sync_crdt::TextError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// The neighbour; none at the text's edge on that side.
+    anchor: Option<OpId>,
+    side: Side,
+}
+
+impl Cursor {
+    /// The cursor as bytes, at most 15 of them, for a presence message or a stored bookmark.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u8(u8::from(self.side == Side::After) | (u8::from(self.anchor.is_some()) << 1));
+        if let Some(anchor) = self.anchor {
+            anchor.encode(&mut out);
+        }
+        out.into_vec()
+    }
+
+    /// Reads what [`Cursor::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] if the bytes are not one cursor.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes);
+        let flags = input.u8()?;
+        if flags > 3 {
+            return Err(DecodeError::Invalid("cursor"));
+        }
+        let side = if flags & 1 == 0 { Side::Before } else { Side::After };
+        let anchor = if flags & 2 == 0 { None } else { Some(OpId::decode(&mut input)?) };
+        input.finish()?;
+        Ok(Self { anchor, side })
+    }
+}
+
+impl Text {
+    /// A cursor at `pos` (past the end counts as the end) that stays with its neighbour on `side`.
+    #[must_use]
+    pub fn cursor(&self, pos: usize, side: Side) -> Cursor {
+        let wanted = match side {
+            Side::Before => pos.min(self.len()).checked_sub(1),
+            Side::After => Some(pos),
+        };
+        Cursor { anchor: wanted.and_then(|char| self.id_at(char)), side }
+    }
+
+    /// Where a cursor stands now. If its neighbour was deleted, it is where that one was; a
+    /// neighbour that this replica does not know yet counts as the text's edge.
+    #[must_use]
+    pub fn resolve(&self, cursor: &Cursor) -> usize {
+        let edge = if cursor.side == Side::Before { 0 } else { self.len() };
+        let Some(anchor) = cursor.anchor else { return edge };
+        let mut before = 0;
+        for item in &self.items {
+            if let Some(offset) = item.offset_of(anchor) {
+                let inside = offset + u32::from(cursor.side == Side::Before);
+                return (before + if item.is_visible() { inside } else { 0 }) as usize;
+            }
+            before += item.visible_len();
+        }
+        edge
+    }
+
+    fn id_at(&self, pos: usize) -> Option<OpId> {
+        let mut before = 0usize;
+        for item in self.visible() {
+            let len = item.len as usize;
+            if pos < before + len {
+                return Some(item.id.plus((pos - before) as u32));
+            }
+            before += len;
+        }
+        None
+    }
+
+    /// Where a character that was deleted would stand if it came back.
+    pub(crate) fn position_of(&self, id: OpId) -> usize {
+        self.resolve(&Cursor { anchor: Some(id), side: Side::After })
+    }
+}
