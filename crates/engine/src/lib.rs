@@ -1,1 +1,8 @@
 //! SyncEngine: documents kept on the device and synced through a server.
+
+mod record;
+
+pub use leptos_sync_crdt::Value;
+pub use record::{
+    FieldKind, FieldSpec, FieldValue, Record, RecordError, RowSink, RowSource, read_field,
+};
