@@ -1,0 +1,247 @@
+//! A store in memory, for tests, for servers without a disk and for browsers without storage.
+//!
+//! It can be told to fail or to stall, so that what stands on it can be tested against that.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use leptos_sync_crdt::{Block, DocId, PeerId};
+
+use crate::error::{AppendError, CompactError, Failure, Fault, ReadError};
+use crate::merge::{assemble, is_new};
+use crate::storage::{Snapshot, Storage, StoredDoc};
+
+/// Keeps everything in memory. Clones share one store, and so does [`MemoryStorage::reopen`].
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    state: Arc<Mutex<State>>,
+    closed: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    docs: BTreeMap<DocId, Entry>,
+    meta: BTreeMap<String, Vec<u8>>,
+    read_fault: Option<Fault>,
+    write_fault: Option<Fault>,
+    stalled: bool,
+    waiting: Vec<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    snapshot: Option<Snapshot>,
+    blocks: BTreeMap<(PeerId, u32), Block>,
+}
+
+impl Entry {
+    /// Stored blocks of `block`'s peer that may overlap it.
+    fn near<'a>(&'a self, block: &Block) -> impl Iterator<Item = &'a Block> {
+        let peer = block.peer();
+        let before = self.blocks.range(..=(peer, block.seq())).next_back();
+        let within = self.blocks.range((peer, block.seq())..(peer, block.end()));
+        before.into_iter().chain(within).map(|(_, stored)| stored)
+    }
+
+    fn covers(&self, block: &Block) -> bool {
+        self.snapshot.as_ref().is_some_and(|s| block.end() <= s.version.get(block.peer()))
+    }
+}
+
+impl MemoryStorage {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Closes this handle and its clones: every later call fails with `Closed`.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// A fresh, open handle to the same data, as after a restart.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        Self { state: self.state.clone(), closed: Arc::default() }
+    }
+
+    /// Makes every write fail from now on, or work again with `None`.
+    pub fn fail_writes(&self, fault: Option<Fault>) {
+        self.lock().write_fault = fault;
+    }
+
+    /// Makes every read fail from now on, or work again with `None`.
+    pub fn fail_reads(&self, fault: Option<Fault>) {
+        self.lock().read_fault = fault;
+    }
+
+    /// While stalled, writes wait before they take effect, as on a busy disk.
+    pub fn stall_writes(&self, stalled: bool) {
+        let mut state = self.lock();
+        state.stalled = stalled;
+        if !stalled {
+            state.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<(), Failure> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Fault::Closed.into());
+        }
+        Ok(())
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&State) -> R) -> Result<R, ReadError> {
+        self.check_open()?;
+        let state = self.lock();
+        match state.read_fault {
+            Some(fault) => Err(Failure::from(fault).into()),
+            None => Ok(read(&state)),
+        }
+    }
+
+    /// Waits until writes are not stalled, then changes the state.
+    async fn write<R, E: From<Failure>>(
+        &self,
+        write: impl FnOnce(&mut State) -> Result<R, E>,
+    ) -> Result<R, E> {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if !state.stalled {
+                return Poll::Ready(());
+            }
+            state.waiting.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.check_open()?;
+        let mut state = self.lock();
+        match state.write_fault {
+            Some(fault) => Err(Failure::from(fault).into()),
+            None => write(&mut state),
+        }
+    }
+}
+
+impl State {
+    fn append(&mut self, batch: Vec<(DocId, Vec<Block>)>) -> Result<(), AppendError> {
+        let mut added: Vec<(DocId, (PeerId, u32))> = Vec::new();
+        for (doc, blocks) in batch {
+            for block in blocks {
+                let entry = self.docs.entry(doc.clone()).or_default();
+                if entry.covers(&block) {
+                    continue;
+                }
+                match is_new(&block, entry.near(&block)) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let key = (block.peer(), block.seq());
+                        entry.blocks.insert(key, block);
+                        added.push((doc.clone(), key));
+                    }
+                    Err(conflict) => {
+                        self.undo(&added);
+                        let (peer, seq) = (conflict.peer, conflict.seq);
+                        return Err(AppendError::DuplicatePeer { doc, peer, seq });
+                    }
+                }
+            }
+        }
+        self.drop_empty();
+        Ok(())
+    }
+
+    fn undo(&mut self, added: &[(DocId, (PeerId, u32))]) {
+        for (doc, key) in added {
+            if let Some(entry) = self.docs.get_mut(doc) {
+                entry.blocks.remove(key);
+            }
+        }
+        self.drop_empty();
+    }
+
+    fn drop_empty(&mut self) {
+        self.docs.retain(|_, entry| entry.snapshot.is_some() || !entry.blocks.is_empty());
+    }
+
+    fn compact(&mut self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
+        let entry = self.docs.entry(doc.clone()).or_default();
+        if entry.snapshot.as_ref().is_some_and(|old| !snapshot.version.covers(&old.version)) {
+            return Err(CompactError::Stale { doc: doc.clone() });
+        }
+        entry.blocks.retain(|(peer, _), block| block.end() > snapshot.version.get(*peer));
+        entry.snapshot = Some(snapshot);
+        Ok(())
+    }
+}
+
+impl Storage for MemoryStorage {
+    async fn docs(&self) -> Result<Vec<DocId>, ReadError> {
+        self.read(|state| state.docs.keys().cloned().collect())
+    }
+
+    async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
+        self.read(|state| match state.docs.get(doc) {
+            Some(entry) => {
+                assemble(entry.snapshot.clone(), entry.blocks.values().cloned().collect())
+            }
+            None => StoredDoc::default(),
+        })
+    }
+
+    async fn append(&self, batch: Vec<(DocId, Vec<Block>)>) -> Result<(), AppendError> {
+        self.write(|state| state.append(batch)).await
+    }
+
+    async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
+        self.write(|state| state.compact(doc, snapshot)).await
+    }
+
+    async fn remove(&self, doc: &DocId) -> Result<(), AppendError> {
+        self.write(|state| {
+            state.docs.remove(doc);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn get_meta(&self, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read(|state| state.meta.get(key).cloned())
+    }
+
+    async fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), AppendError> {
+        self.write(|state| {
+            state.meta.insert(key.to_owned(), value.to_vec());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove_meta(&self, key: &str) -> Result<(), AppendError> {
+        self.write(|state| {
+            state.meta.remove(key);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
+        self.read(|state| {
+            state
+                .meta
+                .range(prefix.to_owned()..)
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
+        })
+    }
+}
