@@ -1,3 +1,60 @@
-//! The commands of this repository.
+//! `cargo xtask`: the commands of this repository, with nothing to install first.
+//!
+//! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
+//! both, [`test`] runs every check there is, [`size`] counts what a browser downloads, and
+//! [`tidy`] holds the source to the project's limits. Each prints what it does and how long it
+//! took, and fails with a sentence that says what to do next.
+#![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
-fn main() {}
+mod browser;
+mod build;
+mod demo;
+mod dist;
+mod shell;
+mod size;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands of the leptos-sync repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the notebook and the server, start them, and print the address to open.
+    Demo(demo::DemoArgs),
+    /// Build the notebook's files and the server without starting anything.
+    Build(build::BuildArgs),
+    /// Run every check: format, lints, tests, docs, browser tests, sizes, end to end.
+    Test(test::TestArgs),
+    /// Print the bytes a browser downloads, and how many of them are leptos-sync.
+    Size(size::SizeArgs),
+    /// Check file and function limits, module docs and forbidden dependencies.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Build(args) => build::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Size(args) => size::run(&args),
+        Task::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The whole journey in real Chromium against the real server.

@@ -1,0 +1,179 @@
+//! The steps of `cargo xtask test`, in the order that finds mistakes soonest.
+//!
+//! Compiling is what costs time, so steps share what they can: lints, docs and feature checks
+//! read the same metadata of the dependencies, native tests and the end-to-end tests one feature
+//! set, and the end-to-end tests drive the very files and server that `cargo xtask demo` starts.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::browser;
+use crate::build;
+use crate::shell::{self, Tally, find_program};
+use crate::size;
+use crate::tidy;
+use crate::workspace::{WASM, Workspace};
+
+/// One step; it may return a note for the summary.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) run: fn(&Workspace, &mut Tally) -> Result<Option<String>>,
+}
+
+/// All steps.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "tools", about: "the wasm target, Chromium and chromedriver", run: tools },
+    Step { name: "format", about: "cargo fmt", run: format },
+    Step { name: "tidy", about: "limits, module docs, forbidden dependencies", run: tidy },
+    Step { name: "clippy", about: "lints of the native code", run: clippy },
+    Step { name: "native", about: "unit, integration and documentation tests", run: native },
+    Step { name: "docs", about: "documentation without warnings", run: docs },
+    Step { name: "clippy-wasm", about: "lints of the code that browsers run", run: clippy_wasm },
+    Step { name: "features", about: "leptos-sync as csr, hydrate and ssr", run: features },
+    Step { name: "browser", about: "wasm tests in headless Chromium", run: browser_tests },
+    Step { name: "build", about: "the notebook and the server, as users get them", run: build },
+    Step { name: "size", about: "bytes that a browser downloads", run: sizes },
+    Step { name: "deny", about: "licences, bans and sources of dependencies", run: deny },
+    Step { name: "e2e", about: "the whole journey, in Chromium, on the real server", run: e2e },
+];
+
+/// Everything that runs natively, in one selection so that features unify the same way each time.
+/// The commands stand apart, as `cargo xtask` itself builds them alone.
+const NATIVE: &[&str] = &[
+    "--workspace",
+    "--exclude=notebook",
+    "--exclude=baseline",
+    "--exclude=xtask",
+    "--exclude=wasm-test-runner",
+    "--features=leptos-sync/ssr,leptos-sync-storage/sqlite,leptos-sync-storage/conformance,\
+     leptos-sync-transport/native",
+];
+
+/// Everything with tests that run in a browser.
+const IN_BROWSER: &[&str] = &[
+    "--target=wasm32-unknown-unknown",
+    "--package=leptos-sync-storage",
+    "--package=leptos-sync-transport",
+    "--package=leptos-sync-engine",
+    "--package=leptos-sync",
+    "--features=leptos-sync/csr,leptos-sync-storage/indexeddb,leptos-sync-storage/conformance,\
+     leptos-sync-transport/web",
+];
+
+const DENY_WARNINGS: &[&str] = &["--", "--deny=warnings"];
+
+fn tools(_: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    build::ensure_wasm_target()?;
+    let browser = browser::ensure()?;
+    let version = shell::read(Command::new(&browser.chromium).arg("--version"))?;
+    Ok(Some(version.trim().to_owned()))
+}
+
+fn format(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    shell::run(&mut workspace.cargo(["fmt", "--all", "--check"]))
+        .context("run `cargo fmt --all` and look at what it changed")?;
+    Ok(None)
+}
+
+fn tidy(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    tidy::check(workspace)?;
+    Ok(None)
+}
+
+fn clippy(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    let ours = ["clippy", "--all-targets", "--test=journey"];
+    shell::run(workspace.cargo(ours).args(NATIVE).args(DENY_WARNINGS))?;
+    let commands = ["clippy", "--all-targets", "--package=xtask", "--package=wasm-test-runner"];
+    shell::run(workspace.cargo(commands).args(DENY_WARNINGS))?;
+    Ok(None)
+}
+
+fn native(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
+    let ours = shell::run_tests(workspace.cargo(["test", "--no-fail-fast"]).args(NATIVE), tally);
+    shell::run_tests(&mut workspace.cargo(["test", "--package=xtask"]), tally)?;
+    ours.map(|()| None)
+}
+
+fn docs(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    let mut command = workspace.cargo(["doc", "--no-deps"]);
+    shell::run(command.args(NATIVE).env("RUSTDOCFLAGS", "--deny=warnings"))?;
+    Ok(None)
+}
+
+fn clippy_wasm(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    build::ensure_wasm_target()?;
+    let args = ["clippy", "--lib", "--tests"];
+    shell::run(workspace.cargo(args).args(IN_BROWSER).args(DENY_WARNINGS))?;
+    let apps = ["clippy", "--target", WASM, "--package=notebook", "--package=baseline"];
+    shell::run(workspace.cargo(apps).args(DENY_WARNINGS))?;
+    Ok(None)
+}
+
+/// `csr` and `ssr` alone are what the other steps compile; what is left are the other two.
+fn features(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    build::ensure_wasm_target()?;
+    let check = ["check", "--package=leptos-sync"];
+    shell::run(workspace.cargo(check).args(["--target", WASM, "--features=csr"]))?;
+    shell::run(workspace.cargo(check).args(["--target", WASM, "--features=hydrate"]))?;
+    shell::run(workspace.cargo(check).args(["--features=ssr"]))?;
+    shell::run(&mut workspace.cargo(check))?;
+    Ok(None)
+}
+
+fn browser_tests(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
+    build::ensure_wasm_target()?;
+    let browser = browser::ensure()?;
+    let runner = "wasm-test-runner";
+    shell::run(&mut workspace.cargo(["build", "--package", runner]))?;
+    let runner = workspace.target.join("debug").join(runner);
+    let mut tests = workspace.cargo(["test", "--no-fail-fast", "--lib", "--tests"]);
+    tests
+        .args(IN_BROWSER)
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
+        .env("CHROMEDRIVER", browser.chromedriver)
+        .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
+        .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
+    shell::run_tests(&mut tests, tally)?;
+    Ok(None)
+}
+
+fn build(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    build::notebook(workspace)?;
+    build::server(workspace)?;
+    Ok(None)
+}
+
+fn sizes(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    build::ensure_wasm_target()?;
+    size::report(workspace).map(Some)
+}
+
+/// Advisories need a clone of their database from the net, so they are not part of this.
+fn deny(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    if find_program(&["cargo-deny"]).is_none() {
+        let note = "skipped: not installed, run `cargo install --locked cargo-deny`";
+        println!("  cargo deny {note}");
+        return Ok(Some(note.to_owned()));
+    }
+    let args = ["deny", "--all-features", "check", "licenses", "bans", "sources"];
+    shell::run(&mut workspace.cargo(args))?;
+    Ok(None)
+}
+
+fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
+    let browser = browser::ensure()?;
+    build::notebook(workspace)?;
+    build::server(workspace)?;
+    let mut tests = workspace.cargo(["test", "--test=journey"]);
+    tests
+        .args(NATIVE)
+        .args(["--", "--test-threads=1", "--nocapture"])
+        .env("LEPTOS_SYNC_SERVER", workspace.server())
+        .env("LEPTOS_SYNC_DIST", workspace.dist())
+        .env("LEPTOS_SYNC_SHOTS", workspace.target.join("e2e"))
+        .env("CHROMIUM", browser.chromium);
+    shell::run_tests(&mut tests, tally)?;
+    Ok(None)
+}

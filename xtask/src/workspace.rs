@@ -1,0 +1,59 @@
+//! Where things are: the workspace root, the target directory, and what `cargo metadata` knows.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::shell;
+
+/// The target that browsers run.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
+/// The workspace as cargo sees it.
+pub(crate) struct Workspace {
+    /// The folder of the root `Cargo.toml`.
+    pub(crate) root: PathBuf,
+    /// Where cargo puts what it builds.
+    pub(crate) target: PathBuf,
+    /// The whole answer of `cargo metadata`.
+    pub(crate) metadata: Value,
+}
+
+impl Workspace {
+    /// Asks cargo for the workspace this xtask was built from.
+    pub(crate) fn load() -> Result<Self> {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+        let args = ["metadata", "--format-version", "1", "--manifest-path", manifest];
+        let text = shell::read(&mut shell::cargo(args))?;
+        let metadata: Value =
+            serde_json::from_str(&text).context("cargo metadata printed what is not JSON")?;
+        let folder = |key: &str| {
+            metadata[key]
+                .as_str()
+                .map(PathBuf::from)
+                .with_context(|| format!("cargo metadata does not tell `{key}`"))
+        };
+        Ok(Self { root: folder("workspace_root")?, target: folder("target_directory")?, metadata })
+    }
+
+    /// `cargo` to be run in the workspace root.
+    pub(crate) fn cargo<'a>(
+        &self,
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> std::process::Command {
+        let mut command = shell::cargo(args);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// The static files of the notebook, ready to be served.
+    pub(crate) fn dist(&self) -> PathBuf {
+        self.target.join("dist/notebook")
+    }
+
+    /// The release build of the server binary.
+    pub(crate) fn server(&self) -> PathBuf {
+        self.target.join("release").join(format!("leptos-sync{}", std::env::consts::EXE_SUFFIX))
+    }
+}
