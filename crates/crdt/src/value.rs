@@ -52,6 +52,25 @@ impl Value {
         limit(self, 0)
     }
 
+    /// The value as bytes, for a message or a file of the application's own.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.encode(&mut out);
+        out.into_vec()
+    }
+
+    /// Reads what [`Value::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] if the bytes are not exactly one value.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes);
+        let value = Self::decode(&mut input)?;
+        input.finish()?;
+        Ok(value)
+    }
+
     pub(crate) fn encode(&self, out: &mut Writer) {
         match self {
             Self::Null => out.u8(0),
