@@ -28,14 +28,21 @@
 
 mod block;
 mod codec;
+#[cfg(test)]
+mod conformance;
 mod doc;
 mod graph;
+#[cfg(test)]
+mod histories;
 mod history;
 mod id;
 mod import;
 mod lww;
+#[cfg(test)]
+mod model;
 mod op;
 mod patch;
+mod reauthor;
 mod snapshot;
 mod stamp;
 mod state;
@@ -55,6 +62,7 @@ pub use import::{Import, ImportError, PENDING_BLOCKS_MAX};
 pub use lww::{LwwMap, LwwRegister};
 pub use op::ContainerId;
 pub use patch::{Patch, RowChange, TextDelta};
+pub use reauthor::ReauthorError;
 pub use snapshot::{decode_update, encode_update, is_update};
 pub use stamp::{FUTURE_MS_MAX, Stamp};
 pub use table::Table;

@@ -76,6 +76,11 @@ impl Table {
         self.rows.contains_key(&row)
     }
 
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> impl Iterator<Item = RowId> {
+        self.rows.keys().copied()
+    }
+
     pub(crate) fn row(&self, row: RowId) -> Option<&Row> {
         self.rows.get(&row)
     }

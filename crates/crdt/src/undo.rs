@@ -78,6 +78,15 @@ impl Undo {
         }
     }
 
+    /// The id that a character brought back by an undo had before.
+    fn earlier_life(&self, id: OpId) -> Option<OpId> {
+        self.reborn.iter().find_map(|reborn| {
+            let offset = id.seq.checked_sub(reborn.new.seq)?;
+            let inside = id.peer == reborn.new.peer && offset < reborn.len;
+            inside.then(|| reborn.old.plus(offset))
+        })
+    }
+
     /// A run of characters under every id it has had.
     fn lives_of(&self, id: OpId, len: u32) -> Vec<(OpId, u32)> {
         let mut lives = vec![(id, len)];
@@ -228,7 +237,13 @@ impl Inverse {
 }
 
 fn bring_back(tx: &mut Transaction<'_>, undo: &mut Undo, text: &ContainerId, run: &Hidden) {
-    let pos = tx.doc().text(text).position_of(run.id);
+    let later_lives = |id, len| undo.lives_of(id, len).split_off(1);
+    let is_later_life = |id| undo.earlier_life(id).is_some();
+    let mut first = run.id;
+    while let Some(earlier) = undo.earlier_life(first) {
+        first = earlier;
+    }
+    let pos = tx.doc().text(text).return_position(first, later_lives, is_later_life);
     let new = tx.next_id();
     tx.text(text).insert(pos, &run.content).expect("a tombstone's position is in range");
     let len = run.content.chars().count() as u32;

@@ -1,6 +1,7 @@
 //! Cursors: positions that stay with their neighbours while others edit.
 
 use super::Text;
+use super::item::Item;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::OpId;
 
@@ -100,8 +101,36 @@ impl Text {
         None
     }
 
-    /// Where a character that was deleted would stand if it came back.
-    pub(crate) fn position_of(&self, id: OpId) -> usize {
-        self.resolve(&Cursor { anchor: Some(id), side: Side::After })
+    /// Where a deleted character comes back: right of its nearest left neighbour that is shown,
+    /// be it under its own id or under one that `later_lives` gives for a deleted run. Characters
+    /// that are themselves such later lives (`is_later_life`) stand where they were put, which
+    /// says nothing about their neighbours; they are passed over.
+    pub(crate) fn return_position(
+        &self,
+        id: OpId,
+        later_lives: impl Fn(OpId, u32) -> Vec<(OpId, u32)>,
+        is_later_life: impl Fn(OpId) -> bool,
+    ) -> usize {
+        let found =
+            self.items.iter().enumerate().find_map(|(i, item)| Some((i, item.offset_of(id)?)));
+        let Some((index, offset)) = found else { return self.len() };
+        let mut end: u32 = self.items[..index].iter().map(Item::visible_len).sum();
+        let own = (offset > 0).then_some((self.items[index].id, offset, false));
+        let left = self.items[..index].iter().rev();
+        let left = left.map(|item| (item.id, item.len, item.is_visible()));
+        for (id, len, is_visible) in own.into_iter().chain(left) {
+            if !is_later_life(id) {
+                if is_visible {
+                    return end as usize;
+                }
+                let lives = later_lives(id, len).into_iter();
+                let shown = lives.flat_map(|(id, len)| self.shown_ranges(id, len));
+                if let Some(after) = shown.map(|(pos, len)| pos + len).max() {
+                    return after as usize;
+                }
+            }
+            end -= if is_visible { len } else { 0 };
+        }
+        0
     }
 }

@@ -1,0 +1,140 @@
+//! Orders that other implementations agree on, where their data is at hand.
+//!
+//! `conformance.json.gz` (eg-walker-reference) orders by Fugue's right parent, which differs from
+//! FugueMax in case 621; `gen-ascii-300x60-seed1.jsonl.gz` (diamond-types) is FugueMax throughout.
+//! The files are looked for in `$LEPTOS_SYNC_DATA` or `../shared/data` and are not part of the
+//! project; without them the tests say so and check nothing.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+
+use crate::block::{Block, BlockHeader};
+use crate::op::Op;
+use crate::{ContainerId, Doc, OpId, PeerId, Stamp};
+
+fn read(name: &str) -> Option<String> {
+    let root = std::env::var_os("LEPTOS_SYNC_DATA").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let Ok(file) = std::fs::File::open(root.join("conformance").join(name)) else {
+        eprintln!("skipped: no conformance/{name} in LEPTOS_SYNC_DATA");
+        return None;
+    };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    Some(text)
+}
+
+fn number(json: &Json) -> usize {
+    json.as_u64().unwrap() as usize
+}
+
+fn numbers(json: &Json) -> Vec<usize> {
+    json.as_array().unwrap().iter().map(number).collect()
+}
+
+/// One author's unbroken chain: the agent and the seq at which the chain starts. An agent that
+/// goes on from an old version starts another chain, since ours never branch.
+type Chain = (String, usize);
+
+struct Txn {
+    chain: Chain,
+    seq: usize,
+    span: (usize, usize),
+}
+
+fn chains(txns: &[Json]) -> Vec<Txn> {
+    // Ancestors of each txn as a set of LVs.
+    let mut pasts: Vec<Vec<bool>> = Vec::new();
+    let mut out: Vec<Txn> = Vec::new();
+    for txn in txns {
+        let span = numbers(&txn["span"]);
+        let mut past = vec![false; span[1]];
+        for parent in numbers(&txn["parents"]) {
+            let at = out.iter().position(|txn| (txn.span.0..txn.span.1).contains(&parent)).unwrap();
+            past.iter_mut().zip(&pasts[at]).for_each(|(seen, known)| *seen |= known);
+            past[out[at].span.0..=parent].fill(true);
+        }
+        let (agent, seq) = (txn["agent"].as_str().unwrap(), number(&txn["seqStart"]));
+        let previous = out.iter().rfind(|txn| txn.chain.0 == agent);
+        let follows = previous.filter(|txn| past[txn.span.1 - 1]);
+        let chain = follows.map_or((agent.to_owned(), seq), |txn| txn.chain.clone());
+        out.push(Txn { chain, seq, span: (span[0], span[1]) });
+        pasts.push(past);
+    }
+    out
+}
+
+fn text_of(case: &Json) -> String {
+    let txns = case["txns"].as_array().unwrap();
+    let chained = chains(txns);
+    let mut peers: BTreeMap<Chain, u64> = BTreeMap::new();
+    for txn in &chained {
+        peers.insert(txn.chain.clone(), 0);
+    }
+    for (rank, peer) in peers.values_mut().enumerate() {
+        *peer = rank as u64 + 1;
+    }
+    let name = |lv: usize| {
+        let txn = chained.iter().find(|txn| (txn.span.0..txn.span.1).contains(&lv)).unwrap();
+        let seq = txn.seq - txn.chain.1 + lv - txn.span.0;
+        OpId::new(PeerId(peers[&txn.chain]), seq as u32)
+    };
+    let text = ContainerId::root("t");
+    let mut doc = Doc::new(PeerId(0));
+    for (txn, json) in chained.iter().zip(txns) {
+        let first = name(txn.span.0);
+        let parents = numbers(&json["parents"]).into_iter().map(name);
+        let mut deps: Vec<OpId> = parents.filter(|dep| dep.peer != first.peer).collect();
+        deps.sort();
+        // Of two parents in one chain, the later says it all.
+        deps.reverse();
+        deps.dedup_by_key(|dep| dep.peer);
+        deps.reverse();
+        let mut ops = Vec::new();
+        for op in json["ops"].as_array().unwrap() {
+            let (pos, len) = (number(&op[0]) as u32, number(&op[1]) as u32);
+            let content = op[2].as_str().unwrap();
+            if len > 0 {
+                ops.push(Op::TextDelete { text: text.clone(), pos, len });
+            }
+            if !content.is_empty() {
+                ops.push(Op::TextInsert { text: text.clone(), pos, content: content.into() });
+            }
+        }
+        let header = BlockHeader {
+            peer: first.peer,
+            seq: first.seq,
+            len: ops.iter().map(Op::len).sum(),
+            stamp: Stamp(txn.span.0 as u64 + 1),
+            deps,
+        };
+        let import = doc.import(u64::MAX >> 16, [Block::encode(header, &ops)]).unwrap();
+        assert_eq!(import.pending, 0);
+    }
+    doc.text(&text).to_string()
+}
+
+#[test]
+fn concurrent_insertions_are_ordered_as_by_diamond_types() {
+    let Some(text) = read("gen-ascii-300x60-seed1.jsonl.gz") else { return };
+    for (index, line) in text.lines().enumerate() {
+        let case: Json = serde_json::from_str(line).unwrap();
+        assert_eq!(text_of(&case), case["endContent"].as_str().unwrap(), "case {index}");
+    }
+}
+
+#[test]
+fn concurrent_insertions_are_ordered_as_by_the_eg_walker_reference() {
+    let Some(text) = read("conformance.json.gz") else { return };
+    let cases: Vec<Json> = serde_json::from_str(&text).unwrap();
+    let differs =
+        |(_, case): &(usize, &Json)| text_of(case) != case["endContent"].as_str().unwrap();
+    let different: Vec<usize> =
+        cases.iter().enumerate().filter(differs).map(|(index, _)| index).collect();
+    assert_eq!(different, [621], "FugueMax and Fugue differ in exactly this case");
+}

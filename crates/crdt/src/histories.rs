@@ -1,0 +1,282 @@
+//! Random histories of several peers, checked against the naive model.
+
+use proptest::prelude::*;
+
+use crate::model::Model;
+use crate::{Block, ContainerId, Doc, PeerId, RowId, VersionVector};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert { pos: prop::sample::Index, content: String },
+    Delete { pos: prop::sample::Index, len: usize },
+    Set { key: u8, value: i64 },
+    Unset { key: u8 },
+    Register { value: i64 },
+    Add { delta: i64 },
+    NewRow { value: i64 },
+    Cell { row: prop::sample::Index, field: u8, value: i64 },
+    Vote { row: prop::sample::Index },
+    Remove { row: prop::sample::Index },
+    Restore { row: prop::sample::Index },
+    Several { pos: prop::sample::Index, value: i64 },
+    Undo,
+    Redo,
+    Pull { from: prop::sample::Index },
+    Reload,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        8 => (index(), "[a-zé😀]{1,4}").prop_map(|(pos, content)| Step::Insert { pos, content }),
+        4 => (index(), 1usize..5).prop_map(|(pos, len)| Step::Delete { pos, len }),
+        2 => (0u8..3, any::<i64>()).prop_map(|(key, value)| Step::Set { key, value }),
+        1 => (0u8..3).prop_map(|key| Step::Unset { key }),
+        1 => any::<i64>().prop_map(|value| Step::Register { value }),
+        1 => (-9i64..9).prop_map(|delta| Step::Add { delta }),
+        2 => any::<i64>().prop_map(|value| Step::NewRow { value }),
+        2 => (index(), 0u8..3, any::<i64>())
+            .prop_map(|(row, field, value)| Step::Cell { row, field, value }),
+        1 => index().prop_map(|row| Step::Vote { row }),
+        1 => index().prop_map(|row| Step::Remove { row }),
+        1 => index().prop_map(|row| Step::Restore { row }),
+        1 => (index(), any::<i64>()).prop_map(|(pos, value)| Step::Several { pos, value }),
+        2 => Just(Step::Undo),
+        1 => Just(Step::Redo),
+        6 => index().prop_map(|from| Step::Pull { from }),
+        1 => Just(Step::Reload),
+    ]
+}
+
+/// Applies a step to one of the replicas; its wall clock moves by a step-dependent jitter.
+fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
+    let doc = &mut docs[who];
+    let rows: Vec<RowId> = doc.state.tables.get("t").map_or_else(Vec::new, |t| t.known().collect());
+    let row = |index: &prop::sample::Index| (!rows.is_empty()).then(|| *index.get(&rows));
+    match step {
+        Step::Insert { pos, content } => {
+            let pos = pos.index(doc.text("x").len() + 1);
+            doc.transact(wall_ms, |tx| tx.text("x").insert(pos, content)).0.unwrap();
+        }
+        Step::Delete { pos, len } => {
+            let pos = pos.index(doc.text("x").len() + 1);
+            let len = (*len).min(doc.text("x").len() - pos);
+            doc.transact(wall_ms, |tx| tx.text("x").delete(pos, len)).0.unwrap();
+        }
+        Step::Set { key, value } => {
+            doc.transact(wall_ms, |tx| tx.map("m").set(&key.to_string(), *value));
+        }
+        Step::Unset { key } => {
+            doc.transact(wall_ms, |tx| tx.map("m").remove(&key.to_string()));
+        }
+        Step::Register { value } => {
+            doc.transact(wall_ms, |tx| tx.register("r").set(*value));
+        }
+        Step::Add { delta } => {
+            doc.transact(wall_ms, |tx| tx.counter("c").add(*delta));
+        }
+        Step::NewRow { value } => {
+            doc.transact(wall_ms, |tx| tx.table("t").insert([("0", *value)]));
+        }
+        Step::Cell { row: index, field, value } => {
+            let Some(row) = row(index) else { return };
+            let field = field.to_string();
+            doc.transact(wall_ms, |tx| tx.table("t").set(row, &field, *value)).0.unwrap();
+        }
+        Step::Vote { row: index } => {
+            let Some(row) = row(index) else { return };
+            doc.transact(wall_ms, |tx| tx.table("t").add(row, "votes", 1)).0.unwrap();
+        }
+        Step::Remove { row: index } => {
+            let Some(row) = row(index) else { return };
+            doc.transact(wall_ms, |tx| tx.table("t").remove(row)).0.unwrap();
+        }
+        Step::Restore { row: index } => {
+            let Some(row) = row(index) else { return };
+            doc.transact(wall_ms, |tx| tx.table("t").restore(row)).0.unwrap();
+        }
+        Step::Several { pos, value } => {
+            let pos = pos.index(doc.text("x").len() + 1);
+            let edited = doc.transact(wall_ms, |tx| {
+                tx.text("x").insert(pos, "<>")?;
+                tx.map("m").set("0", *value);
+                tx.text("x").insert(pos + 1, "in")
+            });
+            edited.0.unwrap();
+        }
+        Step::Undo => drop(doc.undo(wall_ms)),
+        Step::Redo => drop(doc.redo(wall_ms)),
+        Step::Pull { from } => {
+            let from = from.index(docs.len());
+            pull(docs, who, from);
+        }
+        Step::Reload => {
+            let peer = doc.peer();
+            *doc = Doc::from_snapshot(peer, &doc.encode_snapshot()).unwrap();
+        }
+    }
+}
+
+fn pull(docs: &mut [Doc], to: usize, from: usize) {
+    let blocks = docs[from].blocks_since(docs[to].version());
+    docs[to].import(u64::MAX >> 16, blocks).unwrap();
+}
+
+fn assert_is_model(doc: &Doc, model: &Model) {
+    let text = ContainerId::root("x");
+    assert_eq!(doc.text(&text).to_string(), model.text(&text));
+    assert_eq!(doc.text(&text).len(), model.text(&text).chars().count());
+    assert_eq!(doc.text(&text).len_utf16(), model.text(&text).encode_utf16().count());
+    assert_eq!(doc.register("r"), model.register("r"));
+    for key in ["0", "1", "2"] {
+        assert_eq!(doc.map("m").get(key), model.entry("m", key));
+    }
+    for (id, value) in &model.counters {
+        assert_eq!(doc.counter(id), *value);
+    }
+    let Some(table) = doc.state.tables.get("t") else { return };
+    for row in table.known() {
+        assert_eq!(table.contains(row), model.is_alive("t", row));
+        for field in ["0", "1", "2"] {
+            assert_eq!(table.get(row, field), model.cell("t", row, field));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(
+        std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
+    ))]
+
+    /// Whatever several peers do, apart and together, all replicas equal the model of the blocks
+    /// that they have, in the middle and at the end.
+    #[test]
+    fn replicas_equal_the_model_of_their_blocks(
+        peers in 2usize..6,
+        steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0u64..9_000), 1..60),
+    ) {
+        // Peer ids are not in the order of the replicas, so that ties are broken both ways.
+        let mut docs: Vec<Doc> =
+            (0..peers).map(|i| Doc::new(PeerId((i as u64 * 7 + 3) % 11))).collect();
+        for (who, step, wall_ms) in &steps {
+            run(&mut docs, who.index(peers), step, *wall_ms);
+        }
+        for doc in &docs {
+            assert_is_model(doc, &Model::of(&doc.blocks_since(&VersionVector::new())));
+        }
+        for round in 0..2 * peers {
+            let (to, from) = (round % peers, (round + 1) % peers);
+            pull(&mut docs, to, from);
+            pull(&mut docs, to, (round + 2) % peers);
+        }
+        let all = docs[0].blocks_since(&VersionVector::new());
+        let model = Model::of(&all);
+        for doc in &docs {
+            prop_assert_eq!(doc.version(), docs[0].version());
+            assert_is_model(doc, &model);
+        }
+    }
+
+    /// Blocks may arrive in any order, more than once, and one by one.
+    #[test]
+    fn delivery_order_and_duplicates_do_not_matter(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0u64..9_000), 1..40),
+        shuffled in any::<prop::sample::Index>(),
+    ) {
+        let mut docs: Vec<Doc> = (1..4).map(|i| Doc::new(PeerId(i))).collect();
+        for (who, step, wall_ms) in &steps {
+            run(&mut docs, who.index(3), step, *wall_ms);
+        }
+        let mut whole = Doc::new(PeerId(9));
+        for doc in &docs {
+            whole.import(u64::MAX >> 16, doc.blocks_since(&VersionVector::new())).unwrap();
+        }
+        let mut blocks: Vec<Block> = whole.blocks_since(&VersionVector::new());
+        prop_assume!(!blocks.is_empty());
+        let by = shuffled.index(blocks.len());
+        blocks.rotate_left(by);
+        blocks.reverse();
+        let mut one_by_one = Doc::new(PeerId(8));
+        for block in blocks.iter().chain(&blocks[..by]) {
+            one_by_one.import(u64::MAX >> 16, [block.clone()]).unwrap();
+        }
+        prop_assert_eq!(one_by_one.pending_count(), 0);
+        prop_assert_eq!(one_by_one.version(), whole.version());
+        assert_is_model(&one_by_one, &Model::of(&blocks));
+        prop_assert_eq!(one_by_one.text("x").to_string(), whole.text("x").to_string());
+    }
+
+    /// Views that follow a text by its patches alone show the text.
+    #[test]
+    fn patches_tell_exactly_what_changed(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0u64..9_000), 1..40),
+    ) {
+        let mut docs: Vec<Doc> = (1..4).map(|i| Doc::new(PeerId(i))).collect();
+        let mut view = Doc::new(PeerId(9));
+        let mut shown = String::new();
+        for (who, step, wall_ms) in &steps {
+            run(&mut docs, who.index(3), step, *wall_ms);
+            let blocks = docs[who.index(3)].blocks_since(view.version());
+            for patch in view.import(u64::MAX >> 16, blocks).unwrap().patches {
+                if let crate::Patch::Text { delta, .. } = patch {
+                    shown = patched(&shown, &delta);
+                }
+            }
+            prop_assert_eq!(&shown, &view.text("x").to_string());
+        }
+    }
+
+    /// Undoing everything that one peer did, alone, brings the start back; redoing, the end.
+    #[test]
+    fn undo_and_redo_of_everything_come_back_to_the_ends(
+        edits in prop::collection::vec(step(), 1..30),
+    ) {
+        let mut docs = [Doc::new(PeerId(1))];
+        let is_edit = |step: &&Step| {
+            !matches!(step, Step::Undo | Step::Redo | Step::Pull { .. } | Step::Reload)
+        };
+        for (i, step) in edits.iter().filter(is_edit).enumerate() {
+            run(&mut docs, 0, step, i as u64 * 1_000);
+        }
+        let [mut doc] = docs;
+        let shown = |doc: &Doc| {
+            let rows: Vec<_> = doc.table("t").rows()
+                .map(|row| (row, doc.table("t").get(row, "0").cloned())).collect();
+            (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows)
+        };
+        let end = shown(&doc);
+        while doc.undo(0).is_some() {}
+        prop_assert_eq!(shown(&doc), (String::new(), 0, 0, Vec::new()));
+        while doc.redo(0).is_some() {}
+        prop_assert_eq!(shown(&doc), end);
+    }
+
+    /// No bytes make a decoder panic, and what decodes as a block encodes to the same bytes.
+    #[test]
+    fn decoders_refuse_noise(bytes in prop::collection::vec(any::<u8>(), 0..200), flip in any::<prop::sample::Index>()) {
+        let _ = Block::parse(&*bytes);
+        let _ = crate::decode_update(&bytes);
+        let _ = Doc::from_snapshot(PeerId(1), &bytes);
+        let mut doc = Doc::new(PeerId(1));
+        doc.transact(0, |tx| tx.text("x").insert(0, "hello")).0.unwrap();
+        doc.transact(0, |tx| tx.table("t").insert([("a", 1i64)]));
+        let mut snapshot = doc.encode_snapshot();
+        let at = flip.index(snapshot.len());
+        snapshot[at] ^= 0x10;
+        let _ = Doc::from_snapshot(PeerId(1), &snapshot);
+    }
+}
+
+fn patched(text: &str, delta: &[crate::TextDelta]) -> String {
+    let mut rest = text.chars();
+    let mut out = String::new();
+    for step in delta {
+        match step {
+            crate::TextDelta::Retain(n) => out.extend(rest.by_ref().take(*n as usize)),
+            crate::TextDelta::Insert(content) => out.push_str(content),
+            crate::TextDelta::Delete(n) => drop(rest.by_ref().take(*n as usize).count()),
+        }
+    }
+    out.extend(rest);
+    out
+}

@@ -1,0 +1,209 @@
+//! The oracle: what a set of blocks means, computed naively, and histories that compare it with
+//! the engine.
+//!
+//! The model shares no algorithm with the engine: versions are sets of ids, text is a tree of
+//! single characters walked as in Weidner and Kleppmann, "The Art of the Fugue", section 5
+//! (FugueMax), and registers are a plain maximum over all writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::block::Block;
+use crate::history::sort_causally;
+use crate::id::{OpId, PeerId, RowId};
+use crate::op::{ContainerId, Op};
+use crate::stamp::Stamp;
+use crate::value::Value;
+
+type Key = (u8, Arc<str>, Option<RowId>, Arc<str>);
+
+#[derive(Default)]
+struct Char {
+    id: Option<OpId>,
+    content: char,
+    deleted_by: Vec<OpId>,
+    right_origin: Option<OpId>,
+    left: Vec<OpId>,
+    right: Vec<OpId>,
+}
+
+/// A tree of characters under an invisible root.
+#[derive(Default)]
+struct Tree {
+    chars: BTreeMap<Option<OpId>, Char>,
+}
+
+impl Tree {
+    /// Every character in order, deleted ones included, that `seen` contains.
+    fn walk(&self, node: Option<OpId>, seen: &dyn Fn(OpId) -> bool, out: &mut Vec<OpId>) {
+        let Some(char) = self.chars.get(&node) else { return };
+        for child in &char.left {
+            self.walk(Some(*child), seen, out);
+        }
+        out.extend(char.id.filter(|id| seen(*id)));
+        for child in &char.right {
+            self.walk(Some(*child), seen, out);
+        }
+    }
+
+    fn all(&self) -> Vec<OpId> {
+        let mut out = Vec::new();
+        self.walk(None, &|_| true, &mut out);
+        out
+    }
+
+    fn insert(&mut self, id: OpId, content: char, pos: usize, version: &BTreeSet<OpId>) {
+        self.chars.entry(None).or_default();
+        let mut known = Vec::new();
+        self.walk(None, &|id| version.contains(&id), &mut known);
+        let shown: Vec<OpId> =
+            known.iter().copied().filter(|id| self.shown(*id, version)).collect();
+        let left_origin = pos.checked_sub(1).map(|left| shown[left]);
+        let after =
+            left_origin.map_or(0, |left| 1 + known.iter().position(|k| *k == left).unwrap());
+        let right_origin = known.get(after).copied();
+        let order = self.all();
+        let rank = |id: Option<OpId>| {
+            id.map_or(usize::MAX, |id| order.iter().position(|other| *other == id).unwrap())
+        };
+        let has_right_child =
+            self.chars[&left_origin].right.iter().any(|child| version.contains(child));
+        let mut char = Char { id: Some(id), content, right_origin, ..Char::default() };
+        if has_right_child {
+            char.right_origin = None;
+            let siblings = &self.chars[&right_origin].left;
+            let at = siblings.partition_point(|other| *other < id);
+            self.chars.get_mut(&right_origin).unwrap().left.insert(at, id);
+        } else {
+            // Right children: the one whose right origin lies further right comes first.
+            let siblings = &self.chars[&left_origin].right;
+            let key = |right: Option<OpId>, id: OpId| (usize::MAX - rank(right), id);
+            let new = key(right_origin, id);
+            let before = |other: &OpId| key(self.chars[&Some(*other)].right_origin, *other) < new;
+            let at = siblings.iter().filter(|other| before(other)).count();
+            self.chars.get_mut(&left_origin).unwrap().right.insert(at, id);
+        }
+        self.chars.insert(Some(id), char);
+    }
+
+    fn shown(&self, id: OpId, version: &BTreeSet<OpId>) -> bool {
+        !self.chars[&Some(id)].deleted_by.iter().any(|delete| version.contains(delete))
+    }
+
+    fn text(&self) -> String {
+        let chars = self.all().into_iter().map(|id| &self.chars[&Some(id)]);
+        chars.filter(|char| char.deleted_by.is_empty()).map(|char| char.content).collect()
+    }
+}
+
+/// What a set of blocks means.
+#[derive(Default)]
+pub(crate) struct Model {
+    writes: BTreeMap<Key, (Stamp, PeerId, Option<Value>)>,
+    pub(crate) counters: BTreeMap<ContainerId, i64>,
+    texts: BTreeMap<ContainerId, Tree>,
+}
+
+impl Model {
+    pub(crate) fn of(blocks: &[Block]) -> Self {
+        let mut blocks = blocks.to_vec();
+        sort_causally(&mut blocks);
+        let mut model = Self::default();
+        // Each operation's own history, by the last operation of each block.
+        let mut pasts = BTreeMap::<OpId, BTreeSet<OpId>>::new();
+        for block in &blocks {
+            let first = OpId::new(block.peer(), block.seq());
+            let previous = first.seq.checked_sub(1).map(|seq| OpId::new(first.peer, seq));
+            let mut version = BTreeSet::new();
+            for dep in block.header().deps.iter().copied().chain(previous) {
+                version.extend(&pasts[&dep]);
+            }
+            let mut seq = first.seq;
+            for op in block.ops().unwrap() {
+                let stamp = block.header().stamp.plus(seq - first.seq);
+                model.apply(&op, OpId::new(first.peer, seq), stamp, &version);
+                version.extend((seq..seq + op.len()).map(|seq| OpId::new(first.peer, seq)));
+                seq += op.len();
+            }
+            pasts.insert(OpId::new(first.peer, block.end() - 1), version);
+        }
+        model
+    }
+
+    fn write(&mut self, key: Key, stamp: Stamp, peer: PeerId, value: Option<Value>) {
+        let new = (stamp, peer, value);
+        let old = self.writes.entry(key).or_insert_with(|| new.clone());
+        if (new.0, new.1) > (old.0, old.1) {
+            *old = new;
+        }
+    }
+
+    fn apply(&mut self, op: &Op, id: OpId, stamp: Stamp, version: &BTreeSet<OpId>) {
+        let peer = id.peer;
+        let none: Arc<str> = "".into();
+        match op.clone() {
+            Op::RegisterSet { name, value } => {
+                self.write((0, name, None, none), stamp, peer, Some(value));
+            }
+            Op::MapSet { map, key, value } => self.write((1, map, None, key), stamp, peer, value),
+            Op::RowInsert { table, fields } | Op::RowRestore { table, fields, .. } => {
+                let row = if let Op::RowRestore { row, .. } = op { *row } else { RowId(id) };
+                for (field, value) in fields {
+                    self.write((2, table.clone(), Some(row), field), stamp, peer, Some(value));
+                }
+                self.write((3, table, Some(row), none), stamp, peer, Some(true.into()));
+            }
+            Op::RowSet { table, row, field, value } => {
+                self.write((2, table, Some(row), field), stamp, peer, Some(value));
+            }
+            Op::RowRemove { table, row } => {
+                self.write((3, table, Some(row), none), stamp, peer, Some(false.into()));
+            }
+            Op::CounterAdd { counter, delta } => {
+                *self.counters.entry(counter).or_default() += delta;
+            }
+            Op::TextInsert { text, pos, content } => {
+                let tree = self.texts.entry(text).or_default();
+                let mut version = version.clone();
+                for (i, c) in content.chars().enumerate() {
+                    let id = id.plus(i as u32);
+                    tree.insert(id, c, pos as usize + i, &version);
+                    version.insert(id);
+                }
+            }
+            Op::TextDelete { text, pos, len } => {
+                let tree = self.texts.entry(text).or_default();
+                let mut known = Vec::new();
+                tree.walk(None, &|id| version.contains(&id), &mut known);
+                known.retain(|id| tree.shown(*id, version));
+                for (i, target) in known[pos as usize..(pos + len) as usize].iter().enumerate() {
+                    tree.chars.get_mut(&Some(*target)).unwrap().deleted_by.push(id.plus(i as u32));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn text(&self, id: &ContainerId) -> String {
+        self.texts.get(id).map(Tree::text).unwrap_or_default()
+    }
+
+    pub(crate) fn register(&self, name: &str) -> Option<&Value> {
+        self.written(0, name, None, "")
+    }
+
+    pub(crate) fn entry(&self, map: &str, key: &str) -> Option<&Value> {
+        self.written(1, map, None, key)
+    }
+
+    pub(crate) fn cell(&self, table: &str, row: RowId, field: &str) -> Option<&Value> {
+        self.written(2, table, Some(row), field)
+    }
+
+    pub(crate) fn is_alive(&self, table: &str, row: RowId) -> bool {
+        self.written(3, table, Some(row), "") == Some(&Value::Bool(true))
+    }
+
+    fn written(&self, kind: u8, name: &str, row: Option<RowId>, key: &str) -> Option<&Value> {
+        self.writes.get(&(kind, name.into(), row, key.into()))?.2.as_ref()
+    }
+}
