@@ -1,0 +1,627 @@
+//! The client's side of one connection.
+//!
+//! Guarantees: nothing but `Hello` is sent before the server's welcome; blocks are sent in the
+//! order given, documents taking turns; never more than the server's window is under way; once
+//! [`ClientOutput::CloseSocket`] was queued, nothing follows.
+//!
+//! Not here: what is saved where, what to send again (`leptos-sync-engine` computes that from
+//! [`ClientEvent::Opened`]), reconnecting (`leptos-sync-transport`).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, DecodeError, DocId, PeerId, VersionVector};
+
+use crate::code::{AckLevel, CloseCode, DocErrCode, NackCode, Permission};
+use crate::frame::{decode_frame, encode_frame};
+use crate::heartbeat::{Beat, Heartbeat};
+use crate::limits::{Limits, VERSION};
+use crate::message::{
+    Changes, Close, Hello, Message, Open, Opened, PeerMark, Piece, Ping, Pong, PresenceSet,
+    PresenceState, Welcome,
+};
+use crate::pieces::{Assembler, PieceError};
+use crate::time::Instant;
+
+mod presence;
+mod upload;
+
+use presence::OwnPresence;
+pub use presence::PresencePeer;
+use upload::Uploads;
+
+/// How long the server's welcome may take.
+const WELCOME_MS_MAX: u64 = 10_000;
+
+/// What a client says of itself.
+#[derive(Clone)]
+pub struct ClientConfig {
+    /// A random number that stays with one engine instance, for the server's log.
+    pub client_id: u64,
+    /// What proves to the server who the user is.
+    pub token: Option<String>,
+}
+
+impl ClientConfig {
+    /// A client without a token.
+    #[must_use]
+    pub const fn new(client_id: u64) -> Self {
+        Self { client_id, token: None }
+    }
+}
+
+impl std::fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("client_id", &self.client_id)
+            .field("token", &self.token.as_ref().map(|_| "[hidden]"))
+            .finish()
+    }
+}
+
+/// One fact for a [`ClientSession`].
+#[derive(Clone, Debug)]
+pub enum ClientInput {
+    /// The socket is open.
+    Started {
+        /// The wall clock, in milliseconds since the Unix epoch.
+        wall_ms: u64,
+    },
+    /// A binary message arrived.
+    Frame(Bytes),
+    /// Subscribe to a document. If it is open already, it is closed and opened anew.
+    Open {
+        /// The document.
+        doc: DocId,
+        /// What is here of it.
+        have: VersionVector,
+        /// How far this device's own chain goes in it.
+        me: Option<PeerMark>,
+    },
+    /// Leave a document; what was queued for it is dropped.
+    Close {
+        /// The document.
+        doc: DocId,
+    },
+    /// Send blocks, in causal order, as soon as the document is open and the window allows.
+    /// Ignored if the document was not opened.
+    Changes {
+        /// The document.
+        doc: DocId,
+        /// The blocks.
+        blocks: Vec<Block>,
+    },
+    /// Show this to others in the document from now on, or leave with `None`.
+    Presence {
+        /// The document.
+        doc: DocId,
+        /// At most [`crate::PRESENCE_BYTES_MAX`] bytes.
+        payload: Option<Vec<u8>>,
+    },
+    /// [`ClientSession::next_deadline`] has passed.
+    Tick,
+    /// Find out now whether the socket still lives: the page became visible, or went online.
+    Nudge,
+}
+
+/// One effect of a [`ClientSession`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientOutput {
+    /// Send this as one binary message.
+    Send(Bytes),
+    /// Something the engine should know.
+    Event(ClientEvent),
+    /// Close the socket; the session is over.
+    CloseSocket {
+        /// The close code.
+        code: u16,
+        /// A few words for a log.
+        reason: String,
+    },
+}
+
+/// What happened, for the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The server accepted the connection.
+    Welcome {
+        /// Names the server's store.
+        server_id: u64,
+        /// If it differs from the last one known, forget what this server acknowledged.
+        epoch: u64,
+        /// The server's wall clock.
+        server_ms: u64,
+        /// Who the server takes the user for.
+        principal: Option<String>,
+        /// This connection's number in presence; it is never listed to itself.
+        session: u64,
+        /// The largest block the server takes, in bytes.
+        block_bytes_max: u32,
+    },
+    /// A document is open. Send what `server_version` lacks.
+    Opened {
+        /// The document.
+        doc: DocId,
+        /// What the user may do.
+        permission: Permission,
+        /// What the server has, durably.
+        server_version: VersionVector,
+        /// The server's view of this device's own chain; `None` if it knows nothing of the peer.
+        my_mark: Option<PeerMark>,
+    },
+    /// Blocks from the server, in causal order, some of them perhaps known.
+    Blocks {
+        /// The document.
+        doc: DocId,
+        /// At least one.
+        blocks: Vec<Block>,
+    },
+    /// All that the server had when the document was opened has arrived.
+    CaughtUp {
+        /// The document.
+        doc: DocId,
+    },
+    /// The server keeps these changes durably.
+    Acked {
+        /// The document.
+        doc: DocId,
+        /// Per peer, how many operations; only the peers that this acknowledgement concerns.
+        through: VersionVector,
+    },
+    /// The server refused one block.
+    Rejected {
+        /// The document.
+        doc: DocId,
+        /// The block's author.
+        peer: PeerId,
+        /// The block's first seq.
+        seq: u32,
+        /// Why.
+        code: NackCode,
+        /// When sending it again can help; 0 if never.
+        retry_after_ms: u32,
+    },
+    /// Who else is in the document now: the whole list, by session.
+    Presence {
+        /// The document.
+        doc: DocId,
+        /// Everybody but this connection.
+        peers: Vec<PresencePeer>,
+    },
+    /// The document is closed on this connection.
+    DocError {
+        /// The document.
+        doc: DocId,
+        /// Why.
+        code: DocErrCode,
+    },
+    /// The server is about to close the connection.
+    GoAway {
+        /// How long to wait before connecting again.
+        retry_after_ms: u32,
+    },
+    /// The session is over; a [`ClientOutput::CloseSocket`] follows.
+    Fatal {
+        /// The kind of trouble.
+        code: CloseCode,
+        /// A few words for a log.
+        detail: String,
+    },
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The socket is not open yet.
+    Idle,
+    /// Hello was sent.
+    Greeting { deadline: Instant },
+    /// The server said welcome.
+    Ready { heartbeat: Heartbeat },
+    /// Over.
+    Closed,
+}
+
+#[derive(Debug)]
+enum ChannelPhase {
+    /// Open was not sent yet.
+    Queued,
+    /// Open was sent.
+    Opening { ch: u32 },
+    /// The server answered.
+    Open { ch: u32, feed: u32, caught_up: bool },
+}
+
+#[derive(Debug)]
+struct Channel {
+    phase: ChannelPhase,
+    have: VersionVector,
+    me: Option<PeerMark>,
+    presence: OwnPresence,
+    peers: BTreeMap<u64, PresencePeer>,
+}
+
+/// The client's side of one connection, from the opening of its socket to the end.
+#[derive(Debug)]
+pub struct ClientSession {
+    config: ClientConfig,
+    phase: Phase,
+    limits: Limits,
+    presence_refresh_ms: u64,
+    channels: BTreeMap<DocId, Channel>,
+    doc_by_ch: BTreeMap<u32, DocId>,
+    doc_by_feed: BTreeMap<u32, DocId>,
+    next_ch: u32,
+    next_ping: u64,
+    uploads: Uploads,
+    assembler: Assembler,
+    outputs: VecDeque<ClientOutput>,
+}
+
+impl ClientSession {
+    /// A session whose socket is not open yet.
+    #[must_use]
+    pub fn new(config: ClientConfig) -> Self {
+        let limits = Limits::default();
+        Self {
+            config,
+            phase: Phase::Idle,
+            limits,
+            presence_refresh_ms: 10_000,
+            channels: BTreeMap::new(),
+            doc_by_ch: BTreeMap::new(),
+            doc_by_feed: BTreeMap::new(),
+            next_ch: 0,
+            next_ping: 0,
+            uploads: Uploads::new(),
+            assembler: Assembler::new(limits.block_bytes_max),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one fact. `now` never goes back.
+    pub fn handle(&mut self, now: Instant, input: ClientInput) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        match input {
+            ClientInput::Started { wall_ms } => self.start(now, wall_ms),
+            ClientInput::Frame(frame) => self.receive(now, &frame),
+            ClientInput::Open { doc, have, me } => self.open(doc, have, me),
+            ClientInput::Close { doc } => self.close_doc(&doc),
+            ClientInput::Changes { doc, blocks } => self.queue_changes(doc, blocks),
+            ClientInput::Presence { doc, payload } => {
+                if let Some(channel) = self.channels.get_mut(&doc) {
+                    channel.presence.set(payload.map(Bytes::from));
+                }
+            }
+            ClientInput::Tick => self.tick(now),
+            ClientInput::Nudge => self.ping(now),
+        }
+        self.send_due(now);
+    }
+
+    /// The next effect. Call until `None`, at any time.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<ClientOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When `handle(now, ClientInput::Tick)` is next due. Changes after any `handle`.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Idle | Phase::Closed => None,
+            Phase::Greeting { deadline } => Some(*deadline),
+            Phase::Ready { heartbeat } => self
+                .channels
+                .values()
+                .filter(|channel| matches!(channel.phase, ChannelPhase::Open { .. }))
+                .filter_map(|channel| channel.presence.due(self.presence_refresh_ms))
+                .chain([heartbeat.next_deadline()])
+                .min(),
+        }
+    }
+
+    /// Bytes of blocks that wait here for the server's credit or for a document to open.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.uploads.queued_bytes()
+    }
+
+    fn start(&mut self, now: Instant, wall_ms: u64) {
+        if !matches!(self.phase, Phase::Idle) {
+            return;
+        }
+        self.phase = Phase::Greeting { deadline: now.plus_ms(WELCOME_MS_MAX) };
+        self.send(&Message::Hello(Hello {
+            version_min: VERSION,
+            version_max: VERSION,
+            features: 0,
+            client_id: self.config.client_id,
+            token: self.config.token.clone(),
+            wall_ms,
+        }));
+    }
+
+    fn send(&mut self, message: &Message) {
+        self.outputs.push_back(ClientOutput::Send(encode_frame(message)));
+    }
+
+    fn event(&mut self, event: ClientEvent) {
+        self.outputs.push_back(ClientOutput::Event(event));
+    }
+
+    fn fail(&mut self, code: CloseCode, detail: impl Into<String>) {
+        let detail = detail.into();
+        self.phase = Phase::Closed;
+        self.channels.clear();
+        self.uploads = Uploads::new();
+        self.event(ClientEvent::Fatal { code, detail: detail.clone() });
+        self.outputs.push_back(ClientOutput::CloseSocket { code: code.as_u16(), reason: detail });
+    }
+
+    fn tick(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Greeting { deadline } if now >= *deadline => {
+                self.fail(CloseCode::TimedOut, "no welcome from the server");
+            }
+            Phase::Ready { heartbeat } => match heartbeat.check(now) {
+                Beat::Dead => self.fail(CloseCode::TimedOut, "the server is silent"),
+                Beat::Ping => self.ping(now),
+                Beat::Nothing => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        if let Phase::Ready { heartbeat } = &mut self.phase {
+            heartbeat.pinged(now);
+            let id = self.next_ping;
+            self.next_ping += 1;
+            self.send(&Message::Ping(Ping { id }));
+        }
+    }
+
+    fn open(&mut self, doc: DocId, have: VersionVector, me: Option<PeerMark>) {
+        let presence = self.channels.get(&doc).map(|channel| channel.presence.again());
+        self.close_doc(&doc);
+        let channel = Channel {
+            phase: ChannelPhase::Queued,
+            have,
+            me,
+            presence: presence.unwrap_or_default(),
+            peers: BTreeMap::new(),
+        };
+        self.channels.insert(doc, channel);
+    }
+
+    fn close_doc(&mut self, doc: &DocId) {
+        let Some(channel) = self.channels.remove(doc) else { return };
+        self.uploads.forget(doc);
+        match channel.phase {
+            ChannelPhase::Queued => {}
+            ChannelPhase::Opening { ch } => {
+                self.doc_by_ch.remove(&ch);
+                self.send(&Message::Close(Close { ch }));
+            }
+            ChannelPhase::Open { ch, feed, .. } => {
+                self.doc_by_ch.remove(&ch);
+                self.doc_by_feed.remove(&feed);
+                self.assembler.forget(feed);
+                self.send(&Message::Close(Close { ch }));
+            }
+        }
+    }
+
+    fn queue_changes(&mut self, doc: DocId, blocks: Vec<Block>) {
+        if !self.channels.contains_key(&doc) {
+            return;
+        }
+        for block in blocks {
+            if block.bytes().len() > self.limits.block_bytes_max as usize {
+                self.reject_large(doc.clone(), &block);
+            } else {
+                self.uploads.push(&doc, block);
+            }
+        }
+    }
+
+    fn reject_large(&mut self, doc: DocId, block: &Block) {
+        let (peer, seq) = (block.peer(), block.seq());
+        let code = NackCode::TooLarge;
+        self.event(ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms: 0 });
+    }
+
+    /// Sends whatever may be sent now.
+    fn send_due(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Ready { .. }) {
+            return;
+        }
+        for (doc, channel) in &mut self.channels {
+            match channel.phase {
+                ChannelPhase::Queued => {
+                    let ch = self.next_ch;
+                    self.next_ch += 1;
+                    channel.phase = ChannelPhase::Opening { ch };
+                    self.doc_by_ch.insert(ch, doc.clone());
+                    let have = std::mem::take(&mut channel.have);
+                    let open = Open { ch, doc: doc.clone(), have, me: channel.me };
+                    self.outputs.push_back(ClientOutput::Send(encode_frame(&Message::Open(open))));
+                }
+                ChannelPhase::Open { ch, .. } => {
+                    if let Some(payload) = channel.presence.take_due(now, self.presence_refresh_ms)
+                    {
+                        let set = Message::PresenceSet(PresenceSet { ch, payload });
+                        self.outputs.push_back(ClientOutput::Send(encode_frame(&set)));
+                    }
+                }
+                ChannelPhase::Opening { .. } => {}
+            }
+        }
+        let channels = &self.channels;
+        let open_ch = |doc: &DocId| match channels.get(doc)?.phase {
+            ChannelPhase::Open { ch, .. } => Some(ch),
+            _ => None,
+        };
+        while let Some(message) = self.uploads.next(self.limits.window_bytes as usize, open_ch) {
+            self.outputs.push_back(ClientOutput::Send(encode_frame(&message)));
+        }
+    }
+
+    fn receive(&mut self, now: Instant, frame: &Bytes) {
+        let messages = match decode_frame(frame) {
+            Ok(messages) => messages,
+            Err(error) => return self.fail(CloseCode::Malformed, error.to_string()),
+        };
+        if let Phase::Ready { heartbeat } = &mut self.phase {
+            heartbeat.heard(now);
+        }
+        for message in messages {
+            match (&self.phase, message) {
+                (Phase::Greeting { .. }, Message::Welcome(welcome)) => self.welcome(now, welcome),
+                (_, Message::GoAway(away)) => {
+                    self.event(ClientEvent::GoAway { retry_after_ms: away.retry_after_ms });
+                }
+                (Phase::Ready { .. }, message) => self.dispatch(message),
+                _ => return self.fail(CloseCode::Malformed, "message before welcome"),
+            }
+            if matches!(self.phase, Phase::Closed) {
+                return;
+            }
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, welcome: Welcome) {
+        if welcome.version != VERSION {
+            let detail = format!("the server speaks version {}", welcome.version);
+            return self.fail(CloseCode::UnsupportedVersion, detail);
+        }
+        let interval_ms = u64::from(welcome.heartbeat_ms.clamp(1_000, 60_000));
+        self.phase = Phase::Ready { heartbeat: Heartbeat::new(now, interval_ms) };
+        self.presence_refresh_ms = u64::from(welcome.presence_ttl_ms.max(3_000)) / 3;
+        self.limits = welcome.limits;
+        self.event(ClientEvent::Welcome {
+            server_id: welcome.server_id,
+            epoch: welcome.epoch,
+            server_ms: welcome.server_ms,
+            principal: welcome.principal,
+            session: welcome.session,
+            block_bytes_max: welcome.limits.block_bytes_max,
+        });
+        for (doc, block) in self.uploads.take_above(welcome.limits.block_bytes_max as usize) {
+            self.reject_large(doc, &block);
+        }
+    }
+
+    /// Acts on one message of a connection that is ready. What concerns a channel that was closed
+    /// meanwhile is dropped.
+    fn dispatch(&mut self, message: Message) {
+        match message {
+            Message::Opened(opened) => self.opened(opened),
+            Message::Changes(changes) => self.changes(changes),
+            Message::Piece(piece) => self.piece(&piece),
+            Message::PresenceState(state) => self.presence(state),
+            Message::Credit(credit) => self.uploads.credit(credit.bytes as usize),
+            Message::Ping(ping) => self.send(&Message::Pong(Pong { id: ping.id })),
+            Message::Pong(_) => {}
+            Message::CaughtUp(done) => {
+                let Some(doc) = self.doc_by_ch.get(&done.ch).cloned() else { return };
+                if let Some(Channel { phase: ChannelPhase::Open { caught_up, .. }, .. }) =
+                    self.channels.get_mut(&doc)
+                    && !std::mem::replace(caught_up, true)
+                {
+                    self.event(ClientEvent::CaughtUp { doc });
+                }
+            }
+            Message::Ack(ack) => {
+                if ack.level < AckLevel::Durable {
+                    return;
+                }
+                if let Some(doc) = self.doc_by_ch.get(&ack.ch).cloned() {
+                    self.event(ClientEvent::Acked { doc, through: ack.through });
+                }
+            }
+            Message::Nack(nack) => {
+                let Some(doc) = self.doc_by_ch.get(&nack.ch).cloned() else { return };
+                self.event(ClientEvent::Rejected {
+                    doc,
+                    peer: nack.peer,
+                    seq: nack.seq,
+                    code: nack.code,
+                    retry_after_ms: nack.retry_after_ms,
+                });
+            }
+            Message::DocErr(error) => {
+                if let Some(doc) = self.doc_by_ch.get(&error.ch).cloned() {
+                    self.drop_doc(doc, error.code);
+                }
+            }
+            _ => self.fail(CloseCode::Malformed, "a client's message from the server"),
+        }
+    }
+
+    /// The channel is gone on the server's side.
+    fn drop_doc(&mut self, doc: DocId, code: DocErrCode) {
+        if let Some(Channel {
+            phase: ChannelPhase::Opening { ch } | ChannelPhase::Open { ch, .. },
+            ..
+        }) = self.channels.remove(&doc)
+        {
+            self.doc_by_ch.remove(&ch);
+        }
+        self.doc_by_feed.retain(|_, fed| *fed != doc);
+        self.uploads.forget(&doc);
+        self.event(ClientEvent::DocError { doc, code });
+    }
+
+    fn opened(&mut self, opened: Opened) {
+        let Opened { ch, feed, permission, have, mark } = opened;
+        let Some(doc) = self.doc_by_ch.get(&ch).cloned() else { return };
+        let channel = self.channels.get_mut(&doc).expect("every channel number has its document");
+        if !matches!(channel.phase, ChannelPhase::Opening { .. }) {
+            return self.fail(CloseCode::Malformed, "a document was opened twice");
+        }
+        channel.phase = ChannelPhase::Open { ch, feed, caught_up: false };
+        self.doc_by_feed.insert(feed, doc.clone());
+        let event = ClientEvent::Opened { doc, permission, server_version: have, my_mark: mark };
+        self.event(event);
+    }
+
+    fn changes(&mut self, changes: Changes) {
+        let Some(doc) = self.doc_by_feed.get(&changes.ch).cloned() else { return };
+        let blocks = changes.blocks.iter().map(|bytes| Block::parse(&bytes[..])).collect();
+        self.blocks(doc, blocks);
+    }
+
+    fn piece(&mut self, piece: &Piece) {
+        let Some(doc) = self.doc_by_feed.get(&piece.ch).cloned() else { return };
+        match self.assembler.take(piece) {
+            Ok(None) => {}
+            Ok(Some(block)) => self.blocks(doc, Ok(vec![block])),
+            Err(PieceError::Block(error)) => self.blocks(doc, Err(error)),
+            Err(error) => self.fail(CloseCode::Malformed, error.to_string()),
+        }
+    }
+
+    fn blocks(&mut self, doc: DocId, blocks: Result<Vec<Block>, DecodeError>) {
+        match blocks {
+            Ok(blocks) => self.event(ClientEvent::Blocks { doc, blocks }),
+            Err(DecodeError::UnsupportedVersion(_)) => {
+                // Reading on would leave a gap, so the document stays closed until an update.
+                self.close_doc(&doc);
+                self.event(ClientEvent::DocError { doc, code: DocErrCode::Unsupported });
+            }
+            Err(error) => self.fail(CloseCode::Malformed, format!("block from server: {error}")),
+        }
+    }
+
+    fn presence(&mut self, state: PresenceState) {
+        let Some(doc) = self.doc_by_feed.get(&state.feed).cloned() else { return };
+        let channel = self.channels.get_mut(&doc).expect("every feed number has its document");
+        presence::merge(&mut channel.peers, state);
+        let peers = channel.peers.values().cloned().collect();
+        self.event(ClientEvent::Presence { doc, peers });
+    }
+}

@@ -1,0 +1,159 @@
+//! Blocks into frames, and pieces back into blocks.
+//!
+//! Small blocks share a frame; a block above [`FRAME_BLOCK_BYTES`] travels as a run of pieces, so
+//! that a ping or another document's change can pass between them. On one connection and direction
+//! at most one block is under way in pieces.
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, DecodeError, PeerId};
+
+use crate::frame::encode_frame;
+use crate::limits::FRAME_BLOCK_BYTES;
+use crate::message::{Changes, Message, Piece};
+
+/// Why a piece was refused. The connection it came on cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PieceError {
+    /// It does not continue the block that is under way.
+    #[error("piece out of order")]
+    OutOfOrder,
+    /// Its block is above the limit.
+    #[error("block of {0} bytes is above the limit")]
+    TooLarge(u32),
+    /// The whole block does not parse.
+    #[error("broken block")]
+    Block(#[source] DecodeError),
+    /// The whole block is not the one that its pieces announced.
+    #[error("pieces of another block than announced")]
+    Mismatch,
+}
+
+struct Partial {
+    ch: u32,
+    peer: PeerId,
+    seq: u32,
+    total: u32,
+    bytes: Vec<u8>,
+}
+
+/// Puts the pieces of one block at a time together.
+pub struct Assembler {
+    block_bytes_max: u32,
+    partial: Option<Partial>,
+}
+
+impl std::fmt::Debug for Assembler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let held = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        f.debug_struct("Assembler").field("held_bytes", &held).finish()
+    }
+}
+
+impl Assembler {
+    /// An assembler that refuses blocks above `block_bytes_max`.
+    #[must_use]
+    pub fn new(block_bytes_max: u32) -> Self {
+        Self { block_bytes_max, partial: None }
+    }
+
+    /// Takes the next piece; returns the block once it is whole. A piece at offset 0 starts a new
+    /// block and drops an unfinished one.
+    ///
+    /// # Errors
+    /// A [`PieceError`]; the unfinished block is dropped.
+    pub fn take(&mut self, piece: &Piece) -> Result<Option<Block>, PieceError> {
+        let mut partial = if piece.offset == 0 {
+            if piece.total > self.block_bytes_max {
+                self.partial = None;
+                return Err(PieceError::TooLarge(piece.total));
+            }
+            let Piece { ch, peer, seq, total, .. } = *piece;
+            Partial { ch, peer, seq, total, bytes: Vec::new() }
+        } else {
+            self.partial.take().ok_or(PieceError::OutOfOrder)?
+        };
+        let continues = partial.ch == piece.ch
+            && (partial.peer, partial.seq) == (piece.peer, piece.seq)
+            && partial.total == piece.total
+            && partial.bytes.len() == piece.offset as usize;
+        let held = partial.bytes.len() + piece.data.len();
+        if !continues || piece.data.is_empty() || held > partial.total as usize {
+            self.partial = None;
+            return Err(PieceError::OutOfOrder);
+        }
+        partial.bytes.extend_from_slice(&piece.data);
+        if held < partial.total as usize {
+            self.partial = Some(partial);
+            return Ok(None);
+        }
+        self.partial = None;
+        let block = Block::parse(partial.bytes).map_err(PieceError::Block)?;
+        if (block.peer(), block.seq()) != (partial.peer, partial.seq) {
+            return Err(PieceError::Mismatch);
+        }
+        Ok(Some(block))
+    }
+
+    /// Forgets an unfinished block of channel `ch`.
+    pub fn forget(&mut self, ch: u32) {
+        self.partial.take_if(|partial| partial.ch == ch);
+    }
+}
+
+/// The piece of `block` that starts at `offset`, as large as usual frames allow.
+pub(crate) fn piece_at(ch: u32, block: &Block, offset: usize) -> Piece {
+    let bytes = block.bytes();
+    let end = bytes.len().min(offset + FRAME_BLOCK_BYTES);
+    Piece {
+        ch,
+        peer: block.peer(),
+        seq: block.seq(),
+        total: bytes.len() as u32,
+        offset: offset as u32,
+        data: Bytes::copy_from_slice(&bytes[offset..end]),
+    }
+}
+
+/// Whether a block must travel in pieces.
+pub(crate) fn needs_pieces(block: &Block) -> bool {
+    block.bytes().len() > FRAME_BLOCK_BYTES
+}
+
+/// How many bytes a block takes inside a changes message.
+pub(crate) fn framed_len(block: &Block) -> usize {
+    block.bytes().len() + 3
+}
+
+/// Frames that carry `blocks` on channel `ch`, in order, each of the usual size or less.
+#[must_use]
+pub fn changes_frames(ch: u32, blocks: &[Block]) -> Vec<Bytes> {
+    let mut frames = Vec::new();
+    let mut batch: Vec<Bytes> = Vec::new();
+    let mut batch_bytes = 0;
+    let flush = |batch: &mut Vec<Bytes>, frames: &mut Vec<Bytes>| {
+        if !batch.is_empty() {
+            let blocks = std::mem::take(batch);
+            frames.push(encode_frame(&Message::Changes(Changes { ch, blocks })));
+        }
+    };
+    for block in blocks {
+        if needs_pieces(block) {
+            flush(&mut batch, &mut frames);
+            batch_bytes = 0;
+            let offsets = (0..block.bytes().len()).step_by(FRAME_BLOCK_BYTES);
+            frames.extend(
+                offsets.map(|offset| encode_frame(&Message::Piece(piece_at(ch, block, offset)))),
+            );
+            continue;
+        }
+        if batch_bytes + framed_len(block) > FRAME_BLOCK_BYTES + 3 {
+            flush(&mut batch, &mut frames);
+            batch_bytes = 0;
+        }
+        batch_bytes += framed_len(block);
+        batch.push(Bytes::from_owner(block.shared_bytes()));
+    }
+    flush(&mut batch, &mut frames);
+    frames
+}
