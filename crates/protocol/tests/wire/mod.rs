@@ -1,0 +1,291 @@
+//! A client session and a server session joined without a network, on a clock that stands still.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_protocol::{
+    Admission, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, Instant,
+    Limits, NackCode, PeerMark, Permission, Rejection, ServerEvent, ServerInput, ServerOutput,
+    ServerSession, changes_frames,
+};
+
+/// A document id.
+pub fn doc(name: &str) -> DocId {
+    DocId::new(name).expect("test ids are valid")
+}
+
+/// One block per text, each appended to a root text by `peer`; and the mark of that chain.
+pub fn author(peer: u64, texts: &[&str]) -> (Vec<Block>, PeerMark) {
+    let mut author = Doc::new(PeerId(peer));
+    let mut hash = 0;
+    let mut blocks = Vec::new();
+    for text in texts {
+        let len = author.text("t").len();
+        let (done, commit) = author.transact(1_000, |tx| tx.text("t").insert(len, text));
+        done.expect("the end is a valid position");
+        let block = commit.expect("something was written").block;
+        hash = block.chain_hash(hash);
+        blocks.push(block);
+    }
+    let seq = blocks.last().map_or(0, Block::end);
+    (blocks, PeerMark { peer: PeerId(peer), seq, hash })
+}
+
+struct Batch {
+    ch: u32,
+    blocks: Vec<Block>,
+}
+
+/// The two sessions, a store for the server, and what the client was told.
+pub struct Wire {
+    /// What the client may do with documents it opens.
+    pub permission: Permission,
+    /// Refuse every block so.
+    pub reject_with: Option<(NackCode, u32)>,
+    client: ClientSession,
+    server: ServerSession,
+    now: Instant,
+    stored: Vec<(DocId, Block)>,
+    docs: Vec<(u32, DocId)>,
+    hold: bool,
+    held: VecDeque<Batch>,
+    events: Vec<ClientEvent>,
+    closings: Vec<String>,
+    frame_bytes_max: usize,
+}
+
+impl Wire {
+    /// Both ends of a socket that has just opened.
+    pub fn new() -> Self {
+        let now = Instant::from_ms(0);
+        Self {
+            permission: Permission::Write,
+            reject_with: None,
+            client: ClientSession::new(ClientConfig::new(1)),
+            server: ServerSession::new(now, Limits::default(), 20_000),
+            now,
+            stored: Vec::new(),
+            docs: Vec::new(),
+            hold: false,
+            held: VecDeque::new(),
+            events: Vec::new(),
+            closings: Vec::new(),
+            frame_bytes_max: 0,
+        }
+    }
+
+    /// The store of every document begins with these.
+    pub fn store(&mut self, blocks: &[Block]) {
+        self.stored.extend(blocks.iter().map(|block| (doc("d"), block.clone())));
+    }
+
+    /// Gives the client an input and lets everything settle.
+    pub fn client(&mut self, input: ClientInput) {
+        self.client.handle(self.now, input);
+        self.run();
+    }
+
+    /// Stops deciding the fate of changes.
+    pub fn hold_settling(&mut self) {
+        self.hold = true;
+    }
+
+    /// Decides the fate of all changes again.
+    pub fn settle(&mut self) {
+        self.hold = false;
+        while let Some(batch) = self.held.pop_front() {
+            self.settle_batch(batch);
+            self.run();
+        }
+    }
+
+    /// Bytes that the server has been given and has not settled.
+    pub fn unsettled_bytes(&self) -> usize {
+        let sizes = self.held.iter().flat_map(|batch| &batch.blocks).map(|b| b.bytes().len());
+        sizes.sum()
+    }
+
+    /// Bytes that the client keeps back.
+    pub fn queued_bytes(&self) -> usize {
+        self.client.queued_bytes()
+    }
+
+    /// Every stored block, in order.
+    pub fn stored(&self) -> Vec<Block> {
+        self.stored.iter().map(|(_, block)| block.clone()).collect()
+    }
+
+    /// The document of every stored block, in order.
+    pub fn stored_docs(&self) -> Vec<DocId> {
+        self.stored.iter().map(|(doc, _)| doc.clone()).collect()
+    }
+
+    /// The largest frame that crossed.
+    pub fn frame_bytes_max(&self) -> usize {
+        self.frame_bytes_max
+    }
+
+    /// What the client was told.
+    pub fn events(&self) -> &[ClientEvent] {
+        &self.events
+    }
+
+    /// The server says farewell.
+    pub fn go_away(&mut self, retry_after_ms: u32) {
+        let detail = "restarting".to_owned();
+        self.server.handle(self.now, ServerInput::GoAway { retry_after_ms, detail });
+        self.run();
+    }
+
+    /// What the client was told, a line each.
+    pub fn log(&self) -> String {
+        let mut lines: Vec<String> = self.events.iter().map(describe).collect();
+        lines.extend(self.closings.iter().cloned());
+        lines.join("\n")
+    }
+
+    fn run(&mut self) {
+        loop {
+            if let Some(output) = self.client.poll_output() {
+                match output {
+                    ClientOutput::Send(frame) => self.to_server(frame),
+                    ClientOutput::Event(event) => self.events.push(event),
+                    ClientOutput::CloseSocket { code, reason } => {
+                        self.closings.push(format!("closed by client {code} {reason}"));
+                    }
+                }
+            } else if let Some(output) = self.server.poll_output() {
+                match output {
+                    ServerOutput::Send(frame) => self.to_client(frame),
+                    ServerOutput::Event(event) => self.serve(event),
+                    ServerOutput::CloseSocket { code, reason } => {
+                        let code = code.as_u16();
+                        self.closings.push(format!("closed by server {code} {reason}"));
+                    }
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn to_server(&mut self, frame: Bytes) {
+        self.frame_bytes_max = self.frame_bytes_max.max(frame.len());
+        self.server.handle(self.now, ServerInput::Frame(frame));
+    }
+
+    fn to_client(&mut self, frame: Bytes) {
+        self.frame_bytes_max = self.frame_bytes_max.max(frame.len());
+        self.client.handle(self.now, ClientInput::Frame(frame));
+    }
+
+    fn serve(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Hello { .. } => {
+                let admission = Admission {
+                    server_id: 8,
+                    epoch: 9,
+                    session: 10,
+                    server_ms: 11,
+                    principal: None,
+                    auth_expires_ms: None,
+                    presence_ttl_ms: 30_000,
+                };
+                self.server.handle(self.now, ServerInput::Admit(admission));
+            }
+            ServerEvent::Open { ch, doc, have, .. } => self.open(ch, doc, &have),
+            ServerEvent::Changes { ch, blocks } => {
+                let batch = Batch { ch, blocks };
+                if self.hold || !self.held.is_empty() {
+                    self.held.push_back(batch);
+                } else {
+                    self.settle_batch(batch);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, ch: u32, doc: DocId, have: &VersionVector) {
+        let stored = self.stored.iter().filter(|(of, _)| *of == doc).map(|(_, block)| block);
+        let version = stored.clone().map(|block| (block.peer(), block.end())).collect();
+        let lacking: Vec<Block> =
+            stored.filter(|block| block.end() > have.get(block.peer())).cloned().collect();
+        self.docs.push((ch, doc));
+        let feed = 100 + ch;
+        let permission = self.permission;
+        let opened = ServerInput::Opened { ch, feed, permission, version, mark: None };
+        self.server.handle(self.now, opened);
+        // What the session queued goes out before the frames that pass it by.
+        let mut later = Vec::new();
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                ServerOutput::Send(frame) => self.to_client(frame),
+                ServerOutput::Event(event) => later.push(event),
+                ServerOutput::CloseSocket { .. } => {}
+            }
+        }
+        for frame in changes_frames(feed, &lacking) {
+            self.to_client(frame);
+        }
+        self.server.handle(self.now, ServerInput::CaughtUp { ch });
+        for event in later {
+            self.serve(event);
+        }
+    }
+
+    fn settle_batch(&mut self, Batch { ch, blocks }: Batch) {
+        let bytes = blocks.iter().map(|block| block.bytes().len()).sum();
+        let (mut durable, mut rejected) = (VersionVector::new(), Vec::new());
+        let doc = self.docs.iter().find(|(of, _)| *of == ch).map(|(_, doc)| doc.clone());
+        for block in blocks {
+            let (peer, seq) = (block.peer(), block.seq());
+            match self.reject_with {
+                Some((code, retry_after_ms)) => {
+                    rejected.push(Rejection { peer, seq, code, retry_after_ms });
+                }
+                None => {
+                    durable.extend(peer, block.end());
+                    self.stored.push((doc.clone().expect("changes come after open"), block));
+                }
+            }
+        }
+        self.server.handle(self.now, ServerInput::Settled { ch, durable, rejected, bytes });
+    }
+}
+
+fn describe(event: &ClientEvent) -> String {
+    match event {
+        ClientEvent::Welcome { epoch, .. } => format!("Welcome epoch {epoch}"),
+        ClientEvent::Opened { doc, permission, server_version, my_mark } => {
+            let version = version(server_version);
+            format!("Opened {doc} {permission:?} {version} mark {my_mark:?}")
+        }
+        ClientEvent::Blocks { doc, blocks } => {
+            let mut line = format!("Blocks {doc}");
+            for block in blocks {
+                let _ = write!(line, " {}.{}..{}", block.peer().0, block.seq(), block.end());
+            }
+            line
+        }
+        ClientEvent::CaughtUp { doc } => format!("CaughtUp {doc}"),
+        ClientEvent::Acked { doc, through } => format!("Acked {doc} {}", version(through)),
+        ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
+            let retry = match retry_after_ms {
+                0 => String::new(),
+                ms => format!(" retry {ms}"),
+            };
+            format!("Rejected {doc} {}.{seq} {code:?}{retry}", peer.0)
+        }
+        ClientEvent::GoAway { retry_after_ms } => format!("GoAway retry {retry_after_ms}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn version(version: &VersionVector) -> String {
+    let counts: Vec<String> =
+        version.iter().map(|(peer, count)| format!("{}: {count}", peer.0)).collect();
+    format!("{{{}}}", counts.join(", "))
+}
