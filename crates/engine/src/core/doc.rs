@@ -1,0 +1,254 @@
+//! One open document: its content, what of it is stored, and what of it the server has.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use leptos_sync_crdt::{Block, Doc, OpId, PeerId, VersionVector};
+use leptos_sync_protocol::{PeerMark, PresencePeer};
+
+use super::pending::Pending;
+use super::records::ServerLife;
+use crate::status::{DocStatus, Reason, SyncState};
+
+/// How far reading the stored document has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Being read, or waiting for the peer lease that comes first.
+    Reading,
+    /// What is stored is in the content.
+    Done,
+    /// It could not be read; the content is what was written and received since.
+    Failed { retry_at: u64 },
+}
+
+/// A block that is not stored yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsaved {
+    pub(crate) block: Block,
+    /// Made here, and to be told to tabs and server once it is stored.
+    pub(crate) announce: bool,
+}
+
+/// The document's dealings with the device's storage.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub(crate) queue: Vec<Unsaved>,
+    pub(crate) in_flight: Vec<Unsaved>,
+    /// Blocks stored since the snapshot, and their bytes.
+    pub(crate) log_blocks: usize,
+    pub(crate) log_bytes: usize,
+    pub(crate) compact_after: u64,
+    /// Blocks of this document cannot be stored, while those of others can.
+    pub(crate) refused: bool,
+    /// When the acknowledged version and the unsent mark should be written.
+    pub(crate) meta_at: Option<u64>,
+    pub(crate) acked_dirty: bool,
+    pub(crate) unsent_marked: bool,
+}
+
+impl Store {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// The operations with which unsaved blocks start.
+    pub(crate) fn unsaved(&self) -> BTreeSet<OpId> {
+        let unsaved = self.in_flight.iter().chain(&self.queue);
+        unsaved.map(|unsaved| OpId::new(unsaved.block.peer(), unsaved.block.seq())).collect()
+    }
+}
+
+/// Where the document stands on the present connection.
+#[derive(Debug, Default)]
+pub(crate) enum Phase {
+    #[default]
+    Closed,
+    Opening,
+    Open {
+        /// What the server has, or was sent on this connection.
+        sent: VersionVector,
+        caught_up: bool,
+    },
+    Refused {
+        reason: Reason,
+        retry_at: Option<u64>,
+    },
+}
+
+/// A peer's changes from `seq` on, which the server did not take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rejection {
+    pub(crate) seq: u32,
+    pub(crate) reason: Reason,
+    pub(crate) retry_at: Option<u64>,
+}
+
+/// The document's dealings with the server.
+#[derive(Debug, Default)]
+pub(crate) struct Remote {
+    pub(crate) phase: Phase,
+    /// What the server has durably, as far as it told us.
+    pub(crate) acked: VersionVector,
+    pub(crate) life: Option<ServerLife>,
+    pub(crate) pending: Pending,
+    pub(crate) rejected: BTreeMap<PeerId, Rejection>,
+    /// When other tabs' unacknowledged changes are sent from here too.
+    pub(crate) adopt_at: Option<u64>,
+    /// The server's mark of our own chain, to be compared when its blocks are here.
+    pub(crate) mark: Option<PeerMark>,
+}
+
+impl Remote {
+    /// Takes in that the server has all of `version` durably; whether that was news.
+    pub(crate) fn acknowledge(&mut self, version: &VersionVector) -> bool {
+        if self.acked.covers(version) {
+            return false;
+        }
+        self.acked.merge(version);
+        for (peer, through) in version.iter() {
+            self.pending.acked(peer, through);
+        }
+        true
+    }
+}
+
+/// Who else is in the document.
+#[derive(Debug, Default)]
+pub(crate) struct Presence {
+    pub(crate) own: Option<Vec<u8>>,
+    /// What `own` was when the page was left, for when it comes back.
+    pub(crate) left: Option<Vec<u8>>,
+    pub(crate) from_server: Vec<PresencePeer>,
+    /// Per session of another tab, its payload and when it is considered gone.
+    pub(crate) from_tabs: BTreeMap<u64, (Vec<u8>, u64)>,
+    /// When the other tabs are told again.
+    pub(crate) repeat_at: Option<u64>,
+}
+
+/// An open document.
+pub(crate) struct OpenDoc {
+    pub(crate) content: Rc<RefCell<Doc>>,
+    /// How many users have it open; without any it stays until its changes are safe.
+    pub(crate) handles: usize,
+    pub(crate) load: Load,
+    pub(crate) store: Store,
+    pub(crate) remote: Remote,
+    pub(crate) presence: Presence,
+    /// The status that subscribers know.
+    pub(crate) shown: Option<DocStatus>,
+}
+
+impl OpenDoc {
+    pub(crate) fn new(provisional: PeerId) -> Self {
+        Self {
+            content: Rc::new(RefCell::new(Doc::new(provisional))),
+            handles: 0,
+            load: Load::Reading,
+            store: Store::default(),
+            remote: Remote::default(),
+            presence: Presence::default(),
+            shown: None,
+        }
+    }
+
+    /// Whether nobody needs it any more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.handles == 0
+            && self.load == Load::Done
+            && self.store.is_idle()
+            && self.store.meta_at.is_none()
+            && self.remote.pending.is_empty()
+    }
+
+    /// Queues a block to be stored.
+    pub(crate) fn keep(&mut self, block: Block, announce: bool) {
+        self.store.queue.push(Unsaved { block, announce });
+    }
+
+    /// The blocks that the server lacks and may be sent now; counts them as sent.
+    pub(crate) fn take_unsent(&mut self, also_unsaved: bool) -> Vec<Block> {
+        let Phase::Open { sent, .. } = &mut self.remote.phase else { return Vec::new() };
+        let unsaved = if also_unsaved { BTreeSet::new() } else { self.store.unsaved() };
+        let mut blocks = self.content.borrow().blocks_since(sent);
+        // Chains are stored and refused from some block on, so what is left has no gaps.
+        blocks.retain(|block| {
+            let start = OpId::new(block.peer(), block.seq());
+            let refused = self.remote.rejected.get(&block.peer());
+            !unsaved.contains(&start) && refused.is_none_or(|refused| block.seq() < refused.seq)
+        });
+        for block in &blocks {
+            sent.extend(block.peer(), block.end());
+        }
+        blocks
+    }
+
+    /// Of new blocks made here, those to send; falls back to everything unsent when one depends on
+    /// something that the server may not have.
+    pub(crate) fn take_new(&mut self, blocks: &[Block], also_unsaved: bool) -> Vec<Block> {
+        let Phase::Open { sent, .. } = &mut self.remote.phase else { return Vec::new() };
+        let mut new = Vec::new();
+        for block in blocks {
+            if block.end() <= sent.get(block.peer()) {
+                continue;
+            }
+            let known = block.seq() == sent.get(block.peer())
+                && block.header().deps.iter().all(|dep| sent.contains(*dep));
+            let refused = self.remote.rejected.contains_key(&block.peer());
+            if !known || refused {
+                new.extend(self.take_unsent(also_unsaved));
+                return new;
+            }
+            sent.extend(block.peer(), block.end());
+            new.push(block.clone());
+        }
+        new
+    }
+
+    /// Lets the refused changes of `peer` be sent once more.
+    pub(crate) fn forget_rejection(&mut self, peer: PeerId) {
+        let Some(rejection) = self.remote.rejected.remove(&peer) else { return };
+        if let Phase::Open { sent, .. } = &mut self.remote.phase {
+            *sent = sent
+                .iter()
+                .map(|(known, count)| {
+                    (known, if known == peer { count.min(rejection.seq) } else { count })
+                })
+                .filter(|(_, count)| *count > 0)
+                .collect();
+        }
+    }
+
+    /// The status, given where the connection stands when this document is not considered.
+    pub(crate) fn status(&self, link: SyncState, reason: Option<Reason>) -> DocStatus {
+        let pending = self.remote.pending.len();
+        let (state, reason) = match (&self.remote.phase, link) {
+            (_, SyncState::Offline | SyncState::Connecting) => (link, reason),
+            (Phase::Refused { reason, .. }, _) => (SyncState::Offline, Some(*reason)),
+            (Phase::Open { caught_up: true, .. }, _) if pending == 0 => (SyncState::Saved, None),
+            _ => (SyncState::Syncing, None),
+        };
+        let rejection = self.remote.rejected.values().next().map(|rejection| rejection.reason);
+        DocStatus {
+            loaded: self.load == Load::Done,
+            state,
+            pending,
+            saved_here: self.store.is_idle() && self.load == Load::Done,
+            reason: rejection.or(reason),
+        }
+    }
+
+    /// Others in the document: by the server's word while it has us, else by the other tabs'.
+    pub(crate) fn peers(&self) -> Vec<PresencePeer> {
+        if matches!(self.remote.phase, Phase::Open { .. }) {
+            return self.presence.from_server.clone();
+        }
+        let tabs = self.presence.from_tabs.iter();
+        tabs.map(|(session, (payload, _))| PresencePeer {
+            session: *session,
+            principal: None,
+            payload: payload.clone(),
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,564 @@
+//! The connection: when to dial, what the server's messages mean for documents, what to send.
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
+use leptos_sync_protocol::{
+    ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, CloseCode, DocErrCode,
+    Instant, NackCode, PeerMark,
+};
+use leptos_sync_transport::{Backoff, Closed, ConnectError};
+
+use super::doc::{Load, Phase, Rejection};
+use super::records::ServerLife;
+use super::{Core, Now, OpenDoc, Output};
+use crate::event::{DocEvent, Origin};
+use crate::status::{Reason, StorageHealth, SyncState};
+
+/// An attempt that takes longer is given up.
+const DIAL_MS_MAX: u64 = 15_000;
+/// After a failure, a further attempt is shown only when it lasts: no flicker while a server is
+/// down and answers so at once.
+const DIAL_SHOWN_AFTER_MS: u64 = 1_000;
+/// A clock that differs by more from the server's is set right.
+const CLOCK_ERROR_MS_MAX: u64 = 30_000;
+const REFUSED_RETRY_MS: u64 = 5_000;
+const SKEW_RETRY_MS: u64 = 60_000;
+
+/// The connection and the policy around it.
+pub(super) struct Link {
+    has_server: bool,
+    online: bool,
+    state: State,
+    /// Names the present attempt or connection; facts about earlier ones are ignored.
+    generation: u64,
+    backoff: Backoff,
+    reason: Option<Reason>,
+    /// The server said when to come back.
+    retry_after_ms: Option<u64>,
+    /// What only a person can help with; the socket is about to be closed for it.
+    fatal: Option<Reason>,
+    draining: bool,
+}
+
+enum State {
+    /// Not connected and not about to: no server, no network, or a person has to act.
+    Idle,
+    Waiting {
+        retry_at: u64,
+    },
+    Dialing {
+        since: u64,
+        shown: bool,
+    },
+    Up {
+        session: Box<ClientSession>,
+        /// Known once the server has welcomed us.
+        life: Option<ServerLife>,
+    },
+}
+
+impl Link {
+    pub(super) fn new(has_server: bool) -> Self {
+        Self {
+            has_server,
+            online: true,
+            state: State::Idle,
+            generation: 0,
+            backoff: Backoff::new(),
+            reason: (!has_server).then_some(Reason::NoServer),
+            retry_after_ms: None,
+            fatal: None,
+            draining: false,
+        }
+    }
+
+    /// Where the connection stands, and why; [`SyncState::Saved`] if nothing is wrong with it.
+    pub(super) fn shown(&self) -> (SyncState, Option<Reason>) {
+        match &self.state {
+            State::Up { life: Some(_), .. } => (SyncState::Saved, None),
+            State::Dialing { shown: true, .. } => (SyncState::Connecting, None),
+            State::Up { .. } if self.reason.is_none() => (SyncState::Connecting, None),
+            _ => (SyncState::Offline, self.reason),
+        }
+    }
+
+    fn session(&mut self) -> Option<&mut ClientSession> {
+        match &mut self.state {
+            State::Up { session, .. } => Some(session),
+            _ => None,
+        }
+    }
+
+    fn life(&self) -> Option<ServerLife> {
+        match &self.state {
+            State::Up { life, .. } => *life,
+            _ => None,
+        }
+    }
+}
+
+impl Core {
+    /// Dials, unless there is a connection, an attempt, no server or no network.
+    pub(crate) fn dial(&mut self, now: Now) {
+        let link = &mut self.link;
+        let resting = matches!(link.state, State::Idle | State::Waiting { .. });
+        if !link.has_server || !link.online || !resting {
+            return;
+        }
+        link.generation += 1;
+        link.state = State::Dialing { since: now.ms, shown: link.reason.is_none() };
+        self.outputs.push_back(Output::Dial { generation: link.generation });
+    }
+
+    /// The attempt succeeded; `false` if it is not wanted any more.
+    pub(crate) fn connected(&mut self, now: Now, generation: u64) -> bool {
+        if generation != self.link.generation || !matches!(self.link.state, State::Dialing { .. }) {
+            return false;
+        }
+        let mut config = ClientConfig::new(self.client_id);
+        config.token.clone_from(&self.config.token);
+        let session = Box::new(ClientSession::new(config));
+        self.link.state = State::Up { session, life: None };
+        self.session_input(now, ClientInput::Started { wall_ms: now.wall_ms });
+        true
+    }
+
+    /// The attempt failed.
+    pub(crate) fn connect_failed(&mut self, now: Now, generation: u64, error: &ConnectError) {
+        if generation == self.link.generation {
+            tracing::debug!(%error, "server not reached");
+            self.lose(now, Reason::ServerUnreachable);
+        }
+    }
+
+    /// A frame arrived; `false` if its connection is not the present one.
+    pub(crate) fn frame(&mut self, now: Now, generation: u64, frame: Bytes) -> bool {
+        if generation == self.link.generation {
+            self.session_input(now, ClientInput::Frame(frame));
+        }
+        generation == self.link.generation
+    }
+
+    /// The connection ended.
+    pub(crate) fn disconnected(&mut self, now: Now, generation: u64, closed: &Closed) {
+        if generation != self.link.generation {
+            return;
+        }
+        tracing::debug!(%closed, "connection lost");
+        self.link.fatal = needs_person(CloseCode::from_u16(closed.code));
+        self.lose(now, self.link.reason.unwrap_or(Reason::ServerUnreachable));
+    }
+
+    /// Back to no connection, with another attempt later.
+    fn lose(&mut self, now: Now, reason: Reason) {
+        let random = self.random();
+        let link = &mut self.link;
+        link.generation += 1;
+        link.reason = Some(reason);
+        link.backoff.disconnected(now.ms);
+        let delay = link.retry_after_ms.take().unwrap_or(0) + link.backoff.next_delay_ms(random);
+        link.state = State::Waiting { retry_at: now.ms + delay };
+        if let Some(fatal) = link.fatal.take() {
+            link.reason = Some(fatal);
+            link.state = State::Idle;
+        }
+        for (id, doc) in &mut self.docs {
+            doc.remote.phase = Phase::Closed;
+            doc.remote.mark = None;
+            doc.remote.rejected.clear();
+            if !std::mem::take(&mut doc.presence.from_server).is_empty() {
+                self.outputs.push_back(Output::Event(id.clone(), DocEvent::Presence));
+            }
+        }
+    }
+
+    /// Ends the present connection or attempt from this side.
+    fn hang_up(&mut self, now: Now, reason: Reason) {
+        if matches!(self.link.state, State::Up { .. } | State::Dialing { .. }) {
+            let text = String::from("going away");
+            self.outputs.push_back(Output::Hangup { code: 1000, reason: text });
+        }
+        self.lose(now, reason);
+    }
+
+    /// The browser says whether there is a network.
+    pub(crate) fn set_online(&mut self, now: Now, online: bool) {
+        if !self.link.has_server || self.link.online == online {
+            return;
+        }
+        self.link.online = online;
+        if online {
+            self.link.reason = None;
+            self.link.backoff.reset();
+            self.dial(now);
+        } else {
+            self.hang_up(now, Reason::NoNetwork);
+            self.link.state = State::Idle;
+        }
+    }
+
+    /// Closes the connection for good.
+    pub(crate) fn shut_down(&mut self, now: Now) {
+        self.leave(now);
+        self.hang_up(now, Reason::NoServer);
+        self.link.state = State::Idle;
+        self.link.has_server = false;
+    }
+
+    /// Hands a fact to the session, then does what it says.
+    pub(super) fn session_input(&mut self, now: Now, input: ClientInput) {
+        let Some(session) = self.link.session() else { return };
+        session.handle(Instant::from_ms(now.ms), input);
+        // An event's handler may come back here; the outermost call goes on with the queue.
+        if self.link.draining {
+            return;
+        }
+        self.link.draining = true;
+        while let Some(output) = self.link.session().and_then(ClientSession::poll_output) {
+            match output {
+                ClientOutput::Send(frame) => self.outputs.push_back(Output::Send(frame)),
+                ClientOutput::Event(event) => self.session_event(now, event),
+                ClientOutput::CloseSocket { code, reason } => {
+                    tracing::debug!(code, reason, "closing the connection");
+                    self.outputs.push_back(Output::Hangup { code, reason });
+                    let reason = self.link.reason.unwrap_or(Reason::ServerUnreachable);
+                    self.lose(now, reason);
+                }
+            }
+        }
+        self.link.draining = false;
+    }
+
+    fn session_event(&mut self, now: Now, event: ClientEvent) {
+        match event {
+            ClientEvent::Welcome { server_id, epoch, server_ms, .. } => {
+                self.welcomed(now, ServerLife { server: server_id, epoch }, server_ms);
+            }
+            ClientEvent::Opened { doc, server_version, my_mark, .. } => {
+                self.opened(now, &doc, server_version, my_mark);
+            }
+            ClientEvent::Blocks { doc, blocks } => self.received(now, &doc, blocks),
+            ClientEvent::CaughtUp { doc } => self.caught_up(now, &doc),
+            ClientEvent::Acked { doc, through } => self.acked(now, &doc, &through),
+            ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
+                self.rejected(now, &doc, peer, seq, code, u64::from(retry_after_ms));
+            }
+            ClientEvent::Presence { doc, peers } => {
+                if let Some(open) = self.docs.get_mut(&doc) {
+                    open.presence.from_server = peers;
+                    self.emit(&doc, DocEvent::Presence);
+                }
+            }
+            ClientEvent::DocError { doc, code } => self.refused(now, &doc, code),
+            ClientEvent::GoAway { retry_after_ms, .. } => {
+                self.link.retry_after_ms = Some(u64::from(retry_after_ms));
+                self.link.reason = Some(Reason::ServerBusy);
+            }
+            ClientEvent::Fatal { code, detail } => {
+                tracing::warn!(?code, detail, "server refused the connection");
+                self.link.fatal = needs_person(code);
+            }
+            _ => {}
+        }
+    }
+
+    fn welcomed(&mut self, now: Now, present: ServerLife, server_ms: u64) {
+        if let State::Up { life, .. } = &mut self.link.state {
+            *life = Some(present);
+        }
+        self.link.reason = None;
+        self.link.backoff.connected(now.ms);
+        let wrong = server_ms.abs_diff(now.wall_ms) > CLOCK_ERROR_MS_MAX;
+        let ahead = server_ms.cast_signed().wrapping_sub(now.wall_ms.cast_signed());
+        self.clock_offset_ms = if wrong { ahead } else { 0 };
+        for doc in self.docs.values_mut() {
+            if doc.remote.life != Some(present) {
+                doc.forget_acknowledgements(present);
+                doc.mark_meta(now);
+            }
+        }
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        for id in ids {
+            self.open_on_server(now, &id);
+        }
+    }
+
+    /// Asks the server for a document, as soon as it is known what is here.
+    pub(super) fn open_on_server(&mut self, now: Now, id: &DocId) {
+        let Some(life) = self.link.life() else { return };
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if doc.load == Load::Reading || !matches!(doc.remote.phase, Phase::Closed) {
+            return;
+        }
+        if doc.remote.life != Some(life) {
+            doc.forget_acknowledgements(life);
+        }
+        doc.remote.phase = Phase::Opening;
+        let content = doc.content.borrow();
+        let (have, peer) = (content.version().clone(), content.peer());
+        let (seq, hash) = content.chain_mark(peer).map_or((0, 0), |mark| (mark.seq, mark.hash));
+        let me = Some(PeerMark { peer, seq, hash });
+        drop(content);
+        let presence = doc.presence.own.clone();
+        self.session_input(now, ClientInput::Open { doc: id.clone(), have, me });
+        if presence.is_some() {
+            self.session_input(now, ClientInput::Presence { doc: id.clone(), payload: presence });
+        }
+    }
+
+    pub(super) fn close_on_server(&mut self, now: Now, id: &DocId) {
+        self.session_input(now, ClientInput::Close { doc: id.clone() });
+    }
+
+    fn opened(&mut self, now: Now, id: &DocId, server: VersionVector, mark: Option<PeerMark>) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        doc.remote.phase = Phase::Open { sent: server.clone(), caught_up: false };
+        let known = mark.map_or(Chain::Same, |mark| doc.compare_chain(mark));
+        let doubted = mark.filter(|_| known != Chain::Same).map(|mark| mark.peer);
+        // Under a doubted name the server may have other changes than ours.
+        let sure = server.iter().filter(|(peer, _)| Some(*peer) != doubted).collect();
+        doc.acknowledge(now, &sure);
+        doc.remote.mark = mark.filter(|_| known == Chain::Behind);
+        match (known, mark) {
+            (Chain::Differs, Some(mark)) => {
+                let from = self.docs[id].remote.acked.get(mark.peer);
+                self.conflict(now, id, mark.peer, from);
+            }
+            // An earlier life of ours sent what it could not store, and we must not reuse names.
+            (Chain::Behind, Some(mark)) => {
+                self.leave_peer(mark.peer);
+            }
+            _ => {}
+        }
+        self.upload(now, id);
+    }
+
+    fn received(&mut self, now: Now, id: &DocId, blocks: Vec<Block>) {
+        let mut theirs: VersionVector =
+            blocks.iter().map(|block| (block.peer(), block.end())).collect();
+        let imported = self.import(self.wall_ms(now), id, blocks, Origin::Remote);
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if let Phase::Open { sent, .. } = &mut doc.remote.phase {
+            sent.merge(&theirs);
+        }
+        if !imported.conflicts.is_empty() {
+            let split = |peer| imported.conflicts.iter().any(|(other, _)| *other == peer);
+            theirs = theirs.iter().filter(|(peer, _)| !split(*peer)).collect();
+        }
+        doc.acknowledge(now, &theirs);
+        for block in imported.applied {
+            doc.keep(block, false);
+        }
+        self.outputs.push_back(Output::Work);
+        for (peer, seq) in imported.conflicts {
+            self.conflict(now, id, peer, seq);
+        }
+        self.announce_unstored(now);
+    }
+
+    fn caught_up(&mut self, now: Now, id: &DocId) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if let Phase::Open { caught_up, .. } = &mut doc.remote.phase {
+            *caught_up = true;
+        }
+        let Some(mark) = doc.remote.mark.take() else { return };
+        if doc.compare_chain(mark) == Chain::Same {
+            doc.acknowledge(now, &[(mark.peer, mark.seq)].into_iter().collect());
+        } else {
+            let from = doc.remote.acked.get(mark.peer);
+            self.conflict(now, id, mark.peer, from);
+        }
+    }
+
+    fn acked(&mut self, now: Now, id: &DocId, through: &VersionVector) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        doc.acknowledge(now, through);
+        if doc.remote.pending.is_empty() {
+            self.drop_done(now);
+        }
+    }
+
+    /// Two authors share `peer`: later changes get a fresh id; ours from `seq` on stay here, named
+    /// in the status.
+    pub(super) fn conflict(&mut self, now: Now, id: &DocId, peer: PeerId, seq: u32) {
+        tracing::warn!(doc = %id, %peer, seq, "another author uses the same peer id");
+        self.leave_peer(peer);
+        self.reject(
+            id,
+            peer,
+            Rejection { seq, reason: Reason::Rejected(NackCode::DuplicatePeer), retry_at: None },
+        );
+        self.upload(now, id);
+    }
+
+    fn reject(&mut self, id: &DocId, peer: PeerId, rejection: Rejection) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let known = doc.remote.rejected.entry(peer).or_insert(rejection);
+        if rejection.seq <= known.seq {
+            *known = rejection;
+        }
+    }
+
+    fn rejected(
+        &mut self,
+        now: Now,
+        id: &DocId,
+        peer: PeerId,
+        seq: u32,
+        code: NackCode,
+        retry_after_ms: u64,
+    ) {
+        tracing::warn!(doc = %id, %peer, seq, ?code, "server refused a change");
+        let later = |ms: u64| Some(now.ms + if retry_after_ms > 0 { retry_after_ms } else { ms });
+        let (reason, retry_at) = match code {
+            NackCode::DuplicatePeer => return self.conflict(now, id, peer, seq),
+            NackCode::Forbidden => (Reason::Forbidden, None),
+            NackCode::ClockSkew => (Reason::ClockSkew, later(SKEW_RETRY_MS)),
+            code if code.is_temporary() => (Reason::Rejected(code), later(REFUSED_RETRY_MS)),
+            code => (Reason::Rejected(code), None),
+        };
+        self.reject(id, peer, Rejection { seq, reason, retry_at });
+    }
+
+    fn refused(&mut self, now: Now, id: &DocId, code: DocErrCode) {
+        let (reason, retry) = match code {
+            DocErrCode::Forbidden => (Reason::Forbidden, false),
+            DocErrCode::Unsupported => (Reason::NewerVersion, false),
+            _ => (Reason::ServerBusy, true),
+        };
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let retry_at = retry.then_some(now.ms + REFUSED_RETRY_MS);
+        doc.remote.phase = Phase::Refused { reason, retry_at };
+        doc.presence.from_server.clear();
+        self.emit(id, DocEvent::Presence);
+    }
+
+    /// Sends everything that the server lacks and that may be sent.
+    pub(super) fn upload(&mut self, now: Now, id: &DocId) {
+        let unsaved_too = self.jobs.health != StorageHealth::Healthy;
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let blocks = doc.take_unsent(unsaved_too || doc.store.refused);
+        self.send_changes(now, id, blocks);
+    }
+
+    pub(super) fn send_changes(&mut self, now: Now, id: &DocId, blocks: Vec<Block>) {
+        if !blocks.is_empty() {
+            self.session_input(now, ClientInput::Changes { doc: id.clone(), blocks });
+        }
+    }
+
+    pub(super) fn link_deadline(&self) -> Option<u64> {
+        let docs = self.docs.values().flat_map(|doc| {
+            let refused = match doc.remote.phase {
+                Phase::Refused { retry_at, .. } => retry_at,
+                _ => None,
+            };
+            let adopt = doc.remote.adopt_at;
+            let rejected = doc.remote.rejected.values().filter_map(|rejection| rejection.retry_at);
+            rejected.chain(refused).chain(adopt)
+        });
+        let own = match &self.link.state {
+            State::Idle => None,
+            State::Waiting { retry_at } => Some(*retry_at),
+            State::Dialing { since, shown: true } => Some(since + DIAL_MS_MAX),
+            State::Dialing { since, shown: false } => Some(since + DIAL_SHOWN_AFTER_MS),
+            State::Up { session, .. } => session.next_deadline().map(Instant::as_ms),
+        };
+        docs.chain(own).min()
+    }
+
+    pub(super) fn link_tick(&mut self, now: Now) {
+        match &mut self.link.state {
+            State::Waiting { retry_at } if *retry_at <= now.ms => self.dial(now),
+            State::Dialing { since, .. } if *since + DIAL_MS_MAX <= now.ms => {
+                self.hang_up(now, Reason::ServerUnreachable);
+            }
+            State::Dialing { since, shown } => *shown |= *since + DIAL_SHOWN_AFTER_MS <= now.ms,
+            State::Up { .. } => self.session_input(now, ClientInput::Tick),
+            _ => {}
+        }
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        for id in ids {
+            self.doc_tick(now, &id);
+        }
+    }
+
+    /// Tries again what a document's earlier refusals put off.
+    fn doc_tick(&mut self, now: Now, id: &DocId) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= now.ms);
+        let again: Vec<PeerId> = doc
+            .remote
+            .rejected
+            .iter()
+            .filter(|(_, r)| due(r.retry_at))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in &again {
+            doc.forget_rejection(*peer);
+        }
+        let adopt = due(doc.remote.adopt_at);
+        if adopt {
+            doc.remote.adopt_at = None;
+        }
+        if let Phase::Refused { retry_at, .. } = doc.remote.phase
+            && due(retry_at)
+        {
+            doc.remote.phase = Phase::Closed;
+            self.open_on_server(now, id);
+        }
+        if adopt || !again.is_empty() {
+            self.upload(now, id);
+        }
+    }
+}
+
+/// What a connection's end means that dialing again cannot help.
+fn needs_person(code: CloseCode) -> Option<Reason> {
+    match code {
+        CloseCode::Unauthorized => Some(Reason::Unauthorized),
+        CloseCode::Forbidden => Some(Reason::Forbidden),
+        CloseCode::UnsupportedVersion => Some(Reason::NewerVersion),
+        _ => None,
+    }
+}
+
+/// How the server's chain of one peer compares with ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    /// The server's is ours, or a part of it.
+    Same,
+    /// The server's is longer; whether it continues ours is not known yet.
+    Behind,
+    /// They are different changes under the same name.
+    Differs,
+}
+
+impl OpenDoc {
+    fn compare_chain(&self, mark: PeerMark) -> Chain {
+        let content = self.content.borrow();
+        if mark.seq > content.version().get(mark.peer) {
+            return Chain::Behind;
+        }
+        match content.chain_hash_at(mark.peer, mark.seq) {
+            Some(hash) if hash == mark.hash => Chain::Same,
+            _ => Chain::Differs,
+        }
+    }
+
+    /// Another server, or another life of it: what an earlier one acknowledged does not count.
+    fn forget_acknowledgements(&mut self, life: ServerLife) {
+        self.remote.life = Some(life);
+        self.remote.acked = VersionVector::new();
+        self.store.acked_dirty = true;
+        let blocks = self.content.borrow().blocks_since(&VersionVector::new());
+        self.remote.pending.reset(&blocks, &self.remote.acked);
+    }
+
+    fn acknowledge(&mut self, now: Now, version: &VersionVector) {
+        if self.remote.acknowledge(version) {
+            self.store.acked_dirty = true;
+            self.mark_meta(now);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The other tabs of this device, who is where, and the passing of time.
+
+use std::collections::BTreeSet;
+
+use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
+use leptos_sync_protocol::ClientInput;
+
+use super::doc::{Load, Phase};
+use super::tabs::TabMessage;
+use super::{ANY_TIME, Core, Now, Output};
+use crate::event::{DocEvent, Origin};
+
+/// How often a tab tells the others who is in it.
+const PRESENCE_REPEAT_MS: u64 = 10_000;
+/// A tab that is silent for longer is considered gone.
+const PRESENCE_TTL_MS: u64 = 30_000;
+/// How long the tab that made a change has to get it acknowledged before others send it too.
+const ADOPT_AFTER_MS: u64 = 3_000;
+
+impl Core {
+    /// Another tab posted something.
+    pub(crate) fn tab_message(&mut self, now: Now, bytes: &[u8]) {
+        match TabMessage::decode(bytes) {
+            Ok(TabMessage::Changes { doc, stored, blocks }) => {
+                self.import_from_tab(now, &doc, blocks, stored, Origin::OtherTab);
+            }
+            Ok(TabMessage::Want { doc, have }) => self.answer_tab(&doc, &have),
+            Ok(TabMessage::Presence { doc, session, payload }) => {
+                self.tab_presence(now, &doc, session, payload);
+            }
+            // A tab with another version of the program; storage and server carry its changes.
+            Err(error) => tracing::debug!(%error, "message of another tab not understood"),
+        }
+    }
+
+    pub(super) fn import_from_tab(
+        &mut self,
+        now: Now,
+        id: &DocId,
+        blocks: Vec<Block>,
+        stored: bool,
+        origin: Origin,
+    ) {
+        let name = |block: &Block| OpId::new(block.peer(), block.seq());
+        let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
+        let imported = self.import(ANY_TIME, id, blocks, origin);
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        for block in imported.applied {
+            // One that waited here for another came from elsewhere and may not be stored.
+            if !stored || !told.contains(&name(&block)) {
+                doc.keep(block, false);
+            }
+        }
+        if !doc.remote.pending.is_empty() {
+            doc.remote.adopt_at.get_or_insert(now.ms + ADOPT_AFTER_MS);
+        }
+        doc.mark_meta(now);
+        self.outputs.push_back(Output::Work);
+        for (peer, seq) in imported.conflicts {
+            self.conflict(now, id, peer, seq);
+        }
+    }
+
+    /// Tells a tab that opened a document what it cannot have read from storage.
+    fn answer_tab(&mut self, id: &DocId, have: &VersionVector) {
+        let Some(doc) = self.docs.get(id) else { return };
+        let blocks = doc.content.borrow().blocks_since(have);
+        if !blocks.is_empty() {
+            let stored = doc.store.is_idle();
+            let message = TabMessage::Changes { doc: id.clone(), stored, blocks };
+            self.outputs.push_back(Output::Post(message.encode()));
+        }
+        self.post_presence(id);
+    }
+
+    fn post_presence(&mut self, id: &DocId) {
+        let Some(payload) = self.docs.get(id).and_then(|doc| doc.presence.own.clone()) else {
+            return;
+        };
+        let message = TabMessage::Presence {
+            doc: id.clone(),
+            session: self.client_id,
+            payload: Some(payload),
+        };
+        self.outputs.push_back(Output::Post(message.encode()));
+    }
+
+    /// What others should see of this tab's user in the document; `None` to be gone.
+    pub(crate) fn set_presence(&mut self, now: Now, id: &DocId, payload: Option<Vec<u8>>) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if doc.presence.own == payload {
+            return;
+        }
+        doc.presence.own.clone_from(&payload);
+        doc.presence.left = None;
+        doc.presence.repeat_at = payload.is_some().then_some(now.ms + PRESENCE_REPEAT_MS);
+        let open = !matches!(doc.remote.phase, Phase::Closed | Phase::Refused { .. });
+        let message = TabMessage::Presence { doc: id.clone(), session: self.client_id, payload };
+        self.outputs.push_back(Output::Post(message.encode()));
+        if open {
+            let TabMessage::Presence { payload, .. } = message else { return };
+            self.session_input(now, ClientInput::Presence { doc: id.clone(), payload });
+        }
+    }
+
+    /// The page is being left: others see at once that its user is gone.
+    pub(crate) fn leave(&mut self, now: Now) {
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        for id in ids {
+            let own = self.docs.get(&id).and_then(|doc| doc.presence.own.clone());
+            self.set_presence(now, &id, None);
+            if let Some(doc) = self.docs.get_mut(&id) {
+                doc.presence.left = own;
+            }
+        }
+    }
+
+    /// The page was shown, or somebody does not want to wait.
+    pub(crate) fn nudge(&mut self, now: Now) {
+        self.session_input(now, ClientInput::Nudge);
+        self.dial(now);
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        for id in ids {
+            let Some(doc) = self.docs.get_mut(&id) else { continue };
+            if doc.load == Load::Done {
+                self.outputs.push_back(Output::Reread(id.clone()));
+            }
+            if let Some(payload) = doc.presence.left.take() {
+                self.set_presence(now, &id, Some(payload));
+            }
+        }
+    }
+
+    fn tab_presence(&mut self, now: Now, id: &DocId, session: u64, payload: Option<Vec<u8>>) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let tabs = &mut doc.presence.from_tabs;
+        let changed = match payload {
+            None => tabs.remove(&session).is_some(),
+            Some(payload) => {
+                let before = tabs.insert(session, (payload, now.ms + PRESENCE_TTL_MS));
+                before.is_none_or(|(before, _)| before != tabs[&session].0)
+            }
+        };
+        if changed {
+            self.emit(id, DocEvent::Presence);
+        }
+    }
+
+    /// When [`Core::tick`] is next due.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let presence = self.docs.values().flat_map(|doc| {
+            let gone = doc.presence.from_tabs.values().map(|(_, until)| *until);
+            gone.chain(doc.presence.repeat_at)
+        });
+        presence.chain(self.store_deadline()).chain(self.link_deadline()).min()
+    }
+
+    /// Does what has become due.
+    pub(crate) fn tick(&mut self, now: Now) {
+        self.link_tick(now);
+        self.store_tick(now);
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        for id in ids {
+            let Some(doc) = self.docs.get_mut(&id) else { continue };
+            let before = doc.presence.from_tabs.len();
+            doc.presence.from_tabs.retain(|_, (_, until)| *until > now.ms);
+            let lost = doc.presence.from_tabs.len() != before;
+            let repeat = doc.presence.repeat_at.is_some_and(|at| at <= now.ms);
+            if repeat {
+                doc.presence.repeat_at = Some(now.ms + PRESENCE_REPEAT_MS);
+                self.post_presence(&id);
+            }
+            if lost {
+                self.emit(&id, DocEvent::Presence);
+            }
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! Every decision of the engine, without I/O, clock, entropy or futures.
+//!
+//! Facts come in as method calls with the time they happened at; effects come out of
+//! [`Core::poll_output`], storage work out of `next_job`, one job at a time. `deadline` says when
+//! `tick` is next due. Equal facts make equal effects.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `doc` | the state of one open document |
+//! | `store` | what is written to storage, and when after a failure |
+//! | `link` | when to connect, and what the connection means for documents |
+//! | `local` | tabs of this device, presence, time |
+//! | `tabs`, `records` | bytes for other tabs, bytes for storage |
+
+mod doc;
+mod link;
+mod local;
+mod pending;
+pub(crate) mod records;
+mod store;
+mod tabs;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, Commit, Doc, DocId, ImportError, PeerId, VersionVector};
+use leptos_sync_protocol::PresencePeer;
+use leptos_sync_storage::{ReadError, StoredDoc};
+
+use self::doc::{Load, OpenDoc};
+use self::link::Link;
+use self::records::decode_acked;
+use self::store::Jobs;
+pub(crate) use self::store::{Job, JobResult};
+use self::tabs::TabMessage;
+use crate::config::EngineConfig;
+use crate::event::{DocEvent, Origin};
+use crate::status::{DocStatus, StorageFault, StorageHealth, SyncStatus};
+
+/// When something happened, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Monotonic milliseconds.
+    pub(crate) ms: u64,
+    /// Milliseconds since the Unix epoch, by the device.
+    pub(crate) wall_ms: u64,
+}
+
+/// Stored blocks were made on this device: their stamps are not measured against its clock, which
+/// may have been set back since.
+const ANY_TIME: u64 = u64::MAX;
+
+const LOAD_RETRY_MS: u64 = 5_000;
+
+/// One effect that the driver has to carry out.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Read the document from storage, then call `load_finished`.
+    Load(DocId),
+    /// Read it again and call `reread_finished`: other tabs may have written.
+    Reread(DocId),
+    /// Open a connection, then call `connected` or `connect_failed` with the generation.
+    Dial { generation: u64 },
+    /// Send a frame on the present connection.
+    Send(Bytes),
+    /// Close the present connection; nothing more of it will be heard.
+    Hangup { code: u16, reason: String },
+    /// Post to the other tabs.
+    Post(Vec<u8>),
+    /// `next_job` may have something.
+    Work,
+    /// Tell a document's subscribers.
+    Event(DocId, DocEvent),
+    /// Tell the engine's subscribers.
+    Status(SyncStatus),
+    /// Ask the platform not to evict what is stored.
+    KeepStorage,
+}
+
+/// What was found of a document in storage.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) stored: StoredDoc,
+    pub(crate) acked: Option<Vec<u8>>,
+    pub(crate) unsent: bool,
+}
+
+/// The engine's state.
+pub(crate) struct Core {
+    config: EngineConfig,
+    /// Names this engine to the server and to other tabs.
+    client_id: u64,
+    seed: u64,
+    /// Who this tab writes as, and the slot that the id belongs to, once leased.
+    peer: Option<PeerId>,
+    slot: Option<u32>,
+    docs: BTreeMap<DocId, OpenDoc>,
+    jobs: Jobs,
+    link: Link,
+    /// How far the server's wall clock is ahead of ours, when it matters.
+    clock_offset_ms: i64,
+    keep_storage_asked: bool,
+    outputs: VecDeque<Output>,
+    shown: SyncStatus,
+}
+
+impl Core {
+    pub(crate) fn new(config: EngineConfig, seed: u64, has_server: bool) -> Self {
+        let mut core = Self {
+            config,
+            client_id: 0,
+            seed,
+            peer: None,
+            slot: None,
+            docs: BTreeMap::new(),
+            jobs: Jobs::default(),
+            link: Link::new(has_server),
+            clock_offset_ms: 0,
+            keep_storage_asked: false,
+            outputs: VecDeque::new(),
+            shown: SyncStatus::default(),
+        };
+        core.client_id = core.random();
+        core.shown = core.status();
+        core
+    }
+
+    /// The next number of a sequence that only the seed determines (SplitMix64).
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn fresh_peer(&mut self) -> PeerId {
+        PeerId(self.random())
+    }
+
+    /// The next effect. Call until `None` after every other call.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.refresh_status();
+        }
+        self.outputs.pop_front()
+    }
+
+    fn emit(&mut self, doc: &DocId, event: DocEvent) {
+        self.outputs.push_back(Output::Event(doc.clone(), event));
+    }
+
+    /// The wall clock, set right by the server's when it was clearly wrong.
+    pub(crate) fn wall_ms(&self, now: Now) -> u64 {
+        now.wall_ms.saturating_add_signed(self.clock_offset_ms)
+    }
+
+    /// Who this tab writes as: known once the lease is there.
+    pub(crate) fn leased(&mut self, peer: PeerId, slot: Option<u32>) {
+        self.peer = Some(peer);
+        self.slot = slot;
+        let waiting = self.docs.iter().filter(|(_, doc)| doc.load == Load::Reading);
+        self.outputs.extend(waiting.map(|(id, _)| Output::Load(id.clone())));
+    }
+
+    /// Opens a document for one more user. Its content can be written to at once.
+    pub(crate) fn open(&mut self, id: &DocId) -> Rc<RefCell<Doc>> {
+        self.ensure(id);
+        let doc = self.docs.get_mut(id).expect("ensured above");
+        doc.handles += 1;
+        doc.content.clone()
+    }
+
+    /// Opens documents without a user, to upload what waits in them.
+    pub(crate) fn unsent_found(&mut self, ids: Vec<DocId>) {
+        for id in ids {
+            self.ensure(&id);
+        }
+    }
+
+    fn ensure(&mut self, id: &DocId) {
+        if self.docs.contains_key(id) {
+            return;
+        }
+        let provisional = self.fresh_peer();
+        self.docs.insert(id.clone(), OpenDoc::new(provisional));
+        // The lease comes first: what an earlier holder of our id stored must be in what is read.
+        if self.peer.is_some() {
+            self.outputs.push_back(Output::Load(id.clone()));
+        }
+    }
+
+    /// One user closed a document.
+    pub(crate) fn close(&mut self, now: Now, id: &DocId) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        doc.handles = doc.handles.saturating_sub(1);
+        if doc.handles == 0 {
+            self.set_presence(now, id, None);
+            self.drop_done(now);
+        }
+    }
+
+    /// Forgets documents that nobody uses and that are safe at the server.
+    fn drop_done(&mut self, now: Now) {
+        let done: Vec<DocId> =
+            self.docs.iter().filter(|(_, doc)| doc.is_done()).map(|(id, _)| id.clone()).collect();
+        for id in done {
+            self.docs.remove(&id);
+            self.close_on_server(now, &id);
+        }
+    }
+
+    /// Whether anything of the document is held in memory.
+    pub(crate) fn is_open(&self, id: &DocId) -> bool {
+        self.docs.contains_key(id)
+    }
+
+    /// A change was made here.
+    pub(crate) fn committed(&mut self, now: Now, id: &DocId, commit: Commit) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let Commit { block, patches } = commit;
+        doc.remote.pending.add(&block, &doc.remote.acked);
+        doc.mark_meta(now);
+        let storable = !doc.store.refused && self.jobs.health == StorageHealth::Healthy;
+        doc.keep(block.clone(), storable);
+        let changed = DocEvent::Changed { origin: Origin::Local, patches: patches.into() };
+        self.emit(id, changed);
+        if !storable {
+            self.announce(now, id, vec![block], false);
+        }
+        if !self.keep_storage_asked {
+            self.keep_storage_asked = true;
+            self.outputs.push_back(Output::KeepStorage);
+        }
+        self.outputs.push_back(Output::Work);
+    }
+
+    /// Tells tabs and server about changes made here.
+    fn announce(&mut self, now: Now, id: &DocId, blocks: Vec<Block>, stored: bool) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if blocks.is_empty() {
+            return;
+        }
+        let send = doc.take_new(&blocks, !stored);
+        let message = TabMessage::Changes { doc: id.clone(), stored, blocks };
+        self.outputs.push_back(Output::Post(message.encode()));
+        self.send_changes(now, id, send);
+    }
+
+    /// Storage answered.
+    pub(crate) fn load_finished(
+        &mut self,
+        now: Now,
+        id: &DocId,
+        result: Result<Loaded, ReadError>,
+    ) {
+        let leased = self.peer;
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        match result {
+            Ok(loaded) => {
+                if let Err(fault) = doc.take_stored(loaded) {
+                    self.jobs.fail(now, fault);
+                }
+                if let Some(peer) = leased {
+                    doc.content.borrow_mut().set_peer(peer);
+                }
+                doc.load = Load::Done;
+                doc.mark_meta(now);
+                let have = doc.content.borrow().version().clone();
+                let want = TabMessage::Want { doc: id.clone(), have };
+                self.outputs.push_back(Output::Post(want.encode()));
+            }
+            Err(error) => {
+                tracing::warn!(doc = %id, %error, "stored document cannot be read");
+                doc.load = Load::Failed { retry_at: now.ms + LOAD_RETRY_MS };
+                self.jobs.fail(now, StorageFault::from(&error));
+            }
+        }
+        self.emit(id, DocEvent::Loaded);
+        self.outputs.push_back(Output::Work);
+        self.open_on_server(now, id);
+        self.drop_done(now);
+    }
+
+    /// Storage answered a second look.
+    pub(crate) fn reread_finished(&mut self, now: Now, id: &DocId, stored: StoredDoc) {
+        let Some(doc) = self.docs.get(id) else { return };
+        let mut blocks = stored.blocks;
+        if let Some(snapshot) = stored.snapshot
+            && !doc.content.borrow().version().covers(&snapshot.version)
+        {
+            match Doc::from_snapshot(PeerId(0), &snapshot.bytes) {
+                Ok(snapshot) => {
+                    let have = doc.content.borrow().version().clone();
+                    blocks.splice(0..0, snapshot.blocks_since(&have));
+                }
+                Err(error) => tracing::warn!(doc = %id, %error, "stored snapshot is damaged"),
+            }
+        }
+        self.import_from_tab(now, id, blocks, true, Origin::Storage);
+    }
+
+    /// Merges blocks that were not made here; returns those that are new in the document.
+    fn import(&mut self, wall_ms: u64, id: &DocId, blocks: Vec<Block>, origin: Origin) -> Imported {
+        let Some(doc) = self.docs.get_mut(id) else { return Imported::default() };
+        let mut imported = Imported::default();
+        let mut patches = Vec::new();
+        let mut content = doc.content.borrow_mut();
+        let mut take = |blocks: Vec<Block>, imported: &mut Imported| {
+            content.import(wall_ms, blocks).map(|import| {
+                imported.applied.extend(import.applied);
+                patches.extend(import.patches);
+            })
+        };
+        if take(blocks.clone(), &mut imported).is_err() {
+            // One bad block must not keep the others out.
+            for block in blocks {
+                match take(vec![block], &mut imported) {
+                    Ok(()) => {}
+                    Err(ImportError::DuplicatePeer { peer, seq }) => {
+                        imported.conflicts.push((peer, seq));
+                    }
+                    Err(error) => tracing::warn!(doc = %id, %error, "change was not merged"),
+                }
+            }
+        }
+        drop(content);
+        for block in &imported.applied {
+            doc.remote.pending.add(block, &doc.remote.acked);
+        }
+        if !imported.applied.is_empty() {
+            self.emit(id, DocEvent::Changed { origin, patches: patches.into() });
+        }
+        imported
+    }
+
+    /// Somebody else writes under an id of ours: later changes get a fresh one.
+    fn leave_peer(&mut self, peer: PeerId) -> PeerId {
+        let fresh = self.fresh_peer();
+        if self.peer == Some(peer) {
+            self.peer = Some(fresh);
+            if let Some(slot) = self.slot {
+                self.jobs.rename_slot(slot, fresh);
+                self.outputs.push_back(Output::Work);
+            }
+        }
+        for doc in self.docs.values() {
+            let mut content = doc.content.borrow_mut();
+            if content.peer() == peer {
+                content.set_peer(fresh);
+            }
+        }
+        fresh
+    }
+
+    pub(crate) fn peers(&self, id: &DocId) -> Vec<PresencePeer> {
+        self.docs.get(id).map(OpenDoc::peers).unwrap_or_default()
+    }
+
+    pub(crate) fn doc_status(&self, id: &DocId) -> Option<DocStatus> {
+        let (link, reason) = self.link.shown();
+        self.docs.get(id).map(|doc| doc.status(link, reason))
+    }
+
+    pub(crate) fn is_loaded(&self, id: &DocId) -> bool {
+        self.docs.get(id).is_some_and(|doc| doc.load == Load::Done)
+    }
+
+    pub(crate) fn status(&self) -> SyncStatus {
+        let (link, link_reason) = self.link.shown();
+        let mut status =
+            SyncStatus { state: link, pending: 0, storage: self.jobs.health, reason: link_reason };
+        for doc in self.docs.values().map(|doc| doc.status(link, link_reason)) {
+            status.pending += doc.pending;
+            status.state = status.state.min(doc.state);
+            status.reason = status.reason.or(doc.reason);
+        }
+        if let StorageHealth::Failing(fault) = status.storage {
+            status.reason = Some(crate::status::Reason::Storage(fault));
+        }
+        status
+    }
+
+    /// Tells subscribers what they do not know yet.
+    fn refresh_status(&mut self) {
+        let (link, reason) = self.link.shown();
+        for (id, doc) in &mut self.docs {
+            let status = doc.status(link, reason);
+            if doc.shown.as_ref() != Some(&status) {
+                doc.shown = Some(status);
+                self.outputs.push_back(Output::Event(id.clone(), DocEvent::Status));
+            }
+        }
+        let status = self.status();
+        if status != self.shown {
+            self.shown = status.clone();
+            self.outputs.push_back(Output::Status(status));
+        }
+    }
+}
+
+/// What became of blocks from elsewhere.
+#[derive(Debug, Default)]
+struct Imported {
+    applied: Vec<Block>,
+    /// Different blocks of these names are in the document already.
+    conflicts: Vec<(PeerId, u32)>,
+}
+
+impl OpenDoc {
+    /// Merges what storage had with what was written and received meanwhile.
+    fn take_stored(&mut self, loaded: Loaded) -> Result<(), StorageFault> {
+        let Loaded { stored, acked, unsent } = loaded;
+        self.store.unsent_marked = unsent;
+        self.store.log_blocks = stored.blocks.len();
+        self.store.log_bytes = stored.blocks.iter().map(|block| block.bytes().len()).sum();
+        let mut content = self.content.borrow_mut();
+        let mut outcome = Ok(());
+        if let Some(snapshot) = stored.snapshot {
+            match Doc::from_snapshot(content.peer(), &snapshot.bytes) {
+                Ok(mut restored) => {
+                    let since = content.blocks_since(&VersionVector::new());
+                    let merged = restored.import(ANY_TIME, since);
+                    outcome = merged.map(drop).map_err(|_| StorageFault::Corrupt);
+                    if outcome.is_ok() {
+                        *content = restored;
+                    }
+                }
+                Err(_) => outcome = Err(StorageFault::Corrupt),
+            }
+        }
+        if content.import(ANY_TIME, stored.blocks).is_err() {
+            outcome = Err(StorageFault::Corrupt);
+        }
+        let known = acked.and_then(|bytes| decode_acked(&bytes).ok());
+        // What this connection said meanwhile is newer than what was written down.
+        if let Some((life, acked)) = known
+            && self.remote.life.is_none_or(|present| present == life)
+        {
+            self.remote.life = Some(life);
+            self.remote.acked.merge(&acked);
+        }
+        let unacked = content.blocks_since(&self.remote.acked);
+        self.remote.pending.reset(&unacked, &self.remote.acked);
+        outcome
+    }
+
+    /// Has the acknowledged version and the unsent mark written soon, if they changed.
+    fn mark_meta(&mut self, now: Now) {
+        if self.store.acked_dirty || self.store.unsent_marked == self.remote.pending.is_empty() {
+            self.store.meta_at.get_or_insert(now.ms + store::META_DELAY_MS);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What is written to storage, in which order, and how failures are outlived.
+//!
+//! One job runs at a time, so blocks become durable in the order in which they were made. A failed
+//! write puts its blocks back at the head of the queue and is tried again with growing delays;
+//! meanwhile changes are announced unstored, under a fresh peer id: should they never be stored,
+//! no later life of this tab can reuse their names.
+
+use leptos_sync_crdt::{Block, DocId, PeerId};
+use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
+
+use super::doc::Load;
+use super::records::{acked_key, encode_acked, encode_peer, peer_key, unsent_key};
+use super::{Core, Now, Output};
+use crate::status::{StorageFault, StorageHealth};
+
+/// How long small values wait for more changes before they are written.
+pub(super) const META_DELAY_MS: u64 = 300;
+
+const RETRY_MS_MIN: u64 = 500;
+const RETRY_MS_MAX: u64 = 30_000;
+const COMPACT_RETRY_MS: u64 = 30_000;
+
+/// One call to storage.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Append blocks of several documents.
+    Append(Vec<(DocId, Vec<Block>)>),
+    /// Write a small value, or remove it.
+    Meta { key: String, value: Option<Vec<u8>> },
+    /// Replace a document's log by a snapshot.
+    Compact { doc: DocId, snapshot: Snapshot },
+}
+
+/// How a [`Job`] ended.
+#[derive(Debug)]
+pub(crate) enum JobResult {
+    Append(Result<(), AppendError>),
+    Meta(Result<(), AppendError>),
+    Compact(DocId, Result<(), CompactError>),
+}
+
+/// The storage work in progress.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    pub(super) health: StorageHealth,
+    busy: bool,
+    retry_at: Option<u64>,
+    failures: u32,
+    /// The slot's new peer id, not written yet.
+    slot_name: Option<(u32, PeerId)>,
+}
+
+impl Jobs {
+    pub(super) fn fail(&mut self, now: Now, fault: StorageFault) {
+        self.health = StorageHealth::Failing(fault);
+        let delay = (RETRY_MS_MIN << self.failures.min(10)).min(RETRY_MS_MAX);
+        self.failures += 1;
+        self.retry_at = Some(now.ms + delay);
+    }
+
+    fn succeed(&mut self) {
+        self.health = StorageHealth::Healthy;
+        self.retry_at = None;
+        self.failures = 0;
+    }
+
+    pub(super) fn rename_slot(&mut self, slot: u32, peer: PeerId) {
+        self.slot_name = Some((slot, peer));
+    }
+
+    pub(super) fn retry_at(&self) -> Option<u64> {
+        self.retry_at.filter(|_| !self.busy)
+    }
+}
+
+impl Core {
+    /// The next call to make, if none is running. Answer it with [`Core::job_finished`].
+    pub(crate) fn next_job(&mut self, now: Now) -> Option<Job> {
+        if self.jobs.busy || self.jobs.retry_at.is_some_and(|at| now.ms < at) {
+            return None;
+        }
+        let job = self
+            .append_job()
+            .or_else(|| self.slot_job())
+            .or_else(|| self.compact_job(now))
+            .or_else(|| self.meta_job(now))?;
+        self.jobs.busy = true;
+        Some(job)
+    }
+
+    fn append_job(&mut self) -> Option<Job> {
+        let mut batch = Vec::new();
+        for (id, doc) in &mut self.docs {
+            // Before the stored part is known, a block could be a second one of its name.
+            if doc.store.queue.is_empty() || doc.store.refused || doc.load == Load::Reading {
+                continue;
+            }
+            doc.store.in_flight = std::mem::take(&mut doc.store.queue);
+            let blocks = doc.store.in_flight.iter().map(|unsaved| unsaved.block.clone()).collect();
+            batch.push((id.clone(), blocks));
+        }
+        (!batch.is_empty()).then_some(Job::Append(batch))
+    }
+
+    fn slot_job(&mut self) -> Option<Job> {
+        let (slot, peer) = self.jobs.slot_name.take()?;
+        Some(Job::Meta { key: peer_key(slot), value: Some(encode_peer(peer)) })
+    }
+
+    fn compact_job(&mut self, now: Now) -> Option<Job> {
+        if self.jobs.health != StorageHealth::Healthy {
+            return None;
+        }
+        let config = &self.config;
+        let (id, doc) = self.docs.iter_mut().find(|(_, doc)| {
+            let store = &doc.store;
+            let large = store.log_blocks >= config.compact_blocks
+                || store.log_bytes >= config.compact_bytes;
+            large && doc.load == Load::Done && store.is_idle() && store.compact_after <= now.ms
+        })?;
+        doc.store.log_blocks = 0;
+        doc.store.log_bytes = 0;
+        let content = doc.content.borrow();
+        let snapshot =
+            Snapshot { version: content.version().clone(), bytes: content.encode_snapshot() };
+        Some(Job::Compact { doc: id.clone(), snapshot })
+    }
+
+    fn meta_job(&mut self, now: Now) -> Option<Job> {
+        let mut due = self.docs.iter_mut().filter(|(_, doc)| doc.load == Load::Done);
+        let (id, doc) = due.find(|(_, doc)| doc.store.meta_at.is_some_and(|at| at <= now.ms))?;
+        if let Some(life) = doc.remote.life.filter(|_| doc.store.acked_dirty) {
+            doc.store.acked_dirty = false;
+            let value = encode_acked(life, &doc.remote.acked);
+            return Some(Job::Meta { key: acked_key(id), value: Some(value) });
+        }
+        doc.store.meta_at = None;
+        let unsent = !doc.remote.pending.is_empty();
+        if unsent == doc.store.unsent_marked {
+            let id = id.clone();
+            self.drop_done(now);
+            return self.docs.contains_key(&id).then(|| self.meta_job(now)).flatten();
+        }
+        doc.store.unsent_marked = unsent;
+        Some(Job::Meta { key: unsent_key(id), value: unsent.then(Vec::new) })
+    }
+
+    /// Storage answered.
+    pub(crate) fn job_finished(&mut self, now: Now, result: JobResult) {
+        self.jobs.busy = false;
+        match result {
+            JobResult::Append(Ok(())) => self.appended(now),
+            JobResult::Append(Err(error)) => self.append_failed(now, &error),
+            JobResult::Meta(Ok(())) | JobResult::Compact(_, Ok(())) => self.jobs.succeed(),
+            // The values are written again with the next change; nothing depends on them.
+            JobResult::Meta(Err(error)) => {
+                tracing::warn!(%error, "a small value was not stored");
+                self.jobs.fail(now, StorageFault::from(&error));
+            }
+            JobResult::Compact(id, Err(error)) => self.compact_failed(now, &id, &error),
+        }
+        self.outputs.push_back(Output::Work);
+        self.drop_done(now);
+    }
+
+    fn appended(&mut self, now: Now) {
+        let was_failing = self.jobs.health != StorageHealth::Healthy;
+        self.jobs.succeed();
+        let mut announcements = Vec::new();
+        for (id, doc) in &mut self.docs {
+            let stored = std::mem::take(&mut doc.store.in_flight);
+            if stored.is_empty() {
+                continue;
+            }
+            doc.store.log_blocks += stored.len();
+            doc.store.log_bytes +=
+                stored.iter().map(|unsaved| unsaved.block.bytes().len()).sum::<usize>();
+            let new = stored.into_iter().filter(|unsaved| unsaved.announce);
+            announcements.push((id.clone(), new.map(|unsaved| unsaved.block).collect()));
+        }
+        for (id, blocks) in announcements {
+            self.announce(now, &id, blocks, true);
+        }
+        if was_failing {
+            for doc in self.docs.values_mut() {
+                doc.mark_meta(now);
+            }
+        }
+    }
+
+    /// Puts the blocks back, and tells the others what cannot be stored for now.
+    fn append_failed(&mut self, now: Now, error: &AppendError) {
+        tracing::warn!(%error, "changes were not stored");
+        for doc in self.docs.values_mut() {
+            let mut queue = std::mem::take(&mut doc.store.in_flight);
+            queue.append(&mut doc.store.queue);
+            doc.store.queue = queue;
+        }
+        match error {
+            AppendError::DuplicatePeer { doc, peer, seq } => {
+                self.store_conflict(now, doc, *peer, *seq);
+            }
+            AppendError::Corrupt { doc, .. } => {
+                if let Some(doc) = self.docs.get_mut(doc) {
+                    doc.store.refused = true;
+                }
+                self.jobs.fail(now, StorageFault::Corrupt);
+            }
+            error => self.jobs.fail(now, StorageFault::from(error)),
+        }
+        self.announce_unstored(now);
+    }
+
+    /// Sends on what waits for storage that does not work.
+    pub(super) fn announce_unstored(&mut self, now: Now) {
+        if self.jobs.health == StorageHealth::Healthy {
+            return;
+        }
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        for id in ids {
+            let Some(doc) = self.docs.get_mut(&id) else { continue };
+            let waiting = doc.store.queue.iter_mut().filter(|unsaved| unsaved.announce);
+            let blocks: Vec<Block> = waiting
+                .map(|unsaved| {
+                    unsaved.announce = false;
+                    unsaved.block.clone()
+                })
+                .collect();
+            let own = doc.content.borrow().peer();
+            if Some(own) == self.peer && doc.load != Load::Reading {
+                let provisional = self.fresh_peer();
+                let doc = self.docs.get_mut(&id).expect("still there");
+                doc.content.borrow_mut().set_peer(provisional);
+            }
+            self.announce(now, &id, blocks, false);
+        }
+    }
+
+    /// Another block of the same name is stored: whoever else wrote under our id was first.
+    fn store_conflict(&mut self, now: Now, id: &DocId, peer: PeerId, seq: u32) {
+        if let Some(doc) = self.docs.get_mut(id) {
+            doc.store.refused = true;
+        }
+        self.conflict(now, id, peer, seq);
+    }
+
+    fn compact_failed(&mut self, now: Now, id: &DocId, error: &CompactError) {
+        tracing::warn!(doc = %id, %error, "document was not compacted");
+        if let Some(doc) = self.docs.get_mut(id) {
+            doc.store.compact_after = now.ms + COMPACT_RETRY_MS;
+            // Still too long: look again after the pause.
+            doc.store.log_blocks = self.config.compact_blocks;
+        }
+        match error {
+            // Another tab compacted what this one has not seen: merge it first.
+            CompactError::Stale { doc } => self.outputs.push_back(Output::Reread(doc.clone())),
+            error => self.jobs.fail(now, StorageFault::from(error)),
+        }
+    }
+
+    /// When storage next wants to be asked for a job.
+    pub(super) fn store_deadline(&self) -> Option<u64> {
+        if let Some(at) = self.jobs.retry_at() {
+            return Some(at);
+        }
+        let metas = self.docs.values().filter_map(|doc| match doc.load {
+            Load::Done => doc.store.meta_at,
+            _ => None,
+        });
+        let loads = self.docs.values().filter_map(|doc| match doc.load {
+            Load::Failed { retry_at } => Some(retry_at),
+            _ => None,
+        });
+        metas.chain(loads).min()
+    }
+
+    /// Starts what has become due.
+    pub(super) fn store_tick(&mut self, now: Now) {
+        for (id, doc) in &mut self.docs {
+            if matches!(doc.load, Load::Failed { retry_at } if retry_at <= now.ms) {
+                doc.load = Load::Failed { retry_at: now.ms + RETRY_MS_MAX };
+                self.outputs.push_back(Output::Load(id.clone()));
+            }
+        }
+        self.outputs.push_back(Output::Work);
+    }
+}
+
+impl From<&AppendError> for StorageFault {
+    fn from(error: &AppendError) -> Self {
+        match error {
+            AppendError::QuotaExceeded => Self::QuotaExceeded,
+            AppendError::Closed => Self::Closed,
+            AppendError::Blocked => Self::Blocked,
+            AppendError::Unavailable => Self::Unavailable,
+            AppendError::Corrupt { .. } => Self::Corrupt,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<&CompactError> for StorageFault {
+    fn from(error: &CompactError) -> Self {
+        match error {
+            CompactError::QuotaExceeded => Self::QuotaExceeded,
+            CompactError::Closed => Self::Closed,
+            CompactError::Blocked => Self::Blocked,
+            CompactError::Unavailable => Self::Unavailable,
+            CompactError::Corrupt { .. } => Self::Corrupt,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<&ReadError> for StorageFault {
+    fn from(error: &ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Closed,
+            ReadError::Blocked => Self::Blocked,
+            ReadError::Unavailable => Self::Unavailable,
+            ReadError::Corrupt { .. } => Self::Corrupt,
+            _ => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the tabs of one device say to each other.
+//!
+//! | tag | message | fields |
+//! |---|---|---|
+//! | 1 | changes | document, stored (0 or 1), count, blocks |
+//! | 2 | want | document, version vector: what the asking tab has |
+//! | 3 | presence | document, session (8), present (0 or 1), payload if present |
+
+use leptos_sync_crdt::{Block, DecodeError, DocId, Reader, VersionVector, Writer};
+
+/// One message to all other tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TabMessage {
+    /// New blocks, in an order in which they can be imported.
+    Changes { doc: DocId, stored: bool, blocks: Vec<Block> },
+    /// A tab opened the document and would like what is not stored yet, and who is there.
+    Want { doc: DocId, have: VersionVector },
+    /// Somebody is in the document; without a payload: has left.
+    Presence { doc: DocId, session: u64, payload: Option<Vec<u8>> },
+}
+
+impl TabMessage {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        match self {
+            Self::Changes { doc, stored, blocks } => {
+                out.u8(1);
+                out.str(doc.as_str());
+                out.u8(u8::from(*stored));
+                out.len(blocks.len());
+                for block in blocks {
+                    out.bytes(block.bytes());
+                }
+            }
+            Self::Want { doc, have } => {
+                out.u8(2);
+                out.str(doc.as_str());
+                have.encode(&mut out);
+            }
+            Self::Presence { doc, session, payload } => {
+                out.u8(3);
+                out.str(doc.as_str());
+                out.u64_le(*session);
+                out.u8(u8::from(payload.is_some()));
+                out.raw(payload.as_deref().unwrap_or_default());
+            }
+        }
+        out.into_vec()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes);
+        let tag = input.u8()?;
+        let doc = DocId::new(input.str()?).map_err(|_| DecodeError::Invalid("document id"))?;
+        let message = match tag {
+            1 => {
+                let stored = input.u8()? != 0;
+                let count = input.count(1)?;
+                let mut blocks = Vec::with_capacity(count);
+                for _ in 0..count {
+                    blocks.push(Block::parse(input.bytes()?)?);
+                }
+                Self::Changes { doc, stored, blocks }
+            }
+            2 => Self::Want { doc, have: VersionVector::decode(&mut input)? },
+            3 => {
+                let session = input.u64_le()?;
+                let present = input.u8()? != 0;
+                let payload = input.take(input.remaining())?;
+                Self::Presence { doc, session, payload: present.then(|| payload.to_vec()) }
+            }
+            _ => return Err(DecodeError::Invalid("tab message")),
+        };
+        input.finish()?;
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leptos_sync_crdt::{Doc, PeerId};
+
+    use super::*;
+
+    #[test]
+    fn messages_read_back() {
+        let doc = DocId::new("board/42").expect("a valid id");
+        let mut content = Doc::new(PeerId(1));
+        content.transact(0, |tx| tx.counter("votes").add(1));
+        let messages = [
+            TabMessage::Changes {
+                doc: doc.clone(),
+                stored: true,
+                blocks: content.blocks_since(&VersionVector::new()),
+            },
+            TabMessage::Want { doc: doc.clone(), have: content.version().clone() },
+            TabMessage::Presence { doc: doc.clone(), session: 3, payload: Some(b"Ada".to_vec()) },
+            TabMessage::Presence { doc, session: 3, payload: None },
+        ];
+        for message in messages {
+            assert_eq!(TabMessage::decode(&message.encode()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn damaged_messages_are_refused() {
+        assert!(TabMessage::decode(&[]).is_err());
+        assert!(TabMessage::decode(&[9, 1, b'd']).is_err());
+        assert!(TabMessage::decode(&[1, 1, b'd', 1, 0x7f]).is_err());
+    }
+}

@@ -1,0 +1,409 @@
+//! [`SyncEngine`]: carries out what `core` decides, with a platform's storage, sockets and timers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use futures::FutureExt;
+use futures::future::{AbortHandle, LocalBoxFuture, abortable};
+use leptos_sync_crdt::DocId;
+use leptos_sync_storage::{AppendError, ReadError, Storage};
+use leptos_sync_transport::{FrameSender, TabLink, Transport};
+
+use crate::config::EngineConfig;
+use crate::core::records::{UNSENT, acked_key, decode_peer, encode_peer, peer_key, unsent_key};
+use crate::core::{Core, Loaded, Now, Output};
+use crate::env::Env;
+use crate::erased::{AnyReceiver, AnyStorage, AnyTabs, AnyTransport};
+use crate::event::{DocEvent, Subscribers, Subscription};
+use crate::handle::DocHandle;
+use crate::lease::{Lease, PeerLeases};
+use crate::status::SyncStatus;
+
+/// How long a lease may take before the engine goes on under a fresh id.
+const LEASE_MS_MAX: u64 = 3_000;
+
+/// Keeps documents in memory, on this device and on the server in step. One per tab; clones are
+/// the same engine. Documents that are open keep it running.
+#[derive(Clone)]
+pub struct SyncEngine {
+    pub(crate) inner: Rc<Inner>,
+}
+
+/// Why a document was not removed from this device. It is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The document is in use in this tab, or waits to be uploaded. Close it, wait, and retry.
+    #[error("document is open")]
+    Open,
+    /// Storage failed.
+    #[error("document cannot be removed from storage")]
+    Storage(#[from] AppendError),
+}
+
+pub(crate) struct Inner {
+    pub(crate) core: RefCell<Core>,
+    pub(crate) env: Rc<dyn Env>,
+    storage: Rc<dyn AnyStorage>,
+    transport: Option<Rc<dyn AnyTransport>>,
+    tabs: Box<dyn AnyTabs>,
+    lease: RefCell<Option<Lease>>,
+    socket: RefCell<Option<Socket>>,
+    subscribers: Rc<Subscribers<SyncStatus>>,
+    doc_subscribers: RefCell<HashMap<DocId, Rc<Subscribers<DocEvent>>>>,
+    /// Outputs are being carried out further up the stack.
+    pumping: Cell<bool>,
+    /// A task is running storage jobs.
+    working: Cell<bool>,
+    /// The earliest moment for which a timer is set.
+    alarm: Cell<Option<u64>>,
+    closed: Cell<bool>,
+}
+
+/// The attempt or connection of the moment; dropping it ends its task.
+struct Socket {
+    sender: Option<Rc<dyn FrameSender>>,
+    task: AbortHandle,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for SyncEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncEngine").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl SyncEngine {
+    /// Starts an engine: leases a peer id, dials the server, and listens to other tabs.
+    ///
+    /// Returns at once; documents can be opened and written to before any of that is done.
+    pub fn start(
+        config: EngineConfig,
+        storage: impl Storage,
+        transport: Option<impl Transport>,
+        tabs: impl TabLink,
+        leases: impl PeerLeases,
+        env: impl Env,
+    ) -> Self {
+        let transport = transport.map(|transport| Rc::new(transport) as Rc<dyn AnyTransport>);
+        let core = Core::new(config, env.random_u64(), transport.is_some());
+        let inner = Rc::new(Inner {
+            core: RefCell::new(core),
+            env: Rc::new(env),
+            storage: Rc::new(storage),
+            transport,
+            tabs: Box::new(tabs),
+            lease: RefCell::default(),
+            socket: RefCell::default(),
+            subscribers: Subscribers::new(),
+            doc_subscribers: RefCell::default(),
+            pumping: Cell::new(false),
+            working: Cell::new(false),
+            alarm: Cell::new(None),
+            closed: Cell::new(false),
+        });
+        let listener = Rc::downgrade(&inner);
+        inner.tabs.on_message(Box::new(move |message| {
+            if let Some(inner) = listener.upgrade().filter(|inner| !inner.closed.get()) {
+                inner.with(|core, now| core.tab_message(now, &message));
+            }
+        }));
+        inner.with(Core::dial);
+        let starting = Rc::downgrade(&inner);
+        let lease = leases.acquire();
+        inner.env.spawn_local(async move { take_identity(starting, lease).await }.boxed_local());
+        Self { inner }
+    }
+
+    /// Opens a document. It can be read and written at once; what is stored here is merged in a
+    /// moment later, which [`DocEvent::Loaded`] tells.
+    #[must_use]
+    pub fn open(&self, doc: &DocId) -> DocHandle {
+        let content = self.inner.with(|core, _| core.open(doc));
+        DocHandle::new(self.inner.clone(), doc.clone(), content)
+    }
+
+    /// The documents stored on this device, by id.
+    ///
+    /// # Errors
+    /// A [`ReadError`] of the store.
+    pub async fn docs(&self) -> Result<Vec<DocId>, ReadError> {
+        self.inner.storage.clone().docs().await
+    }
+
+    /// Removes a document from this device. The server keeps its copy.
+    ///
+    /// # Errors
+    /// A [`RemoveError`]; the document is still there then.
+    pub async fn remove(&self, doc: &DocId) -> Result<(), RemoveError> {
+        if self.inner.core.borrow().is_open(doc) {
+            return Err(RemoveError::Open);
+        }
+        let storage = &self.inner.storage;
+        storage.clone().remove_meta(acked_key(doc)).await?;
+        storage.clone().remove_meta(unsent_key(doc)).await?;
+        Ok(storage.clone().remove(doc.clone()).await?)
+    }
+
+    /// Where this device stands with server and storage.
+    #[must_use]
+    pub fn status(&self) -> SyncStatus {
+        self.inner.core.borrow().status()
+    }
+
+    /// Calls back whenever [`SyncEngine::status`] has a new answer.
+    pub fn subscribe(&self, callback: impl FnMut(&SyncStatus) + 'static) -> Subscription {
+        self.inner.subscribers.add(callback)
+    }
+
+    /// Looks again now: at the server, and at what other tabs have stored. For a page that was
+    /// hidden or frozen.
+    pub fn nudge(&self) {
+        self.inner.with(Core::nudge);
+    }
+
+    /// Says whether there is a network. Without one no connection is tried.
+    pub fn set_online(&self, online: bool) {
+        self.inner.with(|core, now| core.set_online(now, online));
+    }
+
+    /// The page is being left, maybe to come back: takes leave of the others.
+    pub fn leave(&self) {
+        self.inner.with(Core::leave);
+    }
+
+    /// Ends the connection for good. Changes that wait for storage are still written.
+    pub fn shutdown(&self) {
+        self.inner.with(Core::shut_down);
+        self.inner.closed.set(true);
+        if !self.inner.working.get() {
+            self.inner.lease.borrow_mut().take();
+        }
+    }
+}
+
+/// Gets the id to write under, then lets the engine read documents.
+async fn take_identity(engine: Weak<Inner>, lease: LocalBoxFuture<'static, Option<Lease>>) {
+    let Some(inner) = engine.upgrade() else { return };
+    let (env, storage) = (inner.env.clone(), inner.storage.clone());
+    let fresh = inner.core.borrow_mut().fresh_peer();
+    drop(inner);
+    let lease = futures::select_biased! {
+        lease = lease.fuse() => lease,
+        () = env.sleep(LEASE_MS_MAX).fuse() => None,
+    };
+    let slot = lease.as_ref().map(Lease::slot);
+    let mut peer = fresh;
+    if let Some(slot) = slot {
+        match storage.clone().get_meta(peer_key(slot)).await {
+            Ok(known) => match known.as_deref().and_then(decode_peer) {
+                Some(known) => peer = known,
+                None => {
+                    // If this fails, the next start uses yet another id, which is safe.
+                    if let Err(error) =
+                        storage.clone().put_meta(peer_key(slot), encode_peer(fresh)).await
+                    {
+                        tracing::warn!(%error, "peer id was not stored");
+                    }
+                }
+            },
+            Err(error) => tracing::warn!(%error, "peer id cannot be read"),
+        }
+    }
+    let Some(inner) = engine.upgrade().filter(|inner| !inner.closed.get()) else { return };
+    *inner.lease.borrow_mut() = lease;
+    inner.with(|core, _| core.leased(peer, slot));
+    drop(inner);
+    let Ok(keys) = storage.meta_keys(UNSENT).await else { return };
+    let Some(inner) = engine.upgrade() else { return };
+    let ids = keys.iter().filter_map(|key| DocId::new(key.strip_prefix(UNSENT)?).ok()).collect();
+    inner.with(|core, _| core.unsent_found(ids));
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Now {
+        Now { ms: self.env.now_ms(), wall_ms: self.env.wall_ms() }
+    }
+
+    /// Tells the core a fact, then carries out what follows from it.
+    pub(crate) fn with<R>(self: &Rc<Self>, tell: impl FnOnce(&mut Core, Now) -> R) -> R {
+        let now = self.now();
+        let answer = tell(&mut self.core.borrow_mut(), now);
+        self.pump();
+        answer
+    }
+
+    /// Carries out outputs until there are none. A subscriber that edits a document adds to the
+    /// queue, so that everyone sees all changes in one order.
+    fn pump(self: &Rc<Self>) {
+        if self.pumping.replace(true) {
+            return;
+        }
+        loop {
+            let output = self.core.borrow_mut().poll_output();
+            let Some(output) = output else { break };
+            self.carry_out(output);
+        }
+        self.pumping.set(false);
+        self.set_alarm();
+    }
+
+    fn carry_out(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Load(doc) => self.env.spawn_local(load(self.clone(), doc).boxed_local()),
+            Output::Reread(doc) => self.env.spawn_local(reread(self.clone(), doc).boxed_local()),
+            Output::Dial { generation } => self.dial(generation),
+            Output::Send(frame) => {
+                let socket = self.socket.borrow();
+                let sender = socket.as_ref().and_then(|socket| socket.sender.as_ref());
+                // A closed socket is reported by its receiver, which ends the session.
+                if let Some(Err(error)) = sender.map(|sender| sender.send(frame)) {
+                    tracing::debug!(%error, "frame was not sent");
+                }
+            }
+            Output::Hangup { code, reason } => {
+                let socket = self.socket.borrow_mut().take();
+                if let Some(sender) = socket.as_ref().and_then(|socket| socket.sender.as_ref()) {
+                    sender.close(code, &reason);
+                }
+            }
+            Output::Post(message) => {
+                // Other tabs find the change in storage when they look again.
+                if let Err(error) = self.tabs.post(&message) {
+                    tracing::debug!(%error, "other tabs were not told");
+                }
+            }
+            Output::Work => self.work(),
+            Output::Event(doc, event) => {
+                let subscribers = self.doc_subscribers.borrow().get(&doc).cloned();
+                if let Some(subscribers) = subscribers {
+                    subscribers.emit(&event);
+                }
+            }
+            Output::Status(status) => self.subscribers.emit(&status),
+            Output::KeepStorage => self.env.keep_storage(),
+        }
+    }
+
+    pub(crate) fn subscribe_doc(
+        &self,
+        doc: &DocId,
+        callback: impl FnMut(&DocEvent) + 'static,
+    ) -> Subscription {
+        let mut all = self.doc_subscribers.borrow_mut();
+        all.entry(doc.clone()).or_insert_with(Subscribers::new).add(callback)
+    }
+
+    /// Runs storage jobs until none is due. The first one starts in a task of its own, so that
+    /// everything written in one turn of the event loop is stored together.
+    fn work(self: &Rc<Self>) {
+        if self.working.replace(true) {
+            return;
+        }
+        let inner = self.clone();
+        let task = async move {
+            loop {
+                let now = inner.now();
+                let job = inner.core.borrow_mut().next_job(now);
+                let Some(job) = job else { break };
+                let result = inner.storage.clone().run(job).await;
+                inner.with(|core, now| core.job_finished(now, result));
+            }
+            inner.working.set(false);
+            inner.set_alarm();
+            if inner.closed.get() {
+                inner.lease.borrow_mut().take();
+            }
+        };
+        self.env.spawn_local(task.boxed_local());
+    }
+
+    fn dial(self: &Rc<Self>, generation: u64) {
+        let Some(transport) = self.transport.clone() else { return };
+        let (task, abort) = abortable(connect(Rc::downgrade(self), transport, generation));
+        *self.socket.borrow_mut() = Some(Socket { sender: None, task: abort });
+        self.env.spawn_local(task.map(drop).boxed_local());
+    }
+
+    /// Sees to it that `tick` is called when it is due.
+    fn set_alarm(self: &Rc<Self>) {
+        let Some(due) = self.core.borrow().deadline() else { return };
+        if self.alarm.get().is_some_and(|set| set <= due) {
+            return;
+        }
+        self.alarm.set(Some(due));
+        let sleep = self.env.sleep(due.saturating_sub(self.env.now_ms()));
+        let inner = Rc::downgrade(self);
+        let task = async move {
+            sleep.await;
+            let Some(inner) = inner.upgrade() else { return };
+            // An alarm for an earlier moment was set since, and has taken over.
+            if inner.alarm.get() == Some(due) {
+                inner.alarm.set(None);
+                inner.with(Core::tick);
+            }
+        };
+        self.env.spawn_local(task.boxed_local());
+    }
+}
+
+async fn load(inner: Rc<Inner>, doc: DocId) {
+    let storage = &inner.storage;
+    let found = async {
+        let stored = storage.clone().load(doc.clone()).await?;
+        let acked = storage.clone().get_meta(acked_key(&doc)).await?;
+        let unsent = storage.clone().get_meta(unsent_key(&doc)).await?.is_some();
+        Ok(Loaded { stored, acked, unsent })
+    };
+    let found = found.await;
+    inner.with(|core, now| core.load_finished(now, &doc, found));
+}
+
+async fn reread(inner: Rc<Inner>, doc: DocId) {
+    match inner.storage.clone().load(doc.clone()).await {
+        Ok(stored) => inner.with(|core, now| core.reread_finished(now, &doc, stored)),
+        Err(error) => tracing::debug!(%doc, %error, "stored document was not read again"),
+    }
+}
+
+async fn connect(inner: Weak<Inner>, transport: Rc<dyn AnyTransport>, generation: u64) {
+    let connection = transport.connect().await;
+    let Some(engine) = inner.upgrade() else { return };
+    let mut receiver: Box<dyn AnyReceiver> = match connection {
+        Ok((sender, receiver)) => {
+            // In place before the core speaks: its first frame goes out from within `connected`.
+            if let Some(socket) = &mut *engine.socket.borrow_mut() {
+                socket.sender = Some(sender);
+            }
+            if !engine.with(|core, now| core.connected(now, generation)) {
+                return;
+            }
+            receiver
+        }
+        Err(error) => {
+            return engine.with(|core, now| core.connect_failed(now, generation, &error));
+        }
+    };
+    drop(engine);
+    loop {
+        let received = receiver.recv().await;
+        let Some(engine) = inner.upgrade() else { return };
+        match received {
+            Ok(frame) => {
+                if !engine.with(|core, now| core.frame(now, generation, frame)) {
+                    return;
+                }
+            }
+            Err(closed) => {
+                return engine.with(|core, now| core.disconnected(now, generation, &closed));
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The browser's side of the engine: clocks and tasks, Web Locks, and page events.
+
+mod env;
+mod hooks;
+mod lease;
+
+pub use env::WebEnv;
+pub use hooks::{PageHooks, hook_page};
+pub use lease::WebLeases;
