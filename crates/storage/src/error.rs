@@ -1,16 +1,18 @@
 //! Why an operation on a store failed: one enum per operation, each saying what remains.
 
+use std::sync::Arc;
+
 use leptos_sync_crdt::{DecodeError, DocId, PeerId};
 
 /// A failure of the backend that has no name of its own; the text is the backend's.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct BackendError(Box<dyn std::error::Error + Send + Sync + 'static>);
+pub struct BackendError(Arc<dyn std::error::Error + Send + Sync + 'static>);
 
 impl BackendError {
     /// Wraps the backend's own error, or its text.
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>) -> Self {
-        Self(error.into())
+        Self(Arc::from(error.into()))
     }
 }
 
@@ -93,8 +95,11 @@ pub enum AppendError {
     Blocked,
     /// A write reached the disk in doubt (a failed fsync), now or earlier. Nothing more is written
     /// through this handle; stop, and open the store anew to see what it holds.
-    #[error("storage failed while writing and refuses further writes")]
-    Broken,
+    #[error("storage failed while writing and refuses further writes: {detail}")]
+    Broken {
+        /// What the backend said when it failed.
+        detail: String,
+    },
     /// The store was lost and could not be opened again. Run from memory, or reload.
     #[error("storage is not available")]
     Unavailable,
@@ -131,8 +136,11 @@ pub enum CompactError {
     #[error("storage is locked by another process")]
     Blocked,
     /// A write reached the disk in doubt; see [`AppendError::Broken`].
-    #[error("storage failed while writing and refuses further writes")]
-    Broken,
+    #[error("storage failed while writing and refuses further writes: {detail}")]
+    Broken {
+        /// What the backend said when it failed.
+        detail: String,
+    },
     /// The store was lost and could not be opened again. Run from memory, or reload.
     #[error("storage is not available")]
     Unavailable,
@@ -165,10 +173,17 @@ pub enum Fault {
 }
 
 /// A cause on its way to the error of whichever operation it struck.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Fault(Fault),
-    Corrupt { doc: DocId, source: DecodeError },
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "only a disk breaks this way"))]
+    Broken {
+        detail: String,
+    },
+    Corrupt {
+        doc: DocId,
+        source: DecodeError,
+    },
     Backend(BackendError),
 }
 
@@ -184,7 +199,8 @@ impl From<Failure> for AppendError {
             Failure::Fault(Fault::QuotaExceeded) => Self::QuotaExceeded,
             Failure::Fault(Fault::Closed) => Self::Closed,
             Failure::Fault(Fault::Blocked) => Self::Blocked,
-            Failure::Fault(Fault::Broken) => Self::Broken,
+            Failure::Fault(Fault::Broken) => Self::Broken { detail: String::from("played") },
+            Failure::Broken { detail } => Self::Broken { detail },
             Failure::Fault(Fault::Unavailable) => Self::Unavailable,
             Failure::Corrupt { doc, source } => Self::Corrupt { doc, source },
             Failure::Backend(error) => Self::Backend(error),
@@ -198,7 +214,8 @@ impl From<Failure> for CompactError {
             Failure::Fault(Fault::QuotaExceeded) => Self::QuotaExceeded,
             Failure::Fault(Fault::Closed) => Self::Closed,
             Failure::Fault(Fault::Blocked) => Self::Blocked,
-            Failure::Fault(Fault::Broken) => Self::Broken,
+            Failure::Fault(Fault::Broken) => Self::Broken { detail: String::from("played") },
+            Failure::Broken { detail } => Self::Broken { detail },
             Failure::Fault(Fault::Unavailable) => Self::Unavailable,
             Failure::Corrupt { doc, source } => Self::Corrupt { doc, source },
             Failure::Backend(error) => Self::Backend(error),
@@ -217,6 +234,7 @@ impl From<Failure> for ReadError {
             Failure::Fault(fault @ (Fault::QuotaExceeded | Fault::Broken)) => {
                 Self::Backend(BackendError::new(format!("{fault:?} while reading")))
             }
+            Failure::Broken { detail } => Self::Backend(BackendError::new(detail)),
             Failure::Corrupt { doc, source } => Self::Corrupt { doc, source },
             Failure::Backend(error) => Self::Backend(error),
         }

@@ -11,12 +11,18 @@
 //! | `SqliteStorage` | native | `sqlite` |
 
 mod bounds;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod memory;
 mod merge;
+#[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
+mod sqlite;
 mod storage;
 
 pub use bounds::{MaybeSend, MaybeSync};
 pub use error::{AppendError, BackendError, CompactError, Fault, OpenError, ReadError};
 pub use memory::MemoryStorage;
+#[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
+pub use sqlite::{SqliteOptions, SqliteStorage};
 pub use storage::{Snapshot, Storage, StoredDoc};

@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use leptos_sync_crdt::{Block, DocId, PeerId};
 
 use crate::error::{AppendError, CompactError, Failure, Fault, ReadError};
-use crate::merge::{assemble, is_new};
+use crate::merge::{Log, assemble};
 use crate::storage::{Snapshot, Storage, StoredDoc};
 
 /// Keeps everything in memory. Clones share one store, and so does [`MemoryStorage::reopen`].
@@ -34,18 +34,10 @@ struct State {
 #[derive(Debug, Default)]
 struct Entry {
     snapshot: Option<Snapshot>,
-    blocks: BTreeMap<(PeerId, u32), Block>,
+    log: Log,
 }
 
 impl Entry {
-    /// Stored blocks of `block`'s peer that may overlap it.
-    fn near<'a>(&'a self, block: &Block) -> impl Iterator<Item = &'a Block> {
-        let peer = block.peer();
-        let before = self.blocks.range(..=(peer, block.seq())).next_back();
-        let within = self.blocks.range((peer, block.seq())..(peer, block.end()));
-        before.into_iter().chain(within).map(|(_, stored)| stored)
-    }
-
     fn covers(&self, block: &Block) -> bool {
         self.snapshot.as_ref().is_some_and(|s| block.end() <= s.version.get(block.peer()))
     }
@@ -134,19 +126,18 @@ impl MemoryStorage {
 
 impl State {
     fn append(&mut self, batch: Vec<(DocId, Vec<Block>)>) -> Result<(), AppendError> {
-        let mut added: Vec<(DocId, (PeerId, u32))> = Vec::new();
+        let mut added: Vec<(DocId, PeerId, u32)> = Vec::new();
         for (doc, blocks) in batch {
             for block in blocks {
                 let entry = self.docs.entry(doc.clone()).or_default();
                 if entry.covers(&block) {
                     continue;
                 }
-                match is_new(&block, entry.near(&block)) {
+                match entry.log.is_new(&block) {
                     Ok(false) => {}
                     Ok(true) => {
-                        let key = (block.peer(), block.seq());
-                        entry.blocks.insert(key, block);
-                        added.push((doc.clone(), key));
+                        added.push((doc.clone(), block.peer(), block.seq()));
+                        entry.log.add(block);
                     }
                     Err(conflict) => {
                         self.undo(&added);
@@ -160,17 +151,17 @@ impl State {
         Ok(())
     }
 
-    fn undo(&mut self, added: &[(DocId, (PeerId, u32))]) {
-        for (doc, key) in added {
+    fn undo(&mut self, added: &[(DocId, PeerId, u32)]) {
+        for (doc, peer, seq) in added {
             if let Some(entry) = self.docs.get_mut(doc) {
-                entry.blocks.remove(key);
+                entry.log.remove(*peer, *seq);
             }
         }
         self.drop_empty();
     }
 
     fn drop_empty(&mut self) {
-        self.docs.retain(|_, entry| entry.snapshot.is_some() || !entry.blocks.is_empty());
+        self.docs.retain(|_, entry| entry.snapshot.is_some() || !entry.log.is_empty());
     }
 
     fn compact(&mut self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
@@ -178,7 +169,7 @@ impl State {
         if entry.snapshot.as_ref().is_some_and(|old| !snapshot.version.covers(&old.version)) {
             return Err(CompactError::Stale { doc: doc.clone() });
         }
-        entry.blocks.retain(|(peer, _), block| block.end() > snapshot.version.get(*peer));
+        entry.log.retain(|block| block.end() > snapshot.version.get(block.peer()));
         entry.snapshot = Some(snapshot);
         Ok(())
     }
@@ -191,9 +182,7 @@ impl Storage for MemoryStorage {
 
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
         self.read(|state| match state.docs.get(doc) {
-            Some(entry) => {
-                assemble(entry.snapshot.clone(), entry.blocks.values().cloned().collect())
-            }
+            Some(entry) => assemble(entry.snapshot.clone(), entry.log.iter().cloned().collect()),
             None => StoredDoc::default(),
         })
     }

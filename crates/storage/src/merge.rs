@@ -1,6 +1,8 @@
 //! What every backend must decide alike: which blocks of a batch are new, and in which order a
 //! document's blocks are handed back.
 
+use std::collections::BTreeMap;
+
 use leptos_sync_crdt::{Block, PeerId};
 
 use crate::storage::{Snapshot, StoredDoc};
@@ -12,14 +14,52 @@ pub(crate) struct Conflict {
     pub(crate) seq: u32,
 }
 
-/// Whether `block` is new beside the `stored` blocks of the same peer that might overlap it.
+/// Blocks that do not overlap, by author and first seq.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    blocks: BTreeMap<(PeerId, u32), Block>,
+}
+
+impl Log {
+    /// Whether `block` is new here. A different block for some of its operations is a conflict.
+    pub(crate) fn is_new(&self, block: &Block) -> Result<bool, Conflict> {
+        let key = (block.peer(), block.seq());
+        let before = self.blocks.range(..key).next_back();
+        let within = self.blocks.range(key..(block.peer(), block.end()));
+        is_new(block, before.into_iter().chain(within).map(|(_, stored)| stored))
+    }
+
+    /// Adds a block that is new here.
+    pub(crate) fn add(&mut self, block: Block) {
+        self.blocks.insert((block.peer(), block.seq()), block);
+    }
+
+    pub(crate) fn remove(&mut self, peer: PeerId, seq: u32) {
+        self.blocks.remove(&(peer, seq));
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Block) -> bool) {
+        self.blocks.retain(|_, block| keep(block));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// The blocks, each author's in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.values()
+    }
+}
+
+/// Whether `block` is new beside `stored` ones, which need not be of the same peer or near.
 pub(crate) fn is_new<'a>(
     block: &Block,
     stored: impl IntoIterator<Item = &'a Block>,
 ) -> Result<bool, Conflict> {
     for other in stored {
-        if other.peer() != block.peer() || other.end() <= block.seq() || block.end() <= other.seq()
-        {
+        let apart = other.end() <= block.seq() || block.end() <= other.seq();
+        if other.peer() != block.peer() || apart {
             continue;
         }
         if other.bytes() == block.bytes() {
