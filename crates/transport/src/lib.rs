@@ -14,13 +14,23 @@
 
 mod backoff;
 mod memory;
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
+mod native;
 mod tabs;
 mod transport;
+mod url;
+#[cfg(all(feature = "web", target_family = "wasm"))]
+mod web;
 
 pub use backoff::Backoff;
 pub use memory::{MemoryAcceptor, MemoryReceiver, MemorySender, MemoryTransport, pair};
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
+pub use native::{WebSocketReceiver, WebSocketSender, WebSocketTransport};
 pub use tabs::{NoTabs, PostError, TabBus, TabLink, TabPort};
 pub use transport::{Closed, ConnectError, FrameReceiver, FrameSender, SendError, Transport};
+pub use url::socket_url;
+#[cfg(all(feature = "web", target_family = "wasm"))]
+pub use web::{TabChannel, WebSocketReceiver, WebSocketSender, WebSocketTransport};
 
 /// The WebSocket subprotocol that both ends ask for.
 pub const SUBPROTOCOL: &str = "leptos-sync.v1";

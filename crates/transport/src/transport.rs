@@ -4,6 +4,10 @@ use std::future::Future;
 
 use bytes::Bytes;
 
+/// A dial that takes longer is given up: something answers, and not as a WebSocket.
+#[cfg(any(feature = "web", feature = "native"))]
+pub(crate) const CONNECT_MS_MAX: u32 = 15_000;
+
 /// Dials one endpoint. Each connection is independent of those before it.
 pub trait Transport: 'static {
     /// The sending half of a connection.
@@ -95,4 +99,11 @@ impl Closed {
     pub fn lost(reason: impl Into<String>) -> Self {
         Self { code: Self::ABNORMAL, reason: reason.into() }
     }
+}
+
+/// As much of `reason` as fits into a close frame.
+#[cfg(any(feature = "web", feature = "native"))]
+pub(crate) fn close_reason(reason: &str) -> &str {
+    const REASON_BYTES_MAX: usize = 123;
+    &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]
 }
