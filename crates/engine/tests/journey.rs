@@ -195,19 +195,20 @@ fn tabs_see_each_other_offline_and_never_share_a_peer() {
         let tabs: Vec<_> = (0..5).map(|_| device.tab(&server)).collect();
         let docs: Vec<_> = tabs.iter().map(|tab| tab.open(&board())).collect();
         let loading = docs.clone();
-        until(move || loading.iter().all(|doc| doc.is_loaded())).await;
+        until(move || loading.iter().all(leptos_sync_engine::DocHandle::is_loaded)).await;
         for doc in &docs {
             doc.write(0, "x");
         }
         let all = docs.clone();
         until(move || all.iter().all(|doc| doc.text() == "xxxxx")).await;
-        let peers: BTreeSet<_> = docs.iter().map(|doc| doc.read(|doc| doc.peer())).collect();
+        let peers: BTreeSet<_> =
+            docs.iter().map(|doc| doc.read(leptos_sync_crdt::Doc::peer)).collect();
         assert_eq!(peers.len(), 5);
         assert!(docs.iter().all(|doc| doc.pending() == 5), "each knows what waits");
 
         server.set_reachable(true).await;
         let all = docs.clone();
-        until(move || all.iter().all(|doc| doc.is_saved())).await;
+        until(move || all.iter().all(support::Writing::is_saved)).await;
         assert_eq!(server.text(&board()), "xxxxx");
     });
 }
@@ -224,7 +225,7 @@ fn a_reloaded_tab_continues_its_peer() {
             let loaded = doc.clone();
             until(move || loaded.is_loaded()).await;
             doc.write(0, "x");
-            peers.insert(doc.read(|doc| doc.peer()));
+            peers.insert(doc.read(leptos_sync_crdt::Doc::peer));
             close(tab, vec![doc]).await;
         }
         assert_eq!(peers.len(), 1);
@@ -455,7 +456,11 @@ fn a_copied_profile_gets_a_fresh_peer() {
         doc.write(4, "two ");
         let saved = doc.clone();
         until(move || saved.is_saved()).await;
-        assert_eq!(known.get(doc.read(|doc| doc.peer())), 0, "an id that nobody has used");
+        assert_eq!(
+            known.get(doc.read(leptos_sync_crdt::Doc::peer)),
+            0,
+            "an id that nobody has used"
+        );
         assert_eq!(server.text(&board()), "one two ");
     });
 }
@@ -479,7 +484,7 @@ fn changes_name_their_origin() {
         let (tab, second, other) = (ada.tab(&server), ada.tab(&server), ben.tab(&server));
         let docs = [tab.open(&board()), second.open(&board()), other.open(&board())];
         let all = docs.clone();
-        until(move || all.iter().all(|doc| doc.is_saved())).await;
+        until(move || all.iter().all(support::Writing::is_saved)).await;
         let origins = Rc::new(RefCell::new(Vec::new()));
         let log = origins.clone();
         let _subscription = docs[0].subscribe(move |event| {
