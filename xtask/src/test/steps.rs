@@ -173,7 +173,8 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
         .env("LEPTOS_SYNC_SERVER", workspace.server())
         .env("LEPTOS_SYNC_DIST", workspace.dist())
         .env("LEPTOS_SYNC_SHOTS", workspace.target.join("e2e"))
-        .env("CHROMIUM", browser.chromium);
+        .env("CHROMIUM", browser.chromium)
+        .env("RUST_BACKTRACE", "0");
     shell::run_tests(&mut tests, tally)?;
     Ok(None)
 }
