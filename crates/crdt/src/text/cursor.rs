@@ -78,27 +78,16 @@ impl Text {
     pub fn resolve(&self, cursor: &Cursor) -> usize {
         let edge = if cursor.side == Side::Before { 0 } else { self.len() };
         let Some(anchor) = cursor.anchor else { return edge };
-        let mut before = 0;
-        for item in &self.items {
-            if let Some(offset) = item.offset_of(anchor) {
-                let inside = offset + u32::from(cursor.side == Side::Before);
-                return (before + if item.is_visible() { inside } else { 0 }) as usize;
-            }
-            before += item.visible_len();
-        }
-        edge
+        let Some((at, offset)) = self.items.find(anchor) else { return edge };
+        let inside = offset + u32::from(cursor.side == Side::Before);
+        let shown = self.items.get(at).is_some_and(Item::is_visible);
+        (self.items.shown_before(at) + if shown { inside } else { 0 }) as usize
     }
 
     fn id_at(&self, pos: usize) -> Option<OpId> {
-        let mut before = 0usize;
-        for item in self.visible() {
-            let len = item.len as usize;
-            if pos < before + len {
-                return Some(item.id.plus((pos - before) as u32));
-            }
-            before += len;
-        }
-        None
+        let pos = u32::try_from(pos).ok()?;
+        let (at, before) = self.items.at_scalar(pos)?;
+        self.items.get(at).map(|item| item.id.plus(pos - before))
     }
 
     /// Where a deleted character comes back: right of its nearest left neighbour that is shown,
@@ -111,12 +100,11 @@ impl Text {
         later_lives: impl Fn(OpId, u32) -> Vec<(OpId, u32)>,
         is_later_life: impl Fn(OpId) -> bool,
     ) -> usize {
-        let found =
-            self.items.iter().enumerate().find_map(|(i, item)| Some((i, item.offset_of(id)?)));
-        let Some((index, offset)) = found else { return self.len() };
-        let mut end: u32 = self.items[..index].iter().map(Item::visible_len).sum();
-        let own = (offset > 0).then_some((self.items[index].id, offset, false));
-        let left = self.items[..index].iter().rev();
+        let Some((at, offset)) = self.items.find(id) else { return self.len() };
+        let mut end = self.items.shown_before(at);
+        let first = OpId::new(id.peer, id.seq - offset);
+        let own = (offset > 0).then_some((first, offset, false));
+        let left = self.items.iter_back_from(at);
         let left = left.map(|item| (item.id, item.len, item.is_visible()));
         for (id, len, is_visible) in own.into_iter().chain(left) {
             if !is_later_life(id) {

@@ -6,7 +6,8 @@ use crate::graph::View;
 use crate::id::OpId;
 
 /// Longer insertions are cut into items of this many scalars, so that looking inside one is cheap.
-pub(crate) const ITEM_LEN_MAX: u32 = 1_024;
+/// Small in tests, so that short histories have cut ones.
+pub(crate) const ITEM_LEN_MAX: u32 = if cfg!(test) { 3 } else { 1_024 };
 
 /// A run of characters with consecutive ids, each inserted right of the one before.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,10 @@ impl Content {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.text
     }
 
     pub(crate) fn utf16_len(&self) -> u32 {

@@ -12,6 +12,7 @@
 
 mod cursor;
 mod item;
+mod items;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::patch::TextDelta;
 
 pub use cursor::{Cursor, Side};
 use item::{Content, Item, byte_at, items_of};
+use items::{At, Items};
 
 /// Why a text edit was refused. The text is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +46,7 @@ pub enum TextError {
 /// A text that many edit at once. Positions count Unicode scalars unless a name says UTF-16.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Text {
-    items: Vec<Item>,
+    items: Items,
     len: u32,
     utf16_len: u32,
 }
@@ -64,7 +66,7 @@ impl std::fmt::Display for Text {
 
 impl Text {
     pub(crate) const fn new() -> Self {
-        Self { items: Vec::new(), len: 0, utf16_len: 0 }
+        Self { items: Items::new(), len: 0, utf16_len: 0 }
     }
 
     /// The number of Unicode scalars.
@@ -89,19 +91,20 @@ impl Text {
     #[must_use]
     pub fn slice(&self, start: usize, end: usize) -> String {
         let mut out = String::new();
-        let mut before = 0;
-        for item in self.visible() {
-            let (from, to) = (before, before + item.len as usize);
-            if from >= end {
+        let clamp = |pos: usize| pos.min(self.len()) as u32;
+        let (start, end) = (clamp(start), clamp(end));
+        let Some((at, mut before)) = self.items.at_scalar(start) else { return out };
+        for (_, item) in self.items.iter_from(at) {
+            if before >= end {
                 break;
             }
-            if to > start {
+            if item.is_visible() {
                 let text = item.content.as_str();
-                let head = byte_at(text, start.saturating_sub(from) as u32);
-                let tail = byte_at(text, (end.min(to) - from) as u32);
+                let head = byte_at(text, start.saturating_sub(before));
+                let tail = byte_at(text, end - before);
                 out.push_str(&text[head..tail]);
+                before += item.len;
             }
-            before = to;
         }
         out
     }
@@ -110,21 +113,17 @@ impl Text {
     /// past the end as the end.
     #[must_use]
     pub fn utf16_to_scalar(&self, utf16: usize) -> usize {
-        let (mut units, mut scalars) = (utf16, 0usize);
-        for item in self.visible() {
-            let item_units = item.content.utf16_len() as usize;
-            if units >= item_units {
-                units -= item_units;
-                scalars += item.len as usize;
-                continue;
+        let unit = utf16.min(self.len_utf16()) as u32;
+        let Some((at, before)) = self.items.at_utf16(unit) else { return self.len() };
+        let mut units = unit - before;
+        let mut scalars = self.items.shown_before(at) as usize;
+        let text = self.items.get(at).map_or("", |item| item.content.as_str());
+        for c in text.chars() {
+            if units < c.len_utf16() as u32 {
+                break;
             }
-            for c in item.content.as_str().chars() {
-                if units < c.len_utf16() {
-                    return scalars;
-                }
-                units -= c.len_utf16();
-                scalars += 1;
-            }
+            units -= c.len_utf16() as u32;
+            scalars += 1;
         }
         scalars
     }
@@ -132,16 +131,11 @@ impl Text {
     /// The UTF-16 offset of a position; a position past the end counts as the end.
     #[must_use]
     pub fn scalar_to_utf16(&self, scalar: usize) -> usize {
-        let (mut scalars, mut units) = (scalar, 0usize);
-        for item in self.visible() {
-            if scalars < item.len as usize {
-                let text = &item.content.as_str()[..byte_at(item.content.as_str(), scalars as u32)];
-                return units + text.encode_utf16().count();
-            }
-            scalars -= item.len as usize;
-            units += item.content.utf16_len() as usize;
-        }
-        units
+        let pos = scalar.min(self.len()) as u32;
+        let Some((at, before)) = self.items.at_scalar(pos) else { return self.len_utf16() };
+        let text = self.items.get(at).map_or("", |item| item.content.as_str());
+        let head = &text[..byte_at(text, pos - before)];
+        self.items.utf16_before(at) as usize + head.encode_utf16().count()
     }
 
     fn visible(&self) -> impl Iterator<Item = &Item> {
@@ -157,24 +151,19 @@ impl Text {
         content: &Arc<str>,
         view: &View,
     ) -> Option<Vec<TextDelta>> {
-        self.split_at_cuts(view);
-        let at = self.index_after(pos, view)?;
-        let origin_left = at.checked_sub(1).map(|left| self.items[left].last_id());
-        let right = self.items[at..].iter().find(|item| view.sees(item.id)).map(|item| item.id);
+        self.items.split_at_cuts(view);
+        let at = self.items.after(pos, view)?;
+        let origin_left = self.items.before(at).map(Item::last_id);
+        let seen = self.items.iter_from(at).find(|(_, item)| view.sees(item.id));
+        let right = seen.map(|(_, item)| item.id);
         let at = self.place(at, id, origin_left, right, view);
-        let shown_before: u32 = self.items[..at].iter().map(Item::visible_len).sum();
+        let shown_before = self.items.shown_before(at);
 
         let new = items_of(id, content, origin_left, right);
         self.len += new.iter().map(|item| item.len).sum::<u32>();
         self.utf16_len += new.iter().map(|item| item.content.utf16_len()).sum::<u32>();
-        match new.as_slice() {
-            [only] if at > 0 && self.items[at - 1].is_continued_by(only) => {
-                let last = &mut self.items[at - 1];
-                last.len += only.len;
-                last.content.push_str(only.content.as_str());
-            }
-            _ => drop(self.items.splice(at..at, new)),
-        }
+        self.items.insert(at, new);
+        self.items.balance();
         Some(vec![TextDelta::Retain(shown_before), TextDelta::Insert(content.clone())])
     }
 
@@ -188,127 +177,87 @@ impl Text {
         view: &View,
     ) -> Option<(Vec<TextDelta>, Vec<Hidden>)> {
         let end = pos.checked_add(len)?;
-        self.split_at_cuts(view);
+        self.items.split_at_cuts(view);
         // Checked before anything is marked: an edit happens whole or not at all.
-        self.index_after(end, view)?;
-        let mut index = self.index_after(pos, view)?;
-        let mut shown: u32 = self.items[..index].iter().map(Item::visible_len).sum();
+        self.items.after(end, view)?;
+        let start = self.items.after(pos, view)?;
+        let mut at = self.items.normal(start);
+        let mut shown = self.items.shown_before(at);
         let (mut delta, mut hidden, mut retained, mut done) = (Vec::new(), Vec::new(), 0, 0);
         while done < len {
-            if !self.items[index].is_visible_in(view) {
-                shown += self.items[index].visible_len();
-                index += 1;
+            let item = self.items.get(at).expect("the range was checked");
+            if !item.is_visible_in(view) {
+                shown += item.visible_len();
+                at = self.items.next(at);
                 continue;
             }
-            self.split(index, len - done);
-            let item = &mut self.items[index];
-            if item.is_visible() {
-                self.len -= item.len;
-                self.utf16_len -= item.content.utf16_len();
-                let content = std::mem::take(&mut item.content);
-                hidden.push(Hidden { id: item.id, content: content.as_str().to_owned() });
-                if shown > retained {
-                    delta.push(TextDelta::Retain(shown - retained));
-                    retained = shown;
+            self.items.split(at, len - done);
+            self.items.update(at, |item| {
+                if item.is_visible() {
+                    self.len -= item.len;
+                    self.utf16_len -= item.content.utf16_len();
+                    let content = std::mem::take(&mut item.content).into_string();
+                    hidden.push(Hidden { id: item.id, content });
+                    if shown > retained {
+                        delta.push(TextDelta::Retain(shown - retained));
+                        retained = shown;
+                    }
+                    delta.push(TextDelta::Delete(item.len));
                 }
-                delta.push(TextDelta::Delete(item.len));
-            }
-            item.deleted_by.push(id.plus(done));
-            done += item.len;
-            index += 1;
+                item.deleted_by.push(id.plus(done));
+                done += item.len;
+            });
+            at = self.items.next(at);
         }
+        self.items.balance();
         Some((delta, hidden))
     }
 
-    fn split_at_cuts(&mut self, view: &View) {
-        if view.is_present() {
-            return;
-        }
-        let mut index = 0;
-        while index < self.items.len() {
-            if let Some(at) = self.items[index].cut_by(view) {
-                self.split(index, at);
-            }
-            index += 1;
-        }
-    }
-
-    /// Makes the item end after `at` characters, if it is longer.
-    fn split(&mut self, index: usize, at: u32) {
-        if at < self.items[index].len {
-            let tail = self.items[index].split_off(at);
-            self.items.insert(index + 1, tail);
-        }
-    }
-
-    /// The index right after the first `pos` characters of the text in `view`.
-    fn index_after(&mut self, pos: u32, view: &View) -> Option<usize> {
-        let mut remaining = pos;
-        let mut index = 0;
-        while remaining > 0 {
-            let item = self.items.get(index)?;
-            if item.is_visible_in(view) {
-                let taken = remaining.min(item.len);
-                self.split(index, taken);
-                remaining -= taken;
-            }
-            index += 1;
-        }
-        Some(index)
-    }
-
-    /// Where an insertion goes among the unseen items from index `at` on (FugueMax).
+    /// Where an insertion goes among the unseen items from `at` on (FugueMax).
     fn place(
         &self,
-        at: usize,
+        at: At,
         id: OpId,
         origin_left: Option<OpId>,
         origin_right: Option<OpId>,
         view: &View,
-    ) -> usize {
+    ) -> At {
         if self.items.get(at).is_none_or(|item| view.sees(item.id)) {
             return at;
         }
-        let left = self.spot(origin_left);
-        let right = self.spot_right(origin_right);
+        // A character's place; `None`, the start, is before all others.
+        let left_of = |id: Option<OpId>| id.and_then(|id| self.items.find(id));
+        let right_of = |id: Option<OpId>| id.and_then(|id| self.items.find(id)).ok_or(());
+        let (left, right) = (left_of(origin_left), right_of(origin_right));
         let (mut dest, mut scanning) = (at, false);
-        for (index, other) in self.items.iter().enumerate().skip(at) {
+        for (here, other) in self.items.iter_from(at) {
             if view.sees(other.id) {
                 break;
             }
-            let other_left = self.spot(other.origin_left);
+            let other_left = left_of(other.origin_left);
             if other_left < left {
                 break;
             }
             if other_left == left {
-                let other_right = self.spot_right(other.origin_right);
+                // `Ok` places come before `Err`, the end.
+                let other_right = right_of(other.origin_right);
                 if other_right == right && id.peer < other.id.peer {
                     break;
                 }
                 scanning = other_right < right;
             }
             if !scanning {
-                dest = index + 1;
+                dest = self.items.next(here);
             }
         }
         dest
-    }
-
-    /// A character's place in the sequence; `None`, the start, is before all others.
-    fn spot(&self, id: Option<OpId>) -> Option<(usize, u32)> {
-        let id = id?;
-        self.items.iter().enumerate().find_map(|(index, item)| Some((index, item.offset_of(id)?)))
-    }
-
-    fn spot_right(&self, id: Option<OpId>) -> (usize, u32) {
-        self.spot(id).unwrap_or((usize::MAX, 0))
     }
 
     /// The characters of a run of ids that are shown now, as `(position, length)` from the right,
     /// so that deleting them one after the other keeps the positions true.
     pub(crate) fn shown_ranges(&self, id: OpId, len: u32) -> Vec<(u32, u32)> {
         let (mut ranges, mut before) = (Vec::new(), 0);
-        for item in &self.items {
+        for item in self.items.iter() {
             let end = (item.id.seq + item.len).min(id.seq + len);
             let start = item.id.seq.max(id.seq);
             if item.id.peer == id.peer && start < end && item.is_visible() {
@@ -324,7 +273,7 @@ impl Text {
     pub(crate) fn hidden_only_by(&self, run: &Hidden, peers: &BTreeSet<PeerId>) -> Vec<Hidden> {
         let run_end = run.id.seq + run.content.chars().count() as u32;
         let mut parts = Vec::new();
-        for item in &self.items {
+        for item in self.items.iter() {
             let start = item.id.seq.max(run.id.seq);
             let end = (item.id.seq + item.len).min(run_end);
             let ours = item.deleted_by.iter().all(|delete| peers.contains(&delete.peer));
@@ -339,8 +288,8 @@ impl Text {
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.items.len());
-        for item in &self.items {
+        out.len(self.items.iter().count());
+        for item in self.items.iter() {
             item.id.encode(out);
             out.varint(u64::from(item.len));
             for origin in [item.origin_left, item.origin_right] {
@@ -358,7 +307,7 @@ impl Text {
     }
 
     pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut text = Self::default();
+        let (mut text, mut items) = (Self::default(), Vec::new());
         for _ in 0..input.count(14)? {
             let item = decode_item(input)?;
             text.len = text
@@ -366,8 +315,9 @@ impl Text {
                 .checked_add(item.visible_len())
                 .ok_or(DecodeError::Invalid("text length"))?;
             text.utf16_len = text.utf16_len.saturating_add(item.visible_utf16_len());
-            text.items.push(item);
+            items.push(item);
         }
+        text.items = Items::from_items(items);
         Ok(text)
     }
 }

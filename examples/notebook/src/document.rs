@@ -1,0 +1,127 @@
+//! One document: its text, its tasks, who is here, and whether it is saved.
+
+use leptos::prelude::*;
+use leptos_sync::prelude::*;
+
+use crate::home::first_line;
+use crate::icon::{Icon, REDO, UNDO};
+use crate::person::{Person, initials};
+use crate::tasks::Tasks;
+
+/// The page of one document.
+#[component]
+pub(crate) fn DocumentPage(id: DocId) -> impl IntoView {
+    let board = use_doc(&id);
+    let text = board.text("text");
+    Effect::new(move |_| {
+        let title = first_line(&text.slice(0, 80));
+        let title = if title.is_empty() { "Untitled".to_owned() } else { title };
+        document().set_title(&format!("{title} · Notebook"));
+    });
+    view! {
+        <div class="document">
+            <header class="bar">
+                <a class="home-link" href="/" aria-label="All documents">
+                    <img src="/icon.svg" alt=""/>
+                    "Notebook"
+                </a>
+                <span class="doc-id" title="This document's id">{id.to_string()}</span>
+                <History board/>
+                <span class="space"></span>
+                <People board/>
+                <SyncStatusBadge/>
+            </header>
+            <div class="desk">
+                <main class="sheet">
+                    <CollaborativeTextarea
+                        text
+                        attr:data-testid="editor"
+                        attr:aria-label="Text of the document"
+                        attr:placeholder="Write here. Others see it as you type."
+                        attr:spellcheck="true"
+                    />
+                </main>
+                <Tasks board/>
+            </div>
+        </div>
+    }
+}
+
+#[component]
+fn History(board: SyncDoc) -> impl IntoView {
+    view! {
+        <div class="tools" role="group" aria-label="History">
+            <button
+                class="icon"
+                aria-label="Undo"
+                title="Undo (Ctrl+Z)"
+                data-testid="undo"
+                disabled=move || !board.can_undo()
+                on:click=move |_| {
+                    board.undo();
+                }
+            >
+                <Icon path=UNDO/>
+            </button>
+            <button
+                class="icon"
+                aria-label="Redo"
+                title="Redo (Ctrl+Shift+Z)"
+                data-testid="redo"
+                disabled=move || !board.can_redo()
+                on:click=move |_| {
+                    board.redo();
+                }
+            >
+                <Icon path=REDO/>
+            </button>
+        </div>
+    }
+}
+
+/// You, by a name that you can change, and the others who have the document open.
+#[component]
+fn People(board: SyncDoc) -> impl IntoView {
+    let sync = use_sync();
+    let me = sync.user();
+    let colour = me.colour.clone();
+    let name = RwSignal::new(me.name);
+    let rename = move |_| {
+        let person = Person { name: name.get().trim().to_owned(), colour: colour.clone() };
+        if !person.name.is_empty() {
+            person.save();
+            sync.set_user(person.name, person.colour);
+        }
+    };
+    view! {
+        <div class="people">
+            <ul class="peers" aria-label="Also here">
+                <For each=move || board.people() key=|peer| (peer.session, peer.name.clone()) let:peer>
+                    <li
+                        class="peer"
+                        style=("--peer", peer.colour.clone())
+                        title=peer.name.clone()
+                        data-testid="presence-peer"
+                        data-name=peer.name.clone()
+                    >
+                        <span aria-hidden="true">{initials(&peer.name)}</span>
+                        <span class="visually-hidden">{peer.name.clone()}</span>
+                    </li>
+                </For>
+            </ul>
+            <label class="you">
+                <span class="swatch" style=("--peer", me.colour.clone())></span>
+                <span class="visually-hidden">"Your name"</span>
+                <input
+                    type="text"
+                    maxlength="40"
+                    autocomplete="nickname"
+                    placeholder="Your name"
+                    data-testid="your-name"
+                    bind:value=name
+                    on:input=rename
+                />
+            </label>
+        </div>
+    }
+}
