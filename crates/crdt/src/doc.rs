@@ -153,6 +153,16 @@ impl Doc {
             .chain(texts.map(|name| (RootKind::Text, name)))
     }
 
+    /// Every counter, those in rows too, and its value.
+    pub fn counters(&self) -> impl Iterator<Item = (&ContainerId, i64)> {
+        self.state.counters.iter().map(|(id, &value)| (id, value))
+    }
+
+    /// Every text, those in rows too.
+    pub fn texts(&self) -> impl Iterator<Item = (&ContainerId, &Text)> {
+        self.state.texts.iter()
+    }
+
     /// Runs `edit` as one change: atomic everywhere, and one step of undo. Returns what `edit`
     /// returned and the change, or no change if nothing was written.
     ///

@@ -1,0 +1,106 @@
+//! A document as JSON for people and scripts: what is in it now, not how it came about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use leptos_sync_crdt::{ContainerId, Doc, DocId, RootKind, RowId, Value};
+use serde_json::{Map, Value as Json, json};
+
+/// The document as indented JSON.
+pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
+    let version: Map<String, Json> =
+        doc.version().iter().map(|(peer, count)| (peer.to_string(), json!(count))).collect();
+    let cells = cells(doc);
+    let mut registers = Map::new();
+    let mut maps = Map::new();
+    let mut tables = Map::new();
+    for (kind, name) in doc.roots() {
+        match kind {
+            RootKind::Register => {
+                registers.insert(name.into(), doc.register(name).map_or(Json::Null, value));
+            }
+            RootKind::Map => {
+                let entries = doc.map(name).iter().map(|(key, of)| (key.to_owned(), value(of)));
+                maps.insert(name.into(), Json::Object(entries.collect()));
+            }
+            RootKind::Table => {
+                tables.insert(name.into(), table(doc, name, &cells));
+            }
+            _ => {}
+        }
+    }
+    let mut counters = Map::new();
+    for (id, value) in doc.counters() {
+        if let ContainerId::Root(name) = id {
+            counters.insert(name.to_string(), json!(value));
+        }
+    }
+    let mut texts = Map::new();
+    for (id, text) in doc.texts() {
+        if let ContainerId::Root(name) = id {
+            texts.insert(name.to_string(), json!(text.to_string()));
+        }
+    }
+    let document = json!({
+        "id": id.as_str(),
+        "changes": doc.block_count(),
+        "bytes": doc.block_bytes(),
+        "version": version,
+        "registers": registers,
+        "maps": maps,
+        "tables": tables,
+        "counters": counters,
+        "texts": texts,
+    });
+    serde_json::to_string_pretty(&document).context("cannot write JSON")
+}
+
+/// What counters and texts in rows hold: by table and row, the field and its content.
+type Cells = BTreeMap<(Arc<str>, RowId), Vec<(String, Json)>>;
+
+fn cells(doc: &Doc) -> Cells {
+    let counters = doc.counters().map(|(id, value)| (id, json!(value)));
+    let texts = doc.texts().map(|(id, text)| (id, json!(text.to_string())));
+    let mut cells = Cells::new();
+    for (id, content) in counters.chain(texts) {
+        if let ContainerId::Cell { table, row, field } = id {
+            let entry = cells.entry((table.clone(), *row)).or_default();
+            entry.push((field.to_string(), content));
+        }
+    }
+    cells
+}
+
+/// A table's rows in their order, each with its counters and texts among its fields.
+fn table(doc: &Doc, name: &str, cells: &Cells) -> Json {
+    let table = doc.table(name);
+    let name: Arc<str> = name.into();
+    let rows = table.rows().map(|row| {
+        let mut fields: Map<String, Json> =
+            table.fields(row).map(|(field, of)| (field.to_owned(), value(of))).collect();
+        fields.extend(cells.get(&(name.clone(), row)).into_iter().flatten().cloned());
+        json!({ "row": row.to_string(), "fields": fields })
+    });
+    Json::Array(rows.collect())
+}
+
+/// Bytes become `{"bytes": "<hex>"}`; floats that JSON cannot say become text.
+fn value(of: &Value) -> Json {
+    match of {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => json!(flag),
+        Value::I64(number) => json!(number),
+        Value::F64(number) if number.is_finite() => json!(number),
+        Value::F64(number) => json!(number.to_string()),
+        Value::String(text) => json!(text),
+        Value::Bytes(bytes) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "bytes": hex })
+        }
+        Value::List(items) => Json::Array(items.iter().map(value).collect()),
+        Value::Map(entries) => {
+            Json::Object(entries.iter().map(|(key, of)| (key.clone(), value(of))).collect())
+        }
+    }
+}

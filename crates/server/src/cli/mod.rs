@@ -1,0 +1,88 @@
+//! The command line: what can be asked for, and where the store is.
+
+mod doc;
+mod json;
+mod serve;
+mod token;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use leptos_sync_storage::SqliteStorage;
+
+/// Sync server for leptos-sync documents.
+#[derive(Debug, Parser)]
+#[command(name = "leptos-sync", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve documents, and a web app beside them if --assets is given.
+    Serve(serve::ServeArgs),
+    /// List, show, export and import documents; also while a server is running.
+    Doc {
+        #[command(subcommand)]
+        command: doc::DocCommand,
+    },
+    /// Print a token that a server with the same secret accepts.
+    Token(token::TokenArgs),
+}
+
+/// Where the documents are.
+#[derive(Debug, Args)]
+struct DataDir {
+    /// The directory that holds the store.
+    #[arg(long = "data", value_name = "DIR", default_value = "./leptos-sync-data")]
+    dir: PathBuf,
+}
+
+impl DataDir {
+    fn store(&self) -> PathBuf {
+        self.dir.join("leptos-sync.sqlite")
+    }
+
+    /// Opens the store, making it if it is missing.
+    fn open_or_create(&self) -> Result<SqliteStorage> {
+        std::fs::create_dir_all(&self.dir)
+            .with_context(|| format!("cannot make the directory {}", self.dir.display()))?;
+        open(&self.store())
+    }
+
+    /// Opens a store that must be there.
+    fn open(&self) -> Result<SqliteStorage> {
+        let store = self.store();
+        let found = store.try_exists().unwrap_or(false);
+        anyhow::ensure!(
+            found,
+            "there is no store in {}; name its directory with --data",
+            self.dir.display()
+        );
+        open(&store)
+    }
+}
+
+fn open(store: &Path) -> Result<SqliteStorage> {
+    SqliteStorage::open(store).with_context(|| format!("cannot open {}", store.display()))
+}
+
+/// Does what was asked for.
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Doc { command } => doc::run(command),
+        Command::Token(args) => token::run(&args),
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}

@@ -1,0 +1,421 @@
+//! One client's socket: the session fed from it, its documents' news pulled into it.
+//!
+//! Guarantees: nothing is queued per connection but the session's own answers, which are as many
+//! as the client's requests; changes are read from the document's log when the socket has room. A
+//! client that does not read for [`WRITE_TIMEOUT`] is let go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures::SinkExt;
+use futures::stream::{SplitSink, SplitStream, StreamExt};
+use leptos_sync_crdt::{DocId, VersionVector};
+use leptos_sync_protocol::{
+    Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, PeerMark, Permission,
+    ServerEvent, ServerInput, ServerOutput, ServerSession,
+};
+use tokio::sync::mpsc;
+use tokio::time;
+
+use crate::auth::{Authenticator, Grant};
+use crate::hub::{Hub, Store, wall_ms};
+use crate::presence;
+use crate::room::{Job, Reply, Room, Submission, Waker};
+
+/// How long a client may leave its socket full.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the farewell may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many bytes are written before the socket is flushed and read again.
+const ROUND_BYTES: usize = 256 << 10;
+
+const HEARTBEAT_MS: u32 = 20_000;
+
+/// When a client that is sent away should come back.
+const GO_AWAY_RETRY_MS: u32 = 500;
+
+/// Why a connection is over.
+enum End {
+    /// The client is gone, or cannot be reached.
+    Gone,
+    /// The session ended it.
+    Closed { code: CloseCode, reason: String },
+}
+
+/// One document of this connection.
+struct Feed {
+    room: Arc<Room>,
+    session: u64,
+    ch: u32,
+    permission: Permission,
+    /// What the client had, and what it sent since.
+    have: VersionVector,
+    me: Option<PeerMark>,
+    progress: Option<Progress>,
+}
+
+/// How far an open document was read.
+struct Progress {
+    cursor: usize,
+    /// The log's length when the document was opened; `None` once the client has all that.
+    target: Option<usize>,
+    presence_seen: Option<u64>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // The room lives as long as anybody has joined it.
+        let _ = self.room.jobs.send(Job::Leave { session: self.session, ch: self.ch });
+    }
+}
+
+/// One client.
+pub(crate) struct Connection<S: Store> {
+    hub: Arc<Hub<S>>,
+    auth: Arc<dyn Authenticator>,
+    grant: Grant,
+    session_id: u64,
+    session: ServerSession,
+    started: time::Instant,
+    feeds: BTreeMap<u32, Feed>,
+    waker: Arc<Waker>,
+    dirty: BTreeSet<u32>,
+    replies: mpsc::UnboundedSender<Reply>,
+    sink: SplitSink<WebSocket, Message>,
+    unflushed: usize,
+}
+
+/// Serves a socket until it ends.
+pub(crate) async fn serve<S: Store>(
+    hub: Arc<Hub<S>>,
+    auth: Arc<dyn Authenticator>,
+    limits: Limits,
+    socket: WebSocket,
+) {
+    let _counted = hub.count();
+    let (sink, mut stream) = socket.split();
+    let (replies, inbox) = mpsc::unbounded_channel();
+    let session_id = hub.next_session();
+    let mut connection = Connection {
+        hub,
+        auth,
+        grant: Grant::open(),
+        session_id,
+        session: ServerSession::new(Instant::from_ms(0), limits, HEARTBEAT_MS),
+        started: time::Instant::now(),
+        feeds: BTreeMap::new(),
+        waker: Arc::default(),
+        dirty: BTreeSet::new(),
+        replies,
+        sink,
+        unflushed: 0,
+    };
+    let end = connection.run(&mut stream, inbox).await;
+    connection.close(end, stream).await;
+}
+
+impl<S: Store> Connection<S> {
+    fn now(&self) -> Instant {
+        let ms = self.started.elapsed().as_millis();
+        Instant::from_ms(u64::try_from(ms).unwrap_or(u64::MAX))
+    }
+
+    async fn run(
+        &mut self,
+        stream: &mut SplitStream<WebSocket>,
+        mut inbox: mpsc::UnboundedReceiver<Reply>,
+    ) -> End {
+        let waker = self.waker.clone();
+        let mut stopping = self.hub.stopping();
+        let mut told_to_stop = false;
+        loop {
+            if let Err(end) = self.settle().await {
+                return end;
+            }
+            let wake_at = self.wake_at();
+            let more = !self.dirty.is_empty();
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop), if !told_to_stop => {
+                    told_to_stop = true;
+                    let detail = "the server is stopping".to_owned();
+                    let retry_after_ms = GO_AWAY_RETRY_MS;
+                    self.input(ServerInput::GoAway { retry_after_ms, detail });
+                }
+                Some(reply) = inbox.recv() => {
+                    self.reply(reply);
+                    while let Ok(reply) = inbox.try_recv() {
+                        self.reply(reply);
+                    }
+                }
+                frame = stream.next() => {
+                    if let Err(end) = self.frame(frame) {
+                        return end;
+                    }
+                }
+                () = waker.woken() => {}
+                () = time::sleep_until(wake_at) => self.tick(),
+                // More was left to send than one round takes.
+                () = std::future::ready(()), if more => {}
+            }
+        }
+    }
+
+    fn wake_at(&self) -> time::Instant {
+        let session = self.session.next_deadline().map_or(u64::MAX, Instant::as_ms);
+        let expiry_ms = self.grant.expires_ms().map_or(u64::MAX, |at| at.saturating_sub(wall_ms()));
+        let expiry = self.now().plus_ms(expiry_ms).as_ms();
+        // A day at most: a timer far in the future would overflow.
+        let ms = session.min(expiry).min(self.now().as_ms() + 86_400_000);
+        self.started + Duration::from_millis(ms)
+    }
+
+    fn tick(&mut self) {
+        if self.grant.expires_ms().is_some_and(|at| at <= wall_ms()) {
+            let reason = "the token has expired".to_owned();
+            self.input(ServerInput::Refuse { code: CloseCode::Unauthorized, reason });
+        }
+        self.input(ServerInput::Tick);
+    }
+
+    fn input(&mut self, input: ServerInput) {
+        self.session.handle(self.now(), input);
+    }
+
+    fn frame(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        match frame {
+            Some(Ok(Message::Binary(bytes))) => self.input(ServerInput::Frame(bytes)),
+            Some(Ok(Message::Text(_))) => {
+                let reason = "text frames are not spoken here".to_owned();
+                self.input(ServerInput::Refuse { code: CloseCode::Malformed, reason });
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Err(error)) => {
+                let text = error.to_string();
+                tracing::debug!(error = text, "socket failed");
+                if !text.contains("too long") {
+                    return Err(End::Gone);
+                }
+                let reason = format!("frames have at most {FRAME_BYTES_MAX} bytes");
+                return Err(End::Closed { code: CloseCode::TooLarge, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Does all that can be done now: the session's effects, then the documents' news.
+    async fn settle(&mut self) -> Result<(), End> {
+        self.drain().await?;
+        self.dirty.append(&mut self.waker.take_dirty());
+        for ch in std::mem::take(&mut self.dirty) {
+            if self.unflushed >= ROUND_BYTES {
+                self.dirty.insert(ch);
+            } else {
+                self.pull(ch).await?;
+            }
+        }
+        self.flush().await
+    }
+
+    /// Carries out what the session wants.
+    async fn drain(&mut self) -> Result<(), End> {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                ServerOutput::Send(frame) => self.write(frame).await?,
+                ServerOutput::Event(event) => self.event(event),
+                ServerOutput::CloseSocket { code, reason } => {
+                    return Err(End::Closed { code, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the next of a document's news.
+    async fn pull(&mut self, ch: u32) -> Result<(), End> {
+        let Some(feed) = self.feeds.get_mut(&ch) else { return Ok(()) };
+        let Some(progress) = &mut feed.progress else { return Ok(()) };
+        let (cursor, frames) = feed.room.read(progress.cursor, &feed.have);
+        progress.cursor = cursor;
+        let mut caught_up = false;
+        if progress.target.is_some_and(|target| cursor >= target) {
+            progress.target = None;
+            caught_up = true;
+        }
+        let more = !frames.is_empty();
+        // Presence may wait: the newest is read once the changes are out.
+        let presence = if more && !caught_up {
+            None
+        } else {
+            let (seen, frame) = feed.room.read_presence(progress.presence_seen, feed.session);
+            progress.presence_seen = Some(seen);
+            frame
+        };
+        if more {
+            self.dirty.insert(ch);
+        }
+        for frame in frames {
+            self.write(frame).await?;
+        }
+        if caught_up {
+            self.input(ServerInput::CaughtUp { ch });
+            self.drain().await?;
+        }
+        if let Some(frame) = presence {
+            self.write(frame).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, frame: Bytes) -> Result<(), End> {
+        self.unflushed += frame.len();
+        let sent = time::timeout(WRITE_TIMEOUT, self.sink.feed(Message::Binary(frame))).await;
+        match sent {
+            Ok(Ok(())) if self.unflushed >= 2 * ROUND_BYTES => self.flush().await,
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(too_slow()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.unflushed == 0 {
+            return Ok(());
+        }
+        self.unflushed = 0;
+        match time::timeout(WRITE_TIMEOUT, self.sink.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(too_slow()),
+        }
+    }
+
+    fn event(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Hello { client_id, token, wall_ms } => {
+                self.hello(client_id, token.as_deref(), wall_ms);
+            }
+            ServerEvent::Open { ch, doc, have, me } => self.open(ch, &doc, have, me),
+            ServerEvent::Close { ch } => drop(self.feeds.remove(&ch)),
+            ServerEvent::Changes { ch, blocks } => {
+                let Some(feed) = self.feeds.get_mut(&ch) else { return };
+                for block in &blocks {
+                    feed.have.extend(block.peer(), block.end());
+                }
+                let submission = Submission {
+                    ch,
+                    principal: self.grant.principal().map(str::to_owned),
+                    blocks,
+                    reply: self.replies.clone(),
+                };
+                // The room lives as long as this feed.
+                let _ = feed.room.jobs.send(Job::Submit(submission));
+            }
+            ServerEvent::Presence { ch, payload } => {
+                if let Some(feed) = self.feeds.get(&ch) {
+                    feed.room.set_presence(self.session_id, self.grant.principal(), payload);
+                }
+            }
+            other => tracing::warn!(?other, "unknown event"),
+        }
+    }
+
+    fn hello(&mut self, client_id: u64, token: Option<&str>, client_ms: u64) {
+        match self.auth.authenticate(token) {
+            Ok(grant) => {
+                let admission = Admission {
+                    server_id: self.hub.server_id,
+                    epoch: self.hub.epoch,
+                    session: self.session_id,
+                    server_ms: wall_ms(),
+                    principal: grant.principal().map(str::to_owned),
+                    auth_expires_ms: grant.expires_ms(),
+                    presence_ttl_ms: presence::TTL.as_millis() as u32,
+                };
+                let skew_ms = client_ms.cast_signed() - admission.server_ms.cast_signed();
+                tracing::debug!(client_id, skew_ms, principal = ?grant.principal(), "welcome");
+                self.grant = grant;
+                self.input(ServerInput::Admit(admission));
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                self.input(ServerInput::Refuse { code: CloseCode::Unauthorized, reason });
+            }
+        }
+    }
+
+    fn open(&mut self, ch: u32, doc: &DocId, have: VersionVector, me: Option<PeerMark>) {
+        let Some(permission) = self.grant.permission(doc) else {
+            let (code, detail) = (DocErrCode::Forbidden, String::new());
+            return self.input(ServerInput::DocError { ch, code, detail });
+        };
+        let session = self.session_id;
+        let room = self.hub.join(doc);
+        let feed = Feed { room, session, ch, permission, have, me, progress: None };
+        // The room lives as long as this feed.
+        let _ = feed.room.jobs.send(Job::Subscribe {
+            session,
+            ch,
+            me: me.map(|mark| mark.peer),
+            waker: self.waker.clone(),
+            reply: self.replies.clone(),
+        });
+        self.feeds.insert(ch, feed);
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::Opened { ch, version, mark, len } => {
+                let Some(feed) = self.feeds.get_mut(&ch) else { return };
+                if let (Some(me), Some(mark)) = (feed.me, mark)
+                    && me.seq == mark.seq
+                    && me.hash != mark.hash
+                {
+                    tracing::info!(doc = %feed.room.doc, peer = %me.peer, "peer id used twice");
+                }
+                feed.progress =
+                    Some(Progress { cursor: 0, target: Some(len), presence_seen: None });
+                self.dirty.insert(ch);
+                let (number, permission) = (feed.room.feed, feed.permission);
+                self.input(ServerInput::Opened { ch, feed: number, permission, version, mark });
+            }
+            Reply::Failed { ch } => {
+                self.feeds.remove(&ch);
+                let detail = "the document cannot be read now".to_owned();
+                self.input(ServerInput::DocError { ch, code: DocErrCode::Unavailable, detail });
+            }
+            Reply::Settled { ch, durable, rejected, bytes } => {
+                self.input(ServerInput::Settled { ch, durable, rejected, bytes });
+            }
+        }
+    }
+
+    async fn close(mut self, end: End, mut stream: SplitStream<WebSocket>) {
+        // Others see at once that this client is gone.
+        self.feeds.clear();
+        let End::Closed { code, reason } = end else { return };
+        tracing::debug!(code = code.as_u16(), reason, "closing a connection");
+        let mut reason = reason;
+        reason.truncate(reason.floor_char_boundary(120));
+        let frame = CloseFrame { code: code.as_u16(), reason: reason.into() };
+        let farewell = async {
+            // A client that is gone already needs no farewell.
+            let _ = self.sink.send(Message::Close(Some(frame))).await;
+            // Read on until the client closes: a socket that is dropped with unread data is reset,
+            // and the client would never see the code.
+            while let Some(Ok(_)) = stream.next().await {}
+        };
+        let _ = time::timeout(CLOSE_TIMEOUT, farewell).await;
+    }
+}
+
+fn too_slow() -> End {
+    let reason = "the client does not read what it is sent".to_owned();
+    End::Closed { code: CloseCode::TooSlow, reason }
+}

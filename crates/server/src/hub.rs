@@ -1,0 +1,280 @@
+//! All open documents of a server, what they share, and what runs in the background.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_storage::{
+    AppendError, MemoryStorage, ReadError, SqliteStorage, Storage, StoredDoc,
+};
+use tokio::sync::watch;
+
+use crate::room::{self, Job, Room, lock};
+
+/// How often the store is asked whether another process wrote, and stale presence is dropped.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A store that a server can run on.
+pub trait Store: Storage {
+    /// The documents to which somebody else may have written since the last call.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the next call lists them.
+    fn external_changes(&self) -> impl Future<Output = Result<Vec<DocId>, ReadError>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Finishes what is queued and lets go of the store.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+impl Store for MemoryStorage {}
+
+impl Store for SqliteStorage {
+    fn external_changes(&self) -> impl Future<Output = Result<Vec<DocId>, ReadError>> + Send {
+        Self::external_changes(self)
+    }
+
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        Self::close(self)
+    }
+}
+
+/// Why a document could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("failed to read the store")]
+    Read(#[from] ReadError),
+    #[error("the stored snapshot is corrupt")]
+    Snapshot(#[from] DecodeError),
+}
+
+/// Why the identity of a server could not be established.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The store could not be read.
+    #[error("failed to read the server's identity")]
+    Read(#[from] ReadError),
+    /// The store could not be written.
+    #[error("failed to write the server's identity")]
+    Write(#[from] AppendError),
+    /// The system has no randomness to give.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A random number that nobody can guess.
+pub(crate) fn random_u64() -> Result<u64, IdentityError> {
+    getrandom::u64().map_err(|_| IdentityError::Random)
+}
+
+/// A room and how many subscribers were let in and have not left.
+struct Joined {
+    room: Arc<Room>,
+    users: usize,
+}
+
+/// All open documents.
+pub(crate) struct Hub<S> {
+    pub(crate) storage: S,
+    pub(crate) server_id: u64,
+    pub(crate) epoch: u64,
+    rooms: Mutex<HashMap<DocId, Joined>>,
+    owners: tokio::sync::Mutex<HashMap<PeerId, String>>,
+    next_feed: AtomicU32,
+    next_session: AtomicU64,
+    connections: AtomicUsize,
+    stopping: watch::Sender<bool>,
+    failed: watch::Sender<Option<String>>,
+}
+
+impl<S: Store> Hub<S> {
+    /// Reads or makes the server's identity and starts the background work.
+    pub(crate) async fn start(storage: S) -> Result<Arc<Self>, IdentityError> {
+        let server_id = identity(&storage, "server/id").await?;
+        let epoch = identity(&storage, "server/epoch").await?;
+        let hub = Arc::new(Self {
+            storage,
+            server_id,
+            epoch,
+            rooms: Mutex::default(),
+            owners: tokio::sync::Mutex::default(),
+            next_feed: AtomicU32::new(0),
+            next_session: AtomicU64::new(random_u64()? >> 1),
+            connections: AtomicUsize::new(0),
+            stopping: watch::Sender::new(false),
+            failed: watch::Sender::new(None),
+        });
+        tokio::spawn(poll(Arc::downgrade(&hub)));
+        Ok(hub)
+    }
+
+    /// Lets a subscriber into a document's room. It must send [`Job::Leave`] in the end.
+    pub(crate) fn join(self: &Arc<Self>, doc: &DocId) -> Arc<Room> {
+        let mut rooms = lock(&self.rooms);
+        let joined = rooms.entry(doc.clone()).or_insert_with(|| {
+            let feed = self.next_feed.fetch_add(1, Ordering::Relaxed);
+            let (room, queue) = Room::new(doc.clone(), feed);
+            tokio::spawn(room::run(self.clone(), room.clone(), queue));
+            Joined { room, users: 0 }
+        });
+        joined.users += 1;
+        joined.room.clone()
+    }
+
+    /// A subscriber has left. Returns whether it was the last; the room is closed then.
+    pub(crate) fn left(&self, room: &Room) -> bool {
+        let mut rooms = lock(&self.rooms);
+        let Some(joined) = rooms.get_mut(&room.doc) else { return true };
+        joined.users -= 1;
+        let empty = joined.users == 0;
+        if empty {
+            rooms.remove(&room.doc);
+        }
+        empty
+    }
+
+    fn room(&self, doc: &DocId) -> Option<Arc<Room>> {
+        lock(&self.rooms).get(doc).map(|joined| joined.room.clone())
+    }
+
+    fn all_rooms(&self) -> Vec<Arc<Room>> {
+        lock(&self.rooms).values().map(|joined| joined.room.clone()).collect()
+    }
+
+    /// All stored blocks of a document, in causal order.
+    pub(crate) async fn load(&self, doc: &DocId) -> Result<Vec<Block>, LoadError> {
+        stored_blocks(self.storage.load(doc).await?)
+    }
+
+    /// Whether `peer` belongs to `principal`. The first to use a peer id owns it.
+    pub(crate) async fn bind(&self, peer: PeerId, principal: &str) -> Result<bool, IdentityError> {
+        let mut owners = self.owners.lock().await;
+        if let Some(owner) = owners.get(&peer) {
+            return Ok(owner == principal);
+        }
+        let key = format!("peer/{peer}");
+        let owner = match self.storage.get_meta(&key).await? {
+            Some(owner) => String::from_utf8_lossy(&owner).into_owned(),
+            None => {
+                self.storage.put_meta(&key, principal.as_bytes()).await?;
+                principal.to_owned()
+            }
+        };
+        let same = owner == principal;
+        owners.insert(peer, owner);
+        Ok(same)
+    }
+
+    /// A number for a new connection.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.next_session.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn count(self: &Arc<Self>) -> Counted<S> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+
+    /// Resolves when the server is to stop.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Stops for good, without another word to anybody about what is in doubt.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(reason, "the server stops");
+        self.failed.send_replace(Some(reason));
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves with the reason when the server had to stop by itself.
+    pub(crate) async fn failure(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender lives as long as the hub.
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Asks every connection to end, and waits for them and their writes.
+    pub(crate) async fn stop(&self, patience: Duration) {
+        self.stopping.send_replace(true);
+        let idle = async {
+            while self.connections.load(Ordering::Relaxed) > 0 || !lock(&self.rooms).is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(patience, idle).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        self.storage.close().await;
+    }
+}
+
+/// One connection, counted.
+pub(crate) struct Counted<S: Store>(Arc<Hub<S>>);
+
+impl<S: Store> Drop for Counted<S> {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The blocks of a stored document, whether or not it was compacted.
+pub(crate) fn stored_blocks(stored: StoredDoc) -> Result<Vec<Block>, LoadError> {
+    let Some(snapshot) = stored.snapshot else { return Ok(stored.blocks) };
+    let doc = Doc::from_snapshot(PeerId(0), &snapshot.bytes)?;
+    let mut blocks = doc.blocks_since(&VersionVector::new());
+    blocks.extend(stored.blocks);
+    Ok(blocks)
+}
+
+/// A number that is drawn once per store.
+async fn identity<S: Storage>(storage: &S, key: &str) -> Result<u64, IdentityError> {
+    if let Some(bytes) = storage.get_meta(key).await?
+        && let Ok(bytes) = <[u8; 8]>::try_from(bytes.as_slice())
+    {
+        return Ok(u64::from_le_bytes(bytes));
+    }
+    let value = random_u64()?;
+    storage.put_meta(key, &value.to_le_bytes()).await?;
+    Ok(value)
+}
+
+async fn poll<S: Store>(hub: std::sync::Weak<Hub<S>>) {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(hub) = hub.upgrade() else { return };
+        if *hub.stopping.borrow() {
+            return;
+        }
+        for room in hub.all_rooms() {
+            room.expire_presence();
+        }
+        match hub.storage.external_changes().await {
+            Ok(docs) => {
+                for room in docs.iter().filter_map(|doc| hub.room(doc)) {
+                    // A room that has just closed reads the store when it opens again.
+                    let _ = room.jobs.send(Job::Reload);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for others' changes"),
+        }
+    }
+}

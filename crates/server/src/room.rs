@@ -1,0 +1,400 @@
+//! One open document: a task that validates, stores and publishes, and what its subscribers read.
+//!
+//! Guarantees: blocks are published and acknowledged only after the store said that they are
+//! durable; every submission gets exactly one answer unless the store is broken, in which case the
+//! server stops. What waits while a write is under way goes into the next one together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
+use leptos_sync_protocol::{NackCode, PeerMark, Rejection};
+use leptos_sync_storage::AppendError;
+use tokio::sync::{Notify, mpsc};
+
+use crate::hub::{Hub, Store, wall_ms};
+use crate::log::{Check, DocLog};
+use crate::presence::Presence;
+
+/// Bodies of more bytes than this are validated away from the threads that serve sockets.
+const VALIDATE_INLINE_BYTES: usize = 64 << 10;
+
+/// How many bytes of blocks go into one write.
+const WRITE_BYTES: usize = 8 << 20;
+
+const QUOTA_RETRY_MS: u32 = 30_000;
+const UNAVAILABLE_RETRY_MS: u32 = 5_000;
+const RELOADED_RETRY_MS: u32 = 250;
+
+/// Wakes a connection and says which of its channels have news.
+#[derive(Debug, Default)]
+pub(crate) struct Waker {
+    notify: Notify,
+    dirty: Mutex<BTreeSet<u32>>,
+}
+
+impl Waker {
+    pub(crate) fn wake(&self, ch: u32) {
+        lock(&self.dirty).insert(ch);
+        self.notify.notify_one();
+    }
+
+    /// Resolves once some channel has news.
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// The channels with news.
+    pub(crate) fn take_dirty(&self) -> BTreeSet<u32> {
+        std::mem::take(&mut *lock(&self.dirty))
+    }
+}
+
+/// What a room tells a connection.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The subscription stands.
+    Opened {
+        ch: u32,
+        version: VersionVector,
+        mark: Option<PeerMark>,
+        /// How many blocks the log has.
+        len: usize,
+    },
+    /// The document could not be loaded.
+    Failed { ch: u32 },
+    /// The fate of a submission.
+    Settled { ch: u32, durable: VersionVector, rejected: Vec<Rejection>, bytes: usize },
+}
+
+/// Blocks that a connection wants stored.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) ch: u32,
+    pub(crate) principal: Option<String>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) reply: mpsc::UnboundedSender<Reply>,
+}
+
+/// One thing for a room to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Subscribe {
+        session: u64,
+        ch: u32,
+        me: Option<PeerId>,
+        waker: Arc<Waker>,
+        reply: mpsc::UnboundedSender<Reply>,
+    },
+    Submit(Submission),
+    /// Another process may have written.
+    Reload,
+    /// The last job of a subscriber.
+    Leave {
+        session: u64,
+        ch: u32,
+    },
+}
+
+/// The part of a room that its subscribers read.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) doc: DocId,
+    /// The server's number for the document.
+    pub(crate) feed: u32,
+    pub(crate) jobs: mpsc::UnboundedSender<Job>,
+    log: Mutex<DocLog>,
+    presence: Mutex<Presence>,
+    subscribers: Mutex<BTreeMap<(u64, u32), Arc<Waker>>>,
+}
+
+/// Locks, whatever became of an earlier holder: the data is changed only in whole steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Room {
+    pub(crate) fn new(doc: DocId, feed: u32) -> (Arc<Self>, mpsc::UnboundedReceiver<Job>) {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let room = Self {
+            doc,
+            feed,
+            jobs,
+            log: Mutex::default(),
+            presence: Mutex::default(),
+            subscribers: Mutex::default(),
+        };
+        (Arc::new(room), queue)
+    }
+
+    /// The next frames for a subscriber; see [`DocLog::read`].
+    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, Vec<Bytes>) {
+        lock(&self.log).read(cursor, self.feed, have)
+    }
+
+    /// The next presence frame for a subscriber; see [`Presence::read`].
+    pub(crate) fn read_presence(&self, seen: Option<u64>, session: u64) -> (u64, Option<Bytes>) {
+        lock(&self.presence).read(seen, session, self.feed)
+    }
+
+    /// Shows what a connection says of itself.
+    pub(crate) fn set_presence(
+        &self,
+        session: u64,
+        principal: Option<&str>,
+        payload: Option<Bytes>,
+    ) {
+        let now = tokio::time::Instant::now();
+        if lock(&self.presence).set(session, principal, payload, now) {
+            self.wake_all();
+        }
+    }
+
+    /// Drops presence that was not refreshed in time.
+    pub(crate) fn expire_presence(&self) {
+        if lock(&self.presence).expire(tokio::time::Instant::now()) {
+            self.wake_all();
+        }
+    }
+
+    fn wake_all(&self) {
+        for ((_, ch), waker) in &*lock(&self.subscribers) {
+            waker.wake(*ch);
+        }
+    }
+
+    fn remove_subscriber(&self, session: u64, ch: u32) {
+        let mut subscribers = lock(&self.subscribers);
+        subscribers.remove(&(session, ch));
+        let elsewhere = subscribers.range((session, 0)..=(session, u32::MAX)).next().is_some();
+        drop(subscribers);
+        if !elsewhere && lock(&self.presence).remove(session) {
+            self.wake_all();
+        }
+    }
+}
+
+/// One submission whose blocks were looked at.
+struct Looked {
+    submission: Submission,
+    durable: VersionVector,
+    rejected: Vec<Rejection>,
+    /// The blocks that were staged for it.
+    staged: Vec<Block>,
+}
+
+/// Serves a room until its last subscriber has left.
+pub(crate) async fn run<S: Store>(
+    hub: Arc<Hub<S>>,
+    room: Arc<Room>,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+) {
+    let loaded = load(&hub, &room).await;
+    let mut next = None;
+    loop {
+        let job = match next.take() {
+            Some(job) => job,
+            None => match queue.recv().await {
+                Some(job) => job,
+                None => return,
+            },
+        };
+        match job {
+            Job::Subscribe { session, ch, me, waker, reply } => {
+                let answer = if loaded {
+                    subscribe(&room, session, ch, me, waker)
+                } else {
+                    Reply::Failed { ch }
+                };
+                // A connection that is gone says so with its own leave.
+                let _ = reply.send(answer);
+            }
+            Job::Submit(first) => {
+                let (batch, after) = gather(first, &mut queue);
+                next = after;
+                store(&hub, &room, batch).await;
+            }
+            Job::Reload => {
+                load(&hub, &room).await;
+            }
+            Job::Leave { session, ch } => {
+                room.remove_subscriber(session, ch);
+                if hub.left(&room) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn subscribe(room: &Room, session: u64, ch: u32, me: Option<PeerId>, waker: Arc<Waker>) -> Reply {
+    let log = lock(&room.log);
+    let mark = me.and_then(|peer| log.mark(peer));
+    let reply = Reply::Opened { ch, version: log.version(), mark, len: log.committed() };
+    lock(&room.subscribers).insert((session, ch), waker);
+    reply
+}
+
+/// Takes from the queue what can be stored together with `first`.
+fn gather(
+    first: Submission,
+    queue: &mut mpsc::UnboundedReceiver<Job>,
+) -> (Vec<Submission>, Option<Job>) {
+    let size = |submission: &Submission| -> usize {
+        submission.blocks.iter().map(|block| block.bytes().len()).sum()
+    };
+    let mut bytes = size(&first);
+    let mut batch = vec![first];
+    while bytes < WRITE_BYTES {
+        match queue.try_recv() {
+            Ok(Job::Submit(submission)) => {
+                bytes += size(&submission);
+                batch.push(submission);
+            }
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
+}
+
+/// Adds to the room what is stored and not in it yet. Returns whether the store could be read.
+async fn load<S: Store>(hub: &Hub<S>, room: &Room) -> bool {
+    match hub.load(&room.doc).await {
+        Ok(blocks) => {
+            if lock(&room.log).absorb(blocks) > 0 {
+                room.wake_all();
+            }
+            true
+        }
+        Err(error) => {
+            tracing::error!(doc = %room.doc, %error, "cannot load a document");
+            false
+        }
+    }
+}
+
+async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
+    let mut looked = Vec::with_capacity(batch.len());
+    for submission in batch {
+        looked.push(look_at(hub, room, submission).await);
+    }
+    let staged = lock(&room.log).staged().to_vec();
+    let outcome = if staged.is_empty() {
+        Ok(())
+    } else {
+        hub.storage.append(vec![(room.doc.clone(), staged)]).await
+    };
+    let refusal = match outcome {
+        Ok(()) => {
+            lock(&room.log).commit();
+            None
+        }
+        Err(AppendError::Broken { .. }) => {
+            // Nobody may be told anything about these blocks: they are in doubt.
+            lock(&room.log).unstage();
+            return hub.fail("the disk failed while writing".to_owned());
+        }
+        Err(error) => {
+            lock(&room.log).unstage();
+            Some(refusal_for(hub, room, &error).await)
+        }
+    };
+    for looked in looked {
+        answer(looked, refusal);
+    }
+    room.wake_all();
+}
+
+async fn refusal_for<S: Store>(hub: &Hub<S>, room: &Room, error: &AppendError) -> (NackCode, u32) {
+    match error {
+        AppendError::QuotaExceeded => {
+            tracing::warn!(doc = %room.doc, "no space left for changes");
+            (NackCode::Quota, QUOTA_RETRY_MS)
+        }
+        AppendError::DuplicatePeer { .. } => {
+            // Another process wrote as this peer. Once that is read, the next try is told so.
+            load(hub, room).await;
+            (NackCode::Unavailable, RELOADED_RETRY_MS)
+        }
+        other => {
+            tracing::error!(doc = %room.doc, error = %other, "cannot store changes");
+            (NackCode::Unavailable, UNAVAILABLE_RETRY_MS)
+        }
+    }
+}
+
+/// Tells a connection what became of its blocks.
+fn answer(looked: Looked, refusal: Option<(NackCode, u32)>) {
+    let Looked { submission, mut durable, mut rejected, staged } = looked;
+    for block in staged {
+        match refusal {
+            None => durable.extend(block.peer(), block.end()),
+            Some((code, retry_after_ms)) => {
+                let (peer, seq) = (block.peer(), block.seq());
+                rejected.push(Rejection { peer, seq, code, retry_after_ms });
+            }
+        }
+    }
+    let bytes = submission.blocks.iter().map(|block| block.bytes().len()).sum();
+    let settled = Reply::Settled { ch: submission.ch, durable, rejected, bytes };
+    // A connection that is gone asks again when it returns.
+    let _ = submission.reply.send(settled);
+}
+
+/// Decides about each block of a submission and stages the good ones.
+async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) -> Looked {
+    let sound = validate(&submission.blocks).await;
+    let mut looked = Looked {
+        durable: VersionVector::new(),
+        rejected: Vec::new(),
+        staged: Vec::new(),
+        submission,
+    };
+    for (block, sound) in looked.submission.blocks.iter().zip(sound) {
+        let now_ms = wall_ms();
+        let mut check = lock(&room.log).check(block, now_ms);
+        if check == Check::New && !sound {
+            check = Check::Refused(NackCode::Invalid, 0);
+        }
+        if check == Check::New
+            && let Some(principal) = &looked.submission.principal
+        {
+            check = match hub.bind(block.peer(), principal).await {
+                Ok(true) => Check::New,
+                Ok(false) => Check::Refused(NackCode::DuplicatePeer, 0),
+                Err(error) => {
+                    tracing::error!(%error, "cannot look up who a peer belongs to");
+                    Check::Refused(NackCode::Unavailable, UNAVAILABLE_RETRY_MS)
+                }
+            };
+        }
+        match check {
+            Check::Known => looked.durable.extend(block.peer(), block.end()),
+            Check::New => {
+                lock(&room.log).stage(block.clone());
+                looked.staged.push(block.clone());
+            }
+            Check::Refused(code, retry_after_ms) => {
+                let (peer, seq) = (block.peer(), block.seq());
+                looked.rejected.push(Rejection { peer, seq, code, retry_after_ms });
+            }
+        }
+    }
+    looked
+}
+
+/// Whether each body decodes.
+async fn validate(blocks: &[Block]) -> Vec<bool> {
+    let check = |blocks: &[Block]| blocks.iter().map(|block| block.validate().is_ok()).collect();
+    let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
+    if bytes <= VALIDATE_INLINE_BYTES {
+        return check(blocks);
+    }
+    let count = blocks.len();
+    let blocks = blocks.to_vec();
+    let checked = tokio::task::spawn_blocking(move || check(&blocks)).await;
+    // A panic in the decoder is a bug of ours; the blocks that cause it are refused.
+    checked.unwrap_or_else(|_| vec![false; count])
+}
