@@ -156,6 +156,21 @@ impl Notebook {
         self.wait_for_text(&format!("text.includes({})", quoted(part)), SOON).await
     }
 
+    /// Waits until the browser can load the app without a server.
+    ///
+    /// # Errors
+    ///
+    /// When the service worker does not become active.
+    pub async fn wait_until_installed(&self) -> Result<()> {
+        let active = "navigator.serviceWorker.ready.then(({ active }) => \
+                      active.state === 'activated' || new Promise((done) => { \
+                        active.onstatechange = () => done(active.state === 'activated') }))";
+        if self.page.eval(active).await? != true {
+            bail!("the service worker did not become active");
+        }
+        Ok(())
+    }
+
     /// What the badge says now.
     ///
     /// # Errors
