@@ -37,7 +37,10 @@ pub use env::NativeEnv;
 pub use event::{DocEvent, Origin, Subscription};
 pub use handle::DocHandle;
 pub use lease::{Lease, LocalLeases, NoLeases, PeerLeases};
-pub use leptos_sync_crdt::Value;
+pub use leptos_sync_crdt::{
+    ContainerId, Cursor, Doc, DocId, DocIdError, OpId, Patch, PeerId, RowChange, RowError, RowId,
+    Side, Stamp, TextDelta, TextError, Transaction, Value,
+};
 pub use leptos_sync_protocol::{NackCode, PresencePeer};
 pub use leptos_sync_storage::{AppendError, ReadError, Storage};
 pub use leptos_sync_transport::{NoTabs, TabLink, Transport};
@@ -47,4 +50,4 @@ pub use record::{
 pub use status::{DocStatus, Reason, StorageFault, StorageHealth, SyncState, SyncStatus};
 pub use typed::{insert_record, read_record};
 #[cfg(target_family = "wasm")]
-pub use web::{PageHooks, WebEnv, WebLeases, hook_page};
+pub use web::{PageHooks, WebEnv, WebLeases, hook_page, start_in_page};

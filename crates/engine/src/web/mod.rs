@@ -3,7 +3,9 @@
 mod env;
 mod hooks;
 mod lease;
+mod start;
 
 pub use env::WebEnv;
 pub use hooks::{PageHooks, hook_page};
 pub use lease::WebLeases;
+pub use start::start_in_page;

@@ -1,0 +1,81 @@
+//! The sync badge: one line that says whether everything is saved, and if not, why.
+
+use leptos::prelude::*;
+use leptos_sync_engine::{Reason, SyncState, SyncStatus};
+
+use crate::context::use_sync;
+
+/// Shows where this device stands: a `role="status"` line that screen readers announce politely.
+///
+/// `data-state` is `offline`, `connecting`, `syncing` or `saved`; `data-pending` is the number of
+/// changes that wait for the server's durable acknowledgement.
+///
+/// # Panics
+/// If no component above called [`provide_sync`](crate::provide_sync).
+#[component]
+pub fn SyncStatusBadge() -> impl IntoView {
+    let sync = use_sync();
+    let status = Memo::new(move |_| sync.status());
+    view! {
+        <span
+            class="sync-status"
+            role="status"
+            data-testid="sync-status"
+            data-state=move || status.with(|status| status.state.as_str())
+            data-pending=move || status.with(|status| status.pending.to_string())
+        >
+            {move || status.with(describe)}
+        </span>
+    }
+}
+
+/// The status in words.
+#[must_use]
+pub fn describe(status: &SyncStatus) -> String {
+    let waiting = match status.pending {
+        0 => String::new(),
+        1 => "1 change waits for the server".to_owned(),
+        many => format!("{many} changes wait for the server"),
+    };
+    let head = match status.state {
+        SyncState::Saved => "Saved",
+        SyncState::Syncing => "Syncing…",
+        SyncState::Connecting => "Connecting…",
+        SyncState::Offline => match status.reason {
+            Some(Reason::NoServer) => "Saved on this device",
+            _ => "Offline",
+        },
+    };
+    let mut parts = vec![head.to_owned()];
+    if !waiting.is_empty() && status.reason != Some(Reason::NoServer) {
+        parts.push(waiting);
+    }
+    match status.reason {
+        None | Some(Reason::NoServer | Reason::ServerUnreachable | Reason::NoNetwork) => {}
+        Some(reason) => parts.push(reason.to_string()),
+    }
+    parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use leptos_sync_engine::StorageFault;
+
+    use super::*;
+
+    fn check(state: SyncState, pending: usize, reason: Option<Reason>, expected: &str) {
+        let status = SyncStatus { state, pending, reason, ..SyncStatus::default() };
+        assert_eq!(describe(&status), expected);
+    }
+
+    #[test]
+    fn the_badge_speaks_plainly() {
+        check(SyncState::Saved, 0, None, "Saved");
+        check(SyncState::Syncing, 1, None, "Syncing… · 1 change waits for the server");
+        let unreachable = Some(Reason::ServerUnreachable);
+        check(SyncState::Offline, 3, unreachable, "Offline · 3 changes wait for the server");
+        check(SyncState::Offline, 3, Some(Reason::NoServer), "Saved on this device");
+        let full = Some(Reason::Storage(StorageFault::QuotaExceeded));
+        check(SyncState::Saved, 0, full, "Saved · not saved on this device");
+    }
+}
