@@ -14,14 +14,20 @@ mod bounds;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(all(feature = "indexeddb", target_family = "wasm"))]
+mod indexeddb;
 mod memory;
 mod merge;
+#[cfg(any(test, all(feature = "indexeddb", target_family = "wasm")))]
+mod record;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 mod sqlite;
 mod storage;
 
 pub use bounds::{MaybeSend, MaybeSync};
 pub use error::{AppendError, BackendError, CompactError, Fault, OpenError, ReadError};
+#[cfg(all(feature = "indexeddb", target_family = "wasm"))]
+pub use indexeddb::{Durability, IndexedDbOptions, IndexedDbStorage, ask_to_persist};
 pub use memory::MemoryStorage;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 pub use sqlite::{SqliteOptions, SqliteStorage};

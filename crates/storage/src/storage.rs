@@ -36,8 +36,8 @@ impl StoredDoc {
 
 /// Keeps documents: per document a log of blocks, and a snapshot that replaces a prefix of it.
 ///
-/// Writes of one handle take effect in the order of the calls. A write that was called and whose
-/// future was dropped may or may not happen, as a whole.
+/// Writes of one handle take effect in the order in which their futures are first polled. A write
+/// whose future was dropped before it resolved may or may not happen, as a whole.
 pub trait Storage: MaybeSend + MaybeSync + 'static {
     /// Every document of which something is stored, by id.
     fn docs(&self) -> impl Future<Output = Result<Vec<DocId>, ReadError>> + MaybeSend;
