@@ -3,7 +3,7 @@
 mod wire;
 
 use expect_test::expect;
-use leptos_sync_crdt::VersionVector;
+use leptos_sync_crdt::{DocId, VersionVector};
 use leptos_sync_protocol::{ClientEvent, ClientInput, NackCode, Permission};
 use wire::{Wire, author, doc};
 
@@ -92,7 +92,7 @@ fn documents_take_turns() {
     let mut wire = Wire::new();
     let line = "z".repeat(50_000);
     let (first, _) = author(5, &vec![line.as_str(); 30]);
-    let (second, _) = author(6, &vec![line.as_str(); 5]);
+    let (second, _) = author(6, &[line.as_str(); 5]);
     wire.client(ClientInput::Started { wall_ms: 1 });
     wire.client(ClientInput::Open { doc: doc("a"), have: VersionVector::new(), me: None });
     wire.client(ClientInput::Open { doc: doc("b"), have: VersionVector::new(), me: None });
@@ -100,7 +100,7 @@ fn documents_take_turns() {
     wire.client(ClientInput::Changes { doc: doc("a"), blocks: first });
     wire.client(ClientInput::Changes { doc: doc("b"), blocks: second });
     wire.settle();
-    let order: String = wire.stored_docs().iter().map(|doc| doc.as_str()).collect();
+    let order: String = wire.stored_docs().iter().map(DocId::as_str).collect();
     assert_eq!(order, format!("{}{}{}", "a".repeat(21), "ba".repeat(5), "a".repeat(4)));
 }
 

@@ -12,12 +12,12 @@ use leptos_sync_protocol::{
 };
 
 /// A document id.
-pub fn doc(name: &str) -> DocId {
+pub(crate) fn doc(name: &str) -> DocId {
     DocId::new(name).expect("test ids are valid")
 }
 
 /// One block per text, each appended to a root text by `peer`; and the mark of that chain.
-pub fn author(peer: u64, texts: &[&str]) -> (Vec<Block>, PeerMark) {
+pub(crate) fn author(peer: u64, texts: &[&str]) -> (Vec<Block>, PeerMark) {
     let mut author = Doc::new(PeerId(peer));
     let mut hash = 0;
     let mut blocks = Vec::new();
@@ -39,11 +39,11 @@ struct Batch {
 }
 
 /// The two sessions, a store for the server, and what the client was told.
-pub struct Wire {
+pub(crate) struct Wire {
     /// What the client may do with documents it opens.
-    pub permission: Permission,
+    pub(crate) permission: Permission,
     /// Refuse every block so.
-    pub reject_with: Option<(NackCode, u32)>,
+    pub(crate) reject_with: Option<(NackCode, u32)>,
     client: ClientSession,
     server: ServerSession,
     now: Instant,
@@ -58,7 +58,7 @@ pub struct Wire {
 
 impl Wire {
     /// Both ends of a socket that has just opened.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::from_ms(0);
         Self {
             permission: Permission::Write,
@@ -77,23 +77,23 @@ impl Wire {
     }
 
     /// The store of every document begins with these.
-    pub fn store(&mut self, blocks: &[Block]) {
+    pub(crate) fn store(&mut self, blocks: &[Block]) {
         self.stored.extend(blocks.iter().map(|block| (doc("d"), block.clone())));
     }
 
     /// Gives the client an input and lets everything settle.
-    pub fn client(&mut self, input: ClientInput) {
+    pub(crate) fn client(&mut self, input: ClientInput) {
         self.client.handle(self.now, input);
         self.run();
     }
 
     /// Stops deciding the fate of changes.
-    pub fn hold_settling(&mut self) {
+    pub(crate) fn hold_settling(&mut self) {
         self.hold = true;
     }
 
     /// Decides the fate of all changes again.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.hold = false;
         while let Some(batch) = self.held.pop_front() {
             self.settle_batch(batch);
@@ -102,45 +102,45 @@ impl Wire {
     }
 
     /// Bytes that the server has been given and has not settled.
-    pub fn unsettled_bytes(&self) -> usize {
+    pub(crate) fn unsettled_bytes(&self) -> usize {
         let sizes = self.held.iter().flat_map(|batch| &batch.blocks).map(|b| b.bytes().len());
         sizes.sum()
     }
 
     /// Bytes that the client keeps back.
-    pub fn queued_bytes(&self) -> usize {
+    pub(crate) fn queued_bytes(&self) -> usize {
         self.client.queued_bytes()
     }
 
     /// Every stored block, in order.
-    pub fn stored(&self) -> Vec<Block> {
+    pub(crate) fn stored(&self) -> Vec<Block> {
         self.stored.iter().map(|(_, block)| block.clone()).collect()
     }
 
     /// The document of every stored block, in order.
-    pub fn stored_docs(&self) -> Vec<DocId> {
+    pub(crate) fn stored_docs(&self) -> Vec<DocId> {
         self.stored.iter().map(|(doc, _)| doc.clone()).collect()
     }
 
     /// The largest frame that crossed.
-    pub fn frame_bytes_max(&self) -> usize {
+    pub(crate) fn frame_bytes_max(&self) -> usize {
         self.frame_bytes_max
     }
 
     /// What the client was told.
-    pub fn events(&self) -> &[ClientEvent] {
+    pub(crate) fn events(&self) -> &[ClientEvent] {
         &self.events
     }
 
     /// The server says farewell.
-    pub fn go_away(&mut self, retry_after_ms: u32) {
+    pub(crate) fn go_away(&mut self, retry_after_ms: u32) {
         let detail = "restarting".to_owned();
         self.server.handle(self.now, ServerInput::GoAway { retry_after_ms, detail });
         self.run();
     }
 
     /// What the client was told, a line each.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut lines: Vec<String> = self.events.iter().map(describe).collect();
         lines.extend(self.closings.iter().cloned());
         lines.join("\n")
@@ -150,7 +150,7 @@ impl Wire {
         loop {
             if let Some(output) = self.client.poll_output() {
                 match output {
-                    ClientOutput::Send(frame) => self.to_server(frame),
+                    ClientOutput::Send(frame) => self.carry_up(frame),
                     ClientOutput::Event(event) => self.events.push(event),
                     ClientOutput::CloseSocket { code, reason } => {
                         self.closings.push(format!("closed by client {code} {reason}"));
@@ -158,7 +158,7 @@ impl Wire {
                 }
             } else if let Some(output) = self.server.poll_output() {
                 match output {
-                    ServerOutput::Send(frame) => self.to_client(frame),
+                    ServerOutput::Send(frame) => self.carry_down(frame),
                     ServerOutput::Event(event) => self.serve(event),
                     ServerOutput::CloseSocket { code, reason } => {
                         let code = code.as_u16();
@@ -171,12 +171,12 @@ impl Wire {
         }
     }
 
-    fn to_server(&mut self, frame: Bytes) {
+    fn carry_up(&mut self, frame: Bytes) {
         self.frame_bytes_max = self.frame_bytes_max.max(frame.len());
         self.server.handle(self.now, ServerInput::Frame(frame));
     }
 
-    fn to_client(&mut self, frame: Bytes) {
+    fn carry_down(&mut self, frame: Bytes) {
         self.frame_bytes_max = self.frame_bytes_max.max(frame.len());
         self.client.handle(self.now, ClientInput::Frame(frame));
     }
@@ -222,13 +222,13 @@ impl Wire {
         let mut later = Vec::new();
         while let Some(output) = self.server.poll_output() {
             match output {
-                ServerOutput::Send(frame) => self.to_client(frame),
+                ServerOutput::Send(frame) => self.carry_down(frame),
                 ServerOutput::Event(event) => later.push(event),
                 ServerOutput::CloseSocket { .. } => {}
             }
         }
         for frame in changes_frames(feed, &lacking) {
-            self.to_client(frame);
+            self.carry_down(frame);
         }
         self.server.handle(self.now, ServerInput::CaughtUp { ch });
         for event in later {

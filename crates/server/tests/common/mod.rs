@@ -1,0 +1,296 @@
+//! The real binary as a child process, and clients that speak to it over real sockets.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_protocol::{
+    ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, Instant,
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_leptos-sync");
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
+}
+
+pub(crate) fn doc_id(id: &str) -> DocId {
+    DocId::new(id).expect("test ids are valid")
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run(args: &[&str]) -> Output {
+    Command::new(BINARY).args(args).output().expect("the binary runs")
+}
+
+/// A server process; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Serves `data` on a free port.
+    pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("standard output is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("the server prints its address");
+        let address = line.trim().strip_prefix("listening on http://").expect("an address");
+        Self { child, address: address.to_owned() }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the server is running");
+        self.child.wait().expect("the server ends");
+    }
+
+    /// SIGTERM; returns whether the exit was clean.
+    pub(crate) fn terminate(mut self) -> bool {
+        let pid = self.child.id().to_string();
+        Command::new("kill").arg(pid).status().expect("kill exists");
+        self.child.wait().expect("the server ends").success()
+    }
+
+    /// A plain HTTP request: status line, headers and body.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = TcpStream::connect(&self.address).await.expect("the server listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("the server reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("the server answers");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Opens a socket with these headers.
+pub(crate) async fn connect(
+    server: &Server,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, tungstenite::Error> {
+    let mut request =
+        format!("ws://{}/sync", server.address).into_client_request().expect("a valid url");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().expect("a valid header"));
+    }
+    tokio_tungstenite::connect_async(request).await.map(|(socket, _)| socket)
+}
+
+pub(crate) const PROTOCOL: (&str, &str) = ("sec-websocket-protocol", "leptos-sync.v1");
+
+/// Sends one message on a fresh socket and returns the close code that follows.
+pub(crate) async fn close_code_after(server: &Server, messages: Vec<Message>) -> u16 {
+    let mut socket = connect(server, &[PROTOCOL]).await.expect("the server accepts");
+    for message in messages {
+        // The server may close before it has read everything.
+        if socket.send(message).await.is_err() {
+            break;
+        }
+    }
+    close_code(&mut socket).await
+}
+
+/// Reads until the server closes.
+pub(crate) async fn close_code(socket: &mut Socket) -> u16 {
+    let read = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(Some(frame)) = message {
+                return frame.code.into();
+            }
+        }
+        0
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the server closes")
+}
+
+/// A client: the production session on a real socket, and one document.
+pub(crate) struct Client {
+    session: ClientSession,
+    socket: Socket,
+    started: tokio::time::Instant,
+    events: VecDeque<ClientEvent>,
+    pub(crate) closed: Option<u16>,
+    pub(crate) id: DocId,
+    pub(crate) doc: Doc,
+}
+
+impl Client {
+    /// Connects, opens `id` and catches up.
+    pub(crate) async fn open(server: &Server, peer: u64, id: &str) -> Self {
+        let mut client = Self::connect(server, peer, id, None).await;
+        client.open_doc().await;
+        client.until(|event| matches!(event, ClientEvent::CaughtUp { .. })).await;
+        client
+    }
+
+    /// Connects and says hello.
+    pub(crate) async fn connect(
+        server: &Server,
+        peer: u64,
+        id: &str,
+        token: Option<String>,
+    ) -> Self {
+        let socket = connect(server, &[PROTOCOL]).await.expect("the server accepts");
+        let mut client = Self {
+            session: ClientSession::new(ClientConfig { client_id: peer, token }),
+            socket,
+            started: tokio::time::Instant::now(),
+            events: VecDeque::new(),
+            closed: None,
+            id: doc_id(id),
+            doc: Doc::new(PeerId(peer)),
+        };
+        client.input(ClientInput::Started { wall_ms: now_ms() }).await;
+        client
+    }
+
+    pub(crate) async fn open_doc(&mut self) {
+        let (doc, have) = (self.id.clone(), self.doc.version().clone());
+        self.input(ClientInput::Open { doc, have, me: None }).await;
+    }
+
+    pub(crate) async fn input(&mut self, input: ClientInput) {
+        let now = Instant::from_ms(self.started.elapsed().as_millis() as u64);
+        self.session.handle(now, input);
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                ClientOutput::Send(frame) => {
+                    // A server that was killed is noticed when reading.
+                    let _ = self.socket.feed(Message::Binary(frame)).await;
+                }
+                ClientOutput::Event(event) => {
+                    if let ClientEvent::Blocks { blocks, .. } = &event {
+                        self.doc.import(now_ms(), blocks.clone()).expect("valid blocks");
+                    }
+                    self.events.push_back(event);
+                }
+                ClientOutput::CloseSocket { code, .. } => self.closed = Some(code),
+            }
+        }
+        let _ = self.socket.flush().await;
+    }
+
+    /// The next event; `None` once the socket is closed.
+    pub(crate) async fn event(&mut self) -> Option<ClientEvent> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if self.closed.is_some() {
+                return None;
+            }
+            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match message.expect("the server says something") {
+                Some(Ok(Message::Binary(frame))) => self.input(ClientInput::Frame(frame)).await,
+                Some(Ok(Message::Close(frame))) => {
+                    self.closed = Some(frame.map_or(0, |frame| frame.code.into()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => self.closed = Some(self.closed.unwrap_or(0)),
+            }
+        }
+    }
+
+    /// Reads events up to the first that `matches`.
+    pub(crate) async fn until(&mut self, matches: impl Fn(&ClientEvent) -> bool) -> ClientEvent {
+        loop {
+            let event = self.event().await.expect("the connection is open");
+            if matches(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Reads until the server closes, and returns the code.
+    pub(crate) async fn until_closed(&mut self) -> u16 {
+        while self.event().await.is_some() {}
+        self.closed.expect("it is closed")
+    }
+
+    /// Appends to the text `text` and returns the block.
+    pub(crate) fn write(&mut self, content: &str) -> Block {
+        let end = self.doc.text("text").len();
+        let (done, commit) = self.doc.transact(now_ms(), |tx| tx.text("text").insert(end, content));
+        done.expect("the end is a valid position");
+        commit.expect("something was written").block
+    }
+
+    pub(crate) async fn send(&mut self, blocks: Vec<Block>) {
+        let doc = self.id.clone();
+        self.input(ClientInput::Changes { doc, blocks }).await;
+    }
+
+    /// Appends, sends, and waits until the server has it durably.
+    pub(crate) async fn save(&mut self, content: &str) {
+        let block = self.write(content);
+        let (peer, end) = (block.peer(), block.end());
+        self.send(vec![block]).await;
+        self.until(|event| match event {
+            ClientEvent::Acked { through, .. } => through.get(peer) >= end,
+            ClientEvent::Rejected { code, .. } => panic!("rejected: {code:?}"),
+            _ => false,
+        })
+        .await;
+    }
+
+    /// Reads until the document's text is `expected`.
+    pub(crate) async fn until_text(&mut self, expected: &str) {
+        while self.text() != expected {
+            self.event().await.expect("the connection is open");
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.doc.text("text").to_string()
+    }
+
+    pub(crate) async fn show(&mut self, payload: &[u8]) {
+        let (doc, payload) = (self.id.clone(), Some(payload.to_vec()));
+        self.input(ClientInput::Presence { doc, payload }).await;
+    }
+
+    /// Sends a raw frame, past the session.
+    pub(crate) async fn raw(&mut self, frame: Bytes) {
+        self.socket.send(Message::Binary(frame)).await.expect("the socket is open");
+    }
+
+    pub(crate) async fn close(mut self) {
+        self.socket.close(None).await.expect("the socket closes");
+    }
+
+    pub(crate) fn version(&self) -> VersionVector {
+        self.doc.version().clone()
+    }
+}
