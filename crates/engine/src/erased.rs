@@ -5,13 +5,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use leptos_sync_crdt::DocId;
-use leptos_sync_storage::{AppendError, ReadError, Storage, StoredDoc};
+use leptos_sync_crdt::{DocId, OpId};
+use leptos_sync_storage::{AppendError, ReadError, Snapshot, Storage, StoredDoc};
 use leptos_sync_transport::{
     Closed, ConnectError, FrameReceiver, FrameSender, PostError, TabLink, Transport,
 };
 
+use crate::core::records::{decode_rescue, encode_rescue, rescue_key};
 use crate::core::{Job, JobResult};
+use crate::status::StorageFault;
 
 /// What the engine asks of a store.
 pub(crate) trait AnyStorage {
@@ -42,7 +44,18 @@ impl<S: Storage> AnyStorage for S {
     }
 
     fn load(self: Rc<Self>, doc: DocId) -> LocalBoxFuture<'static, Result<StoredDoc, ReadError>> {
-        async move { Storage::load(&*self, &doc).await }.boxed_local()
+        async move {
+            // A replacement that was cut short is complete in this value.
+            let rescue = Storage::get_meta(&*self, &rescue_key(&doc)).await?;
+            let rescue = rescue.and_then(|bytes| decode_rescue(&bytes).ok());
+            if let Some(snapshot) = rescue
+                && put_in_place(&*self, &doc, &snapshot).await.is_err()
+            {
+                return Ok(StoredDoc { snapshot: Some(snapshot), blocks: Vec::new() });
+            }
+            Storage::load(&*self, &doc).await
+        }
+        .boxed_local()
     }
 
     fn run(self: Rc<Self>, job: Job) -> LocalBoxFuture<'static, JobResult> {
@@ -58,6 +71,10 @@ impl<S: Storage> AnyStorage for S {
                 Job::Compact { doc, snapshot } => {
                     let result = self.compact(&doc, snapshot).await;
                     JobResult::Compact(doc, result)
+                }
+                Job::Replace { doc, snapshot, moved } => {
+                    let result = replace(&*self, &doc, &snapshot, moved).await;
+                    JobResult::Replace(doc, result)
                 }
             }
         }
@@ -100,6 +117,39 @@ impl<S: Storage> AnyStorage for S {
         }
         .boxed_local()
     }
+}
+
+/// Replaces all that is stored of a document by `snapshot` and by what other tabs stored since;
+/// complete, or completed by the next load.
+async fn replace<S: Storage>(
+    storage: &S,
+    doc: &DocId,
+    snapshot: &Snapshot,
+    moved: OpId,
+) -> Result<(), StorageFault> {
+    let stored = storage.load(doc).await.map_err(|error| StorageFault::from(&error))?;
+    let mut others = stored.blocks;
+    others.retain(|block| {
+        let is_moved = block.peer() == moved.peer && block.seq() >= moved.seq;
+        !is_moved && block.end() > snapshot.version.get(block.peer())
+    });
+    let failed = |error: AppendError| StorageFault::from(&error);
+    let rescue = encode_rescue(snapshot);
+    storage.put_meta(&rescue_key(doc), &rescue).await.map_err(failed)?;
+    put_in_place(storage, doc, snapshot).await?;
+    storage.append(vec![(doc.clone(), others)]).await.map_err(failed)
+}
+
+async fn put_in_place<S: Storage>(
+    storage: &S,
+    doc: &DocId,
+    snapshot: &Snapshot,
+) -> Result<(), StorageFault> {
+    let failed = |error: AppendError| StorageFault::from(&error);
+    storage.remove(doc).await.map_err(failed)?;
+    let compacted = storage.compact(doc, snapshot.clone()).await;
+    compacted.map_err(|error| StorageFault::from(&error))?;
+    storage.remove_meta(&rescue_key(doc)).await.map_err(failed)
 }
 
 /// Both halves of a connection.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use leptos_sync_crdt::{Block, Doc, OpId, PeerId, VersionVector};
-use leptos_sync_protocol::{PeerMark, PresencePeer};
+use leptos_sync_protocol::PresencePeer;
 
 use super::pending::Pending;
 use super::records::ServerLife;
@@ -45,6 +45,9 @@ pub(crate) struct Store {
     pub(crate) meta_at: Option<u64>,
     pub(crate) acked_dirty: bool,
     pub(crate) unsent_marked: bool,
+    /// From here on a peer's changes were written again under another id; the stored document has
+    /// to be replaced before anything is appended to it.
+    pub(crate) moved: Option<OpId>,
 }
 
 impl Store {
@@ -95,8 +98,6 @@ pub(crate) struct Remote {
     pub(crate) rejected: BTreeMap<PeerId, Rejection>,
     /// When other tabs' unacknowledged changes are sent from here too.
     pub(crate) adopt_at: Option<u64>,
-    /// The server's mark of our own chain, to be compared when its blocks are here.
-    pub(crate) mark: Option<PeerMark>,
 }
 
 impl Remote {
@@ -157,6 +158,7 @@ impl OpenDoc {
         self.handles == 0
             && self.load == Load::Done
             && self.store.is_idle()
+            && self.store.moved.is_none()
             && self.store.meta_at.is_none()
             && self.remote.pending.is_empty()
     }

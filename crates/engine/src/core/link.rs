@@ -164,7 +164,6 @@ impl Core {
         }
         for (id, doc) in &mut self.docs {
             doc.remote.phase = Phase::Closed;
-            doc.remote.mark = None;
             doc.remote.rejected.clear();
             if !std::mem::take(&mut doc.presence.from_server).is_empty() {
                 self.outputs.push_back(Output::Event(id.clone(), DocEvent::Presence));
@@ -238,7 +237,7 @@ impl Core {
                 self.opened(now, &doc, server_version, my_mark);
             }
             ClientEvent::Blocks { doc, blocks } => self.received(now, &doc, blocks),
-            ClientEvent::CaughtUp { doc } => self.caught_up(now, &doc),
+            ClientEvent::CaughtUp { doc } => self.caught_up(&doc),
             ClientEvent::Acked { doc, through } => self.acked(now, &doc, &through),
             ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
                 self.rejected(now, &doc, peer, seq, code, u64::from(retry_after_ms));
@@ -313,19 +312,18 @@ impl Core {
     fn opened(&mut self, now: Now, id: &DocId, server: VersionVector, mark: Option<PeerMark>) {
         let Some(doc) = self.docs.get_mut(id) else { return };
         doc.remote.phase = Phase::Open { sent: server.clone(), caught_up: false };
-        let known = mark.map_or(Chain::Same, |mark| doc.compare_chain(mark));
-        let doubted = mark.filter(|_| known != Chain::Same).map(|mark| mark.peer);
-        // Under a doubted name the server may have other changes than ours.
+        let chain = mark.map_or(Chain::Same, |mark| doc.compare_chain(mark));
+        let doubted = mark.filter(|_| chain == Chain::Differs).map(|mark| mark.peer);
+        // Under a doubted name the server has other changes than ours.
         let sure = server.iter().filter(|(peer, _)| Some(*peer) != doubted).collect();
         doc.acknowledge(now, &sure);
-        doc.remote.mark = mark.filter(|_| known == Chain::Behind);
-        match (known, mark) {
+        match (chain, mark) {
             (Chain::Differs, Some(mark)) => {
-                let from = self.docs[id].remote.acked.get(mark.peer);
+                let from = doc.remote.acked.get(mark.peer);
                 self.conflict(now, id, mark.peer, from);
             }
-            // An earlier life of ours sent what it could not store, and we must not reuse names.
-            (Chain::Behind, Some(mark)) => {
+            // An earlier life of ours sent what it could not store: its names are taken.
+            (Chain::Longer, Some(mark)) => {
                 self.leave_peer(mark.peer);
             }
             _ => {}
@@ -356,17 +354,10 @@ impl Core {
         self.announce_unstored(now);
     }
 
-    fn caught_up(&mut self, now: Now, id: &DocId) {
+    fn caught_up(&mut self, id: &DocId) {
         let Some(doc) = self.docs.get_mut(id) else { return };
         if let Phase::Open { caught_up, .. } = &mut doc.remote.phase {
             *caught_up = true;
-        }
-        let Some(mark) = doc.remote.mark.take() else { return };
-        if doc.compare_chain(mark) == Chain::Same {
-            doc.acknowledge(now, &[(mark.peer, mark.seq)].into_iter().collect());
-        } else {
-            let from = doc.remote.acked.get(mark.peer);
-            self.conflict(now, id, mark.peer, from);
         }
     }
 
@@ -378,20 +369,7 @@ impl Core {
         }
     }
 
-    /// Two authors share `peer`: later changes get a fresh id; ours from `seq` on stay here, named
-    /// in the status.
-    pub(super) fn conflict(&mut self, now: Now, id: &DocId, peer: PeerId, seq: u32) {
-        tracing::warn!(doc = %id, %peer, seq, "another author uses the same peer id");
-        self.leave_peer(peer);
-        self.reject(
-            id,
-            peer,
-            Rejection { seq, reason: Reason::Rejected(NackCode::DuplicatePeer), retry_at: None },
-        );
-        self.upload(now, id);
-    }
-
-    fn reject(&mut self, id: &DocId, peer: PeerId, rejection: Rejection) {
+    pub(super) fn reject(&mut self, id: &DocId, peer: PeerId, rejection: Rejection) {
         let Some(doc) = self.docs.get_mut(id) else { return };
         let known = doc.remote.rejected.entry(peer).or_insert(rejection);
         if rejection.seq <= known.seq {
@@ -523,13 +501,13 @@ fn needs_person(code: CloseCode) -> Option<Reason> {
     }
 }
 
-/// How the server's chain of one peer compares with ours.
+/// How the server's chain of our own peer compares with ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chain {
     /// The server's is ours, or a part of it.
     Same,
-    /// The server's is longer; whether it continues ours is not known yet.
-    Behind,
+    /// The server's continues ours.
+    Longer,
     /// They are different changes under the same name.
     Differs,
 }
@@ -537,8 +515,12 @@ enum Chain {
 impl OpenDoc {
     fn compare_chain(&self, mark: PeerMark) -> Chain {
         let content = self.content.borrow();
-        if mark.seq > content.version().get(mark.peer) {
-            return Chain::Behind;
+        let ours = content.version().get(mark.peer);
+        if mark.seq > ours {
+            // What is stored here is sent in order, so a server that has more, and did not
+            // acknowledge all of ours, has it from somebody else.
+            let all_acked = ours <= self.remote.acked.get(mark.peer);
+            return if all_acked { Chain::Longer } else { Chain::Differs };
         }
         match content.chain_hash_at(mark.peer, mark.seq) {
             Some(hash) if hash == mark.hash => Chain::Same,

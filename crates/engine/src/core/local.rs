@@ -28,6 +28,7 @@ impl Core {
             Ok(TabMessage::Presence { doc, session, payload }) => {
                 self.tab_presence(now, &doc, session, payload);
             }
+            Ok(TabMessage::Replaced { doc }) => self.start_again(now, &doc),
             // A tab with another version of the program; storage and server carry its changes.
             Err(error) => tracing::debug!(%error, "message of another tab not understood"),
         }

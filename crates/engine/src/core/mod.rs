@@ -9,6 +9,7 @@
 //! | `doc` | the state of one open document |
 //! | `store` | what is written to storage, and when after a failure |
 //! | `link` | when to connect, and what the connection means for documents |
+//! | `rename` | what to do when two authors share a peer id |
 //! | `local` | tabs of this device, presence, time |
 //! | `tabs`, `records` | bytes for other tabs, bytes for storage |
 
@@ -17,6 +18,7 @@ mod link;
 mod local;
 mod pending;
 pub(crate) mod records;
+mod rename;
 mod store;
 mod tabs;
 
@@ -336,25 +338,6 @@ impl Core {
         imported
     }
 
-    /// Somebody else writes under an id of ours: later changes get a fresh one.
-    fn leave_peer(&mut self, peer: PeerId) -> PeerId {
-        let fresh = self.fresh_peer();
-        if self.peer == Some(peer) {
-            self.peer = Some(fresh);
-            if let Some(slot) = self.slot {
-                self.jobs.rename_slot(slot, fresh);
-                self.outputs.push_back(Output::Work);
-            }
-        }
-        for doc in self.docs.values() {
-            let mut content = doc.content.borrow_mut();
-            if content.peer() == peer {
-                content.set_peer(fresh);
-            }
-        }
-        fresh
-    }
-
     pub(crate) fn peers(&self, id: &DocId) -> Vec<PresencePeer> {
         self.docs.get(id).map(OpenDoc::peers).unwrap_or_default()
     }
@@ -431,8 +414,12 @@ impl OpenDoc {
                 Err(_) => outcome = Err(StorageFault::Corrupt),
             }
         }
-        if content.import(ANY_TIME, stored.blocks).is_err() {
-            outcome = Err(StorageFault::Corrupt);
+        let unsaved = self.store.in_flight.iter().chain(&self.store.queue);
+        let unsaved: Vec<Block> = unsaved.map(|unsaved| unsaved.block.clone()).collect();
+        for blocks in [stored.blocks, unsaved] {
+            if content.import(ANY_TIME, blocks).is_err() {
+                outcome = Err(StorageFault::Corrupt);
+            }
         }
         let known = acked.and_then(|bytes| decode_acked(&bytes).ok());
         // What this connection said meanwhile is newer than what was written down.

@@ -5,8 +5,10 @@
 //! | `peer/<slot>` | the slot's peer id, 8 bytes little-endian |
 //! | `acked/<document>` | server id (8), epoch (8), then the version vector it has durably |
 //! | `unsent/<document>` | empty; present while changes wait for the server |
+//! | `rescue/<document>` | version vector, snapshot: present while it replaces what is stored |
 
 use leptos_sync_crdt::{DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
+use leptos_sync_storage::Snapshot;
 
 /// Which server, and which life of it: a server restored from a backup has another epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub(crate) fn acked_key(doc: &DocId) -> String {
 
 pub(crate) fn unsent_key(doc: &DocId) -> String {
     format!("{UNSENT}{doc}")
+}
+
+pub(crate) fn rescue_key(doc: &DocId) -> String {
+    format!("rescue/{doc}")
 }
 
 pub(crate) fn encode_peer(peer: PeerId) -> Vec<u8> {
@@ -54,6 +60,21 @@ pub(crate) fn decode_acked(bytes: &[u8]) -> Result<(ServerLife, VersionVector), 
     Ok((life, acked))
 }
 
+pub(crate) fn encode_rescue(snapshot: &Snapshot) -> Vec<u8> {
+    let mut out = Writer::new();
+    snapshot.version.encode(&mut out);
+    out.bytes(&snapshot.bytes);
+    out.into_vec()
+}
+
+pub(crate) fn decode_rescue(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
+    let mut input = Reader::new(bytes);
+    let version = VersionVector::decode(&mut input)?;
+    let snapshot = Snapshot { version, bytes: input.bytes()?.to_vec() };
+    input.finish()?;
+    Ok(snapshot)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,8 +83,10 @@ mod tests {
     fn records_read_back() {
         let life = ServerLife { server: 7, epoch: u64::MAX };
         let acked: VersionVector = [(PeerId(1), 3), (PeerId(9), 1)].into_iter().collect();
-        assert_eq!(decode_acked(&encode_acked(life, &acked)), Ok((life, acked)));
+        assert_eq!(decode_acked(&encode_acked(life, &acked)), Ok((life, acked.clone())));
         assert_eq!(decode_peer(&encode_peer(PeerId(5))), Some(PeerId(5)));
         assert_eq!(decode_peer(b"short"), None);
+        let snapshot = Snapshot { version: acked, bytes: vec![1, 2, 3] };
+        assert_eq!(decode_rescue(&encode_rescue(&snapshot)), Ok(snapshot));
     }
 }

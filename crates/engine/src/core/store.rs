@@ -5,7 +5,7 @@
 //! meanwhile changes are announced unstored, under a fresh peer id: should they never be stored,
 //! no later life of this tab can reuse their names.
 
-use leptos_sync_crdt::{Block, DocId, PeerId};
+use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
 use super::doc::Load;
@@ -29,6 +29,9 @@ pub(crate) enum Job {
     Meta { key: String, value: Option<Vec<u8>> },
     /// Replace a document's log by a snapshot.
     Compact { doc: DocId, snapshot: Snapshot },
+    /// Replace all that is stored of a document, but for other authors' changes: those of one peer
+    /// from `moved` on are gone from it.
+    Replace { doc: DocId, snapshot: Snapshot, moved: OpId },
 }
 
 /// How a [`Job`] ended.
@@ -37,6 +40,7 @@ pub(crate) enum JobResult {
     Append(Result<(), AppendError>),
     Meta(Result<(), AppendError>),
     Compact(DocId, Result<(), CompactError>),
+    Replace(DocId, Result<(), StorageFault>),
 }
 
 /// The storage work in progress.
@@ -80,7 +84,8 @@ impl Core {
             return None;
         }
         let job = self
-            .append_job()
+            .replace_job()
+            .or_else(|| self.append_job())
             .or_else(|| self.slot_job())
             .or_else(|| self.compact_job(now))
             .or_else(|| self.meta_job(now))?;
@@ -157,6 +162,7 @@ impl Core {
                 tracing::warn!(%error, "a small value was not stored");
                 self.jobs.fail(now, StorageFault::from(&error));
             }
+            JobResult::Replace(id, result) => self.replaced(now, &id, result),
             JobResult::Compact(id, Err(error)) => self.compact_failed(now, &id, &error),
         }
         self.outputs.push_back(Output::Work);
@@ -238,10 +244,13 @@ impl Core {
 
     /// Another block of the same name is stored: whoever else wrote under our id was first.
     fn store_conflict(&mut self, now: Now, id: &DocId, peer: PeerId, seq: u32) {
-        if let Some(doc) = self.docs.get_mut(id) {
-            doc.store.refused = true;
-        }
         self.conflict(now, id, peer, seq);
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        // Not ours to rename: the rest of the batch must not wait for it.
+        doc.store.queue.retain(|unsaved| {
+            unsaved.block.peer() != peer || unsaved.block.seq() < seq || unsaved.announce
+        });
+        doc.store.refused = doc.store.queue.iter().any(|unsaved| unsaved.block.peer() == peer);
     }
 
     fn compact_failed(&mut self, now: Now, id: &DocId, error: &CompactError) {

@@ -5,6 +5,7 @@
 //! | 1 | changes | document, stored (0 or 1), count, blocks |
 //! | 2 | want | document, version vector: what the asking tab has |
 //! | 3 | presence | document, session (8), present (0 or 1), payload if present |
+//! | 4 | replaced | document |
 
 use leptos_sync_crdt::{Block, DecodeError, DocId, Reader, VersionVector, Writer};
 
@@ -17,6 +18,8 @@ pub(crate) enum TabMessage {
     Want { doc: DocId, have: VersionVector },
     /// Somebody is in the document; without a payload: has left.
     Presence { doc: DocId, session: u64, payload: Option<Vec<u8>> },
+    /// What is stored of the document was replaced: changes in it have other names now.
+    Replaced { doc: DocId },
 }
 
 impl TabMessage {
@@ -44,6 +47,10 @@ impl TabMessage {
                 out.u8(u8::from(payload.is_some()));
                 out.raw(payload.as_deref().unwrap_or_default());
             }
+            Self::Replaced { doc } => {
+                out.u8(4);
+                out.str(doc.as_str());
+            }
         }
         out.into_vec()
     }
@@ -69,6 +76,7 @@ impl TabMessage {
                 let payload = input.take(input.remaining())?;
                 Self::Presence { doc, session, payload: present.then(|| payload.to_vec()) }
             }
+            4 => Self::Replaced { doc },
             _ => return Err(DecodeError::Invalid("tab message")),
         };
         input.finish()?;
@@ -95,7 +103,8 @@ mod tests {
             },
             TabMessage::Want { doc: doc.clone(), have: content.version().clone() },
             TabMessage::Presence { doc: doc.clone(), session: 3, payload: Some(b"Ada".to_vec()) },
-            TabMessage::Presence { doc, session: 3, payload: None },
+            TabMessage::Presence { doc: doc.clone(), session: 3, payload: None },
+            TabMessage::Replaced { doc },
         ];
         for message in messages {
             assert_eq!(TabMessage::decode(&message.encode()), Ok(message));

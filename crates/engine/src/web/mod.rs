@@ -2,10 +2,11 @@
 
 mod env;
 mod hooks;
+mod late;
 mod lease;
-mod start;
+mod page;
 
 pub use env::WebEnv;
 pub use hooks::{PageHooks, hook_page};
 pub use lease::WebLeases;
-pub use start::start_in_page;
+pub use page::start_in_page;
