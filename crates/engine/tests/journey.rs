@@ -484,7 +484,7 @@ fn what_a_copied_profile_wrote_offline_is_written_again_as_somebody_else() {
         let (ours, theirs) = (device.tab(&server), copy.tab(&server));
         let docs = [ours.open(&board()), theirs.open(&board())];
         let loaded = docs.clone();
-        until(move || loaded.iter().all(|doc| doc.is_loaded())).await;
+        until(move || loaded.iter().all(leptos_sync_engine::DocHandle::is_loaded)).await;
         let peer = docs[0].read(leptos_sync_crdt::Doc::peer);
         assert_eq!(peer, docs[1].read(leptos_sync_crdt::Doc::peer), "the copy is complete");
         docs[0].write(7, "one ");
