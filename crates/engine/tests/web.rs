@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use leptos_sync_crdt::DocId;
 use leptos_sync_engine::{
-    DocHandle, EngineConfig, Env, PeerLeases, SyncEngine, SyncState, WebEnv, WebLeases, hook_page,
+    DocHandle, EngineConfig, Env, PeerLeases, SyncState, WebEnv, WebLeases, hook_page,
     start_in_page,
 };
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
@@ -76,7 +76,8 @@ async fn two_holders_never_share_a_lease() {
 #[wasm_bindgen_test]
 async fn tabs_meet_offline_and_a_reload_finds_everything() {
     let database = fresh("journey");
-    let start = || start_in_page(EngineConfig::default(), &database, None);
+    let start =
+        || start_in_page(EngineConfig::default(), &database, None).expect("tests run in a window");
     let (first, second) = (start(), start());
     let (ours, theirs) = (first.open(&board()), second.open(&board()));
     write(&ours, "milk ");
@@ -107,8 +108,8 @@ async fn tabs_meet_offline_and_a_reload_finds_everything() {
 #[wasm_bindgen_test]
 async fn an_unreachable_server_is_named() {
     let nobody = "ws://127.0.0.1:9/sync";
-    let engine: SyncEngine =
-        start_in_page(EngineConfig::default(), &fresh("offline"), Some(nobody));
+    let engine = start_in_page(EngineConfig::default(), &fresh("offline"), Some(nobody))
+        .expect("tests run in a window");
     let hooks = hook_page(&engine);
     assert!(hooks.listener_count() > 0);
     let doc = engine.open(&board());
