@@ -31,13 +31,19 @@ pub(crate) fn run() -> Result<()> {
 
 /// Prints each breach of a rule, and fails if there is one.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let mut breaches = Vec::new();
-    let files = sources(&workspace.root)?;
-    for file in &files {
-        let text = std::fs::read_to_string(workspace.root.join(file))
+    let mut files = Vec::new();
+    for file in sources(&workspace.root)? {
+        let text = std::fs::read_to_string(workspace.root.join(&file))
             .with_context(|| format!("could not read {}", file.display()))?;
-        let name = file.to_string_lossy().replace('\\', "/");
-        breaches.extend(rules::check(&name, &text).into_iter().map(|b| b.to_string()));
+        files.push((file.to_string_lossy().replace('\\', "/"), text));
+    }
+    let tests: Vec<String> =
+        files.iter().flat_map(|(name, text)| rules::test_modules(name, text)).collect();
+    let mut breaches = Vec::new();
+    for (name, text) in &files {
+        let for_tests = tests.iter().any(|path| name.starts_with(path));
+        let found = rules::check(name, text, for_tests);
+        breaches.extend(found.iter().map(ToString::to_string));
     }
     breaches.extend(graph::check(&workspace.metadata));
     for breach in &breaches {
