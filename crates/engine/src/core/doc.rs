@@ -153,14 +153,14 @@ impl OpenDoc {
         }
     }
 
-    /// Whether nobody needs it any more.
-    pub(crate) fn is_done(&self) -> bool {
+    /// Whether nobody needs it any more: it is closed and, where there is one, the server has it.
+    pub(crate) fn is_done(&self, has_server: bool) -> bool {
         self.handles == 0
             && self.load == Load::Done
             && self.store.is_idle()
             && self.store.moved.is_none()
             && self.store.meta_at.is_none()
-            && self.remote.pending.is_empty()
+            && (!has_server || self.remote.pending.is_empty())
     }
 
     /// Queues a block to be stored.

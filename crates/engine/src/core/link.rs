@@ -72,6 +72,10 @@ impl Link {
         }
     }
 
+    pub(super) fn has_server(&self) -> bool {
+        self.has_server
+    }
+
     /// Where the connection stands, and why; [`SyncState::Saved`] if nothing is wrong with it.
     pub(super) fn shown(&self) -> (SyncState, Option<Reason>) {
         match &self.state {

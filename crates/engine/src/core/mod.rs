@@ -21,6 +21,8 @@ pub(crate) mod records;
 mod rename;
 mod store;
 mod tabs;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -177,6 +179,9 @@ impl Core {
 
     /// Opens documents without a user, to upload what waits in them.
     pub(crate) fn unsent_found(&mut self, ids: Vec<DocId>) {
+        if !self.link.has_server() {
+            return;
+        }
         for id in ids {
             self.ensure(&id);
         }
@@ -206,8 +211,9 @@ impl Core {
 
     /// Forgets documents that nobody uses and that are safe at the server.
     fn drop_done(&mut self, now: Now) {
-        let done: Vec<DocId> =
-            self.docs.iter().filter(|(_, doc)| doc.is_done()).map(|(id, _)| id.clone()).collect();
+        let has_server = self.link.has_server();
+        let done = self.docs.iter().filter(|(_, doc)| doc.is_done(has_server));
+        let done: Vec<DocId> = done.map(|(id, _)| id.clone()).collect();
         for id in done {
             self.docs.remove(&id);
             self.close_on_server(now, &id);

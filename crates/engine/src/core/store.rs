@@ -71,10 +71,6 @@ impl Jobs {
     pub(super) fn rename_slot(&mut self, slot: u32, peer: PeerId) {
         self.slot_name = Some((slot, peer));
     }
-
-    pub(super) fn retry_at(&self) -> Option<u64> {
-        self.retry_at.filter(|_| !self.busy)
-    }
 }
 
 impl Core {
@@ -269,18 +265,21 @@ impl Core {
 
     /// When storage next wants to be asked for a job.
     pub(super) fn store_deadline(&self) -> Option<u64> {
-        if let Some(at) = self.jobs.retry_at() {
-            return Some(at);
-        }
         let metas = self.docs.values().filter_map(|doc| match doc.load {
             Load::Done => doc.store.meta_at,
             _ => None,
         });
+        // A running job's end is followed by the next one, without an alarm.
+        let jobs = match (self.jobs.busy, self.jobs.retry_at) {
+            (true, _) => None,
+            (false, Some(at)) => Some(at),
+            (false, None) => metas.min(),
+        };
         let loads = self.docs.values().filter_map(|doc| match doc.load {
             Load::Failed { retry_at } => Some(retry_at),
             _ => None,
         });
-        metas.chain(loads).min()
+        loads.chain(jobs).min()
     }
 
     /// Starts what has become due.

@@ -36,7 +36,7 @@ pub fn hook_page(engine: &SyncEngine) -> PageHooks {
     };
     on(&window, "online", |engine| engine.set_online(true));
     on(&window, "offline", |engine| engine.set_online(false));
-    on(&window, "pageshow", |engine| engine.nudge());
+    on(&window, "pageshow", SyncEngine::nudge);
     on(&window, "pagehide", SyncEngine::leave);
     on(&document, "visibilitychange", |engine| {
         let document = web_sys::window().and_then(|window| window.document());

@@ -1,0 +1,197 @@
+//! Decisions one at a time, with the time and every answer in the test's hands.
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_storage::{AppendError, StoredDoc};
+use leptos_sync_transport::{Closed, ConnectError};
+
+use super::tabs::TabMessage;
+use super::{Core, Job, JobResult, Loaded, Now, Output};
+use crate::config::EngineConfig;
+use crate::status::{Reason, StorageFault, StorageHealth, SyncState};
+
+fn at(ms: u64) -> Now {
+    Now { ms, wall_ms: 1_700_000_000_000 + ms }
+}
+
+fn board() -> DocId {
+    DocId::new("board/42").expect("a valid id")
+}
+
+fn unreachable() -> ConnectError {
+    ConnectError::Unreachable { detail: String::from("refused") }
+}
+
+fn outputs(core: &mut Core) -> Vec<Output> {
+    std::iter::from_fn(|| core.poll_output()).collect()
+}
+
+fn posted(outputs: &[Output]) -> Vec<TabMessage> {
+    let posts = outputs.iter().filter_map(|output| match output {
+        Output::Post(bytes) => Some(TabMessage::decode(bytes).expect("our own message")),
+        _ => None,
+    });
+    posts.collect()
+}
+
+fn dialed(outputs: &[Output]) -> Option<u64> {
+    outputs.iter().find_map(|output| match output {
+        Output::Dial { generation } => Some(*generation),
+        _ => None,
+    })
+}
+
+/// An engine whose only document is open and loaded, writing as peer 7.
+fn loaded(has_server: bool) -> Core {
+    let mut core = Core::new(EngineConfig::default(), 1, has_server);
+    core.open(&board());
+    core.leased(PeerId(7), Some(0));
+    let nothing = Loaded { stored: StoredDoc::default(), acked: None, unsent: false };
+    core.load_finished(at(0), &board(), Ok(nothing));
+    outputs(&mut core);
+    core
+}
+
+fn write(core: &mut Core, now: Now) -> Block {
+    let content = core.open(&board());
+    let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
+    let commit = commit.expect("something was written");
+    let block = commit.block.clone();
+    core.committed(now, &board(), commit);
+    block
+}
+
+#[test]
+fn nothing_is_read_before_the_lease_and_nothing_told_before_it_is_stored() {
+    let mut core = Core::new(EngineConfig::default(), 1, false);
+    core.open(&board());
+    assert!(!outputs(&mut core).iter().any(|output| matches!(output, Output::Load(_))));
+    core.leased(PeerId(7), Some(0));
+    assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::Load(_))));
+
+    let mut core = loaded(false);
+    let block = write(&mut core, at(1));
+    assert_eq!(posted(&outputs(&mut core)), []);
+    let Some(Job::Append(batch)) = core.next_job(at(2)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), vec![block.clone()])]);
+    assert!(core.next_job(at(2)).is_none(), "one job at a time");
+    core.job_finished(at(3), JobResult::Append(Ok(())));
+    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![block] };
+    assert_eq!(posted(&outputs(&mut core)), [told]);
+}
+
+#[test]
+fn a_failed_write_is_told_unstored_and_tried_again_in_order_under_a_fresh_peer() {
+    let mut core = loaded(false);
+    let first = write(&mut core, at(1));
+    assert_eq!(first.peer(), PeerId(7));
+    assert!(core.next_job(at(1)).is_some());
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::QuotaExceeded)));
+    let told = TabMessage::Changes { doc: board(), stored: false, blocks: vec![first.clone()] };
+    assert_eq!(posted(&outputs(&mut core)), [told]);
+    let full = StorageHealth::Failing(StorageFault::QuotaExceeded);
+    assert_eq!(core.status().storage, full);
+
+    let second = write(&mut core, at(3));
+    assert_ne!(second.peer(), PeerId(7));
+    assert!(core.next_job(at(3)).is_none(), "a full disk is not hammered");
+    let retry = core.deadline().expect("it is tried again");
+    let Some(Job::Append(batch)) = core.next_job(at(retry)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), vec![first, second])]);
+    core.job_finished(at(retry), JobResult::Append(Ok(())));
+    assert_eq!(core.status().storage, StorageHealth::Healthy);
+    assert!(core.doc_status(&board()).expect("it is open").saved_here);
+}
+
+#[test]
+fn no_alarm_is_due_while_a_job_runs() {
+    let mut core = loaded(false);
+    write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    let late = at(10_000);
+    core.tick(late);
+    assert!(core.deadline().is_none_or(|due| due > late.ms), "it would go off for ever");
+}
+
+#[test]
+fn only_the_present_connection_is_heard() {
+    let mut core = loaded(true);
+    core.dial(at(0));
+    let first = dialed(&outputs(&mut core)).expect("it dials");
+    assert!(core.connected(at(1), first));
+    core.disconnected(at(2), first, &Closed::lost("cut"));
+    let retry = core.deadline().expect("it dials again");
+    core.tick(at(retry));
+    let second = dialed(&outputs(&mut core)).expect("it dials again");
+    assert_ne!(first, second);
+    assert!(!core.connected(at(retry), first), "an attempt that was given up");
+    assert!(core.connected(at(retry), second));
+    outputs(&mut core);
+    assert!(!core.frame(at(retry), first, Bytes::from_static(b"late")));
+    core.disconnected(at(retry), first, &Closed::lost("late"));
+    assert!(outputs(&mut core).is_empty());
+}
+
+#[test]
+fn failed_attempts_are_not_shown_unless_they_last() {
+    let mut core = loaded(true);
+    core.dial(at(0));
+    assert_eq!(core.status().state, SyncState::Connecting);
+    let mut generation = dialed(&outputs(&mut core)).expect("it dials");
+    for _ in 0..5 {
+        core.connect_failed(at(1), generation, &unreachable());
+        assert_eq!(core.status().state, SyncState::Offline);
+        assert_eq!(core.status().reason, Some(Reason::ServerUnreachable));
+        let retry = core.deadline().expect("it dials again");
+        core.tick(at(retry));
+        generation = dialed(&outputs(&mut core)).expect("it dials again");
+        assert_eq!(core.status().state, SyncState::Offline);
+    }
+    let lasting = core.deadline().expect("it looks at the attempt again");
+    core.tick(at(lasting));
+    assert_eq!(core.status().state, SyncState::Connecting);
+    let endless = core.deadline().expect("it gives up the attempt");
+    core.tick(at(endless));
+    assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::Hangup { .. })));
+    assert_eq!(core.status().state, SyncState::Offline);
+}
+
+#[test]
+fn without_network_nothing_is_dialed_until_it_is_back() {
+    let mut core = loaded(true);
+    core.set_online(at(0), false);
+    core.dial(at(1));
+    core.nudge(at(2));
+    assert_eq!(dialed(&outputs(&mut core)), None);
+    assert_eq!(core.status().reason, Some(Reason::NoNetwork));
+    core.set_online(at(3), true);
+    assert!(dialed(&outputs(&mut core)).is_some());
+}
+
+#[test]
+fn a_tab_that_asks_is_told_what_is_not_stored_yet() {
+    let mut core = loaded(false);
+    let block = write(&mut core, at(1));
+    core.set_presence(at(1), &board(), Some(b"Ada".to_vec()));
+    outputs(&mut core);
+    let want = TabMessage::Want { doc: board(), have: VersionVector::new() };
+    core.tab_message(at(2), &want.encode());
+    let answer = posted(&outputs(&mut core));
+    let told = TabMessage::Changes { doc: board(), stored: false, blocks: vec![block] };
+    assert_eq!(answer[0], told);
+    assert!(matches!(&answer[1], TabMessage::Presence { payload: Some(name), .. }
+        if name == b"Ada"));
+}
+
+#[test]
+fn an_unstored_change_of_another_tab_is_stored_here() {
+    let mut core = loaded(false);
+    let mut other = Doc::new(PeerId(8));
+    other.transact(0, |tx| tx.counter("n").add(1));
+    let blocks = other.blocks_since(&VersionVector::new());
+    let told = TabMessage::Changes { doc: board(), stored: false, blocks: blocks.clone() };
+    core.tab_message(at(1), &told.encode());
+    assert_eq!(posted(&outputs(&mut core)), [], "the tab that made it has told everybody");
+    let Some(Job::Append(batch)) = core.next_job(at(1)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), blocks)]);
+}
