@@ -115,13 +115,14 @@ macro_rules! byte_codes {
 byte_codes! {
     /// Why the server refused one block. It stays with its author, who decides what to do.
     NackCode {
-        /// The user may not write this document, or the peer id belongs to somebody else.
+        /// The user may not write this document.
         Forbidden = 1,
         /// The block does not decode, or its stamp is not after what it depends on.
         Invalid = 2,
         /// The block is stamped more than five minutes in the server's future.
         ClockSkew = 3,
-        /// The server has other bytes for this peer and seq: two authors share the peer id.
+        /// The server has other bytes for this peer and seq, or the peer id is another user's: two
+        /// authors share it.
         DuplicatePeer = 4,
         /// The block is above the server's limit.
         TooLarge = 5,

@@ -1,5 +1,7 @@
 //! A client session and a server session joined without a network, on a clock that stands still.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
@@ -7,8 +9,8 @@ use bytes::Bytes;
 use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Admission, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, Instant,
-    Limits, NackCode, PeerMark, Permission, Rejection, ServerEvent, ServerInput, ServerOutput,
-    ServerSession, changes_frames,
+    Limits, Message, NackCode, PeerMark, Permission, Rejection, ServerEvent, ServerInput,
+    ServerOutput, ServerSession, changes_frames, decode_frame,
 };
 
 /// A document id.
@@ -54,6 +56,10 @@ pub(crate) struct Wire {
     events: Vec<ClientEvent>,
     closings: Vec<String>,
     frame_bytes_max: usize,
+    /// Frames no longer cross, and neither side is told.
+    is_cut: bool,
+    /// When which message crossed, and what ended.
+    timeline: Vec<String>,
 }
 
 impl Wire {
@@ -73,6 +79,8 @@ impl Wire {
             events: Vec::new(),
             closings: Vec::new(),
             frame_bytes_max: 0,
+            is_cut: false,
+            timeline: Vec::new(),
         }
     }
 
@@ -85,6 +93,44 @@ impl Wire {
     pub(crate) fn client(&mut self, input: ClientInput) {
         self.client.handle(self.now, input);
         self.run();
+    }
+
+    /// Nothing crosses from now on.
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Moves the clock without waking the client.
+    pub(crate) fn jump(&mut self, ms: u64) {
+        self.now = Instant::from_ms(ms);
+    }
+
+    /// Moves the clock to `until_ms`, waking the client whenever it asked for it. Returns what
+    /// crossed meanwhile, and when.
+    pub(crate) fn run_clock(&mut self, until_ms: u64) -> String {
+        let until = Instant::from_ms(until_ms);
+        self.client(ClientInput::Tick);
+        while let Some(deadline) = self.client.next_deadline().filter(|&at| at <= until) {
+            self.now = self.now.max(deadline);
+            self.client(ClientInput::Tick);
+        }
+        self.now = until;
+        std::mem::take(&mut self.timeline).join("\n")
+    }
+
+    fn note(&mut self, frame: &Bytes) {
+        for message in decode_frame(frame).expect("sessions send valid frames") {
+            let text = match message {
+                Message::Ping(_) => "Ping".to_owned(),
+                Message::Pong(_) => "Pong".to_owned(),
+                Message::PresenceSet(set) => {
+                    let payload = set.payload.unwrap_or_default();
+                    format!("PresenceSet {}", String::from_utf8_lossy(&payload))
+                }
+                _ => continue,
+            };
+            self.timeline.push(format!("{} {text}", self.now.as_ms()));
+        }
     }
 
     /// Stops deciding the fate of changes.
@@ -154,6 +200,7 @@ impl Wire {
                     ClientOutput::Event(event) => self.events.push(event),
                     ClientOutput::CloseSocket { code, reason } => {
                         self.closings.push(format!("closed by client {code} {reason}"));
+                        self.timeline.push(format!("{} closed by client {code}", self.now.as_ms()));
                     }
                 }
             } else if let Some(output) = self.server.poll_output() {
@@ -173,11 +220,16 @@ impl Wire {
 
     fn carry_up(&mut self, frame: Bytes) {
         self.frame_bytes_max = self.frame_bytes_max.max(frame.len());
+        self.note(&frame);
+        if self.is_cut {
+            return;
+        }
         self.server.handle(self.now, ServerInput::Frame(frame));
     }
 
     fn carry_down(&mut self, frame: Bytes) {
         self.frame_bytes_max = self.frame_bytes_max.max(frame.len());
+        self.note(&frame);
         self.client.handle(self.now, ClientInput::Frame(frame));
     }
 

@@ -1,0 +1,140 @@
+//! The bytes of every message, as `docs/protocol.md` prints them.
+
+mod wire;
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use expect_test::expect;
+use leptos_sync_crdt::{PeerId, VersionVector};
+use leptos_sync_protocol::{
+    Ack, AckLevel, CaughtUp, Changes, Close, Credit, DocErr, DocErrCode, GoAway, Hello, Limits,
+    Message, Nack, NackCode, Open, Opened, PeerMark, Permission, Piece, Ping, Pong, PresenceEntry,
+    PresenceSet, PresenceState, Welcome, decode_frame, encode_frame,
+};
+use wire::{author, doc};
+
+const DOCUMENTATION: &str = include_str!("../../../docs/protocol.md");
+
+fn greeting() -> [Message; 2] {
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        client_id: 7,
+        token: Some("t".into()),
+        wall_ms: 1_700_000_000_000,
+    };
+    let welcome = Welcome {
+        version: 1,
+        features: 0,
+        server_id: 8,
+        epoch: 9,
+        session: 10,
+        server_ms: 1_700_000_000_001,
+        principal: Some("ada".into()),
+        auth_expires_ms: None,
+        heartbeat_ms: 20_000,
+        presence_ttl_ms: 30_000,
+        limits: Limits::default(),
+    };
+    [Message::Hello(hello), Message::Welcome(welcome)]
+}
+
+fn messages() -> Vec<Message> {
+    let (blocks, me) = author(1, &["hi"]);
+    let peer = PeerId(1);
+    let have: VersionVector = [(peer, 2)].into_iter().collect();
+    let mut messages = Vec::from(greeting());
+    messages.extend([
+        Message::Open(Open { ch: 3, doc: doc("board/42"), have: have.clone(), me: Some(me) }),
+        Message::Opened(Opened {
+            ch: 3,
+            feed: 4,
+            permission: Permission::Write,
+            have: VersionVector::new(),
+            mark: Some(PeerMark { peer, seq: 0, hash: 0 }),
+        }),
+        Message::Changes(Changes {
+            ch: 3,
+            blocks: vec![Bytes::copy_from_slice(blocks[0].bytes())],
+        }),
+        Message::Piece(Piece {
+            ch: 3,
+            peer,
+            seq: 2,
+            total: 100_000,
+            offset: 61_440,
+            data: Bytes::from_static(&[0xaa, 0xbb]),
+        }),
+        Message::CaughtUp(CaughtUp { ch: 3 }),
+        Message::Ack(Ack { ch: 3, level: AckLevel::Durable, through: have }),
+        Message::Nack(Nack { ch: 3, peer, seq: 2, code: NackCode::Quota, retry_after_ms: 30_000 }),
+        Message::Credit(Credit { bytes: 1_000 }),
+        Message::Close(Close { ch: 3 }),
+        Message::DocErr(DocErr { ch: 3, code: DocErrCode::Forbidden, detail: String::new() }),
+        Message::Ping(Ping { id: 5 }),
+        Message::Pong(Pong { id: 5 }),
+        Message::GoAway(GoAway { code: 1001, retry_after_ms: 500, detail: "bye".into() }),
+        Message::PresenceSet(PresenceSet { ch: 3, payload: Some(Bytes::from_static(b"me")) }),
+        Message::PresenceState(PresenceState {
+            feed: 4,
+            full: true,
+            entries: vec![PresenceEntry {
+                session: 11,
+                principal: Some("bob".into()),
+                payload: Some(Bytes::from_static(b"hi")),
+            }],
+        }),
+    ]);
+    messages
+}
+
+fn name(message: &Message) -> String {
+    let text = format!("{message:?}");
+    text.split(['(', ' ']).next().unwrap_or_default().to_owned()
+}
+
+/// Every message in the order of its type, with its frame in hexadecimal.
+fn listing() -> String {
+    let mut lines = String::new();
+    for message in messages() {
+        let frame = encode_frame(&message);
+        assert_eq!(decode_frame(&frame).as_deref(), Ok(&[message.clone()][..]));
+        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = writeln!(lines, "{:<13} {hex}", name(&message));
+    }
+    lines
+}
+
+#[test]
+fn the_bytes_of_every_message_are_fixed() {
+    expect![[r#"
+        Hello         1501010100070000000000000001017480d095ffbc31
+        Welcome       3b020100080000000000000009000000000000000a0000000000000081d095ffbc31010361646100a09c01b0ea018080108080408080800880208008
+        Open          27030308626f6172642f34320101000000000000000201010000000000000002b44a06df23651a55
+        Opened        170403040200010100000000000000000000000000000000
+        Changes       200503011c010001000000000000000002000001017401090000026869c3979a79
+        Piece         140603010000000000000002a08d0680e00302aabb
+        CaughtUp      020703
+        Ack           0d08030101010000000000000002
+        Nack          0f090301000000000000000208b0ea01
+        Credit        030ae807
+        Close         020b03
+        DocErr        040c030100
+        Ping          020d05
+        Pong          020e05
+        GoAway        090fe907f40303627965
+        PresenceSet   06900301026d65
+        PresenceState 15910401010b000000000000000103626f6201026869
+    "#]].assert_eq(&listing());
+}
+
+#[test]
+fn the_documentation_prints_these_bytes() {
+    assert!(
+        DOCUMENTATION.contains(&listing()),
+        "docs/protocol.md must contain, under \"Test vectors\":\n{}",
+        listing()
+    );
+}
