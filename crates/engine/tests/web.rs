@@ -85,7 +85,7 @@ async fn tabs_meet_offline_and_a_reload_finds_everything() {
     write(&theirs, "eggs ");
     until(|| text(&ours).contains("eggs ")).await;
     assert_eq!(text(&ours), text(&theirs));
-    let peer = |doc: &DocHandle| doc.read(|doc| doc.peer());
+    let peer = |doc: &DocHandle| doc.read(leptos_sync_crdt::Doc::peer);
     assert_ne!(peer(&ours), peer(&theirs));
 
     until(|| ours.status().saved_here && theirs.status().saved_here).await;

@@ -1,4 +1,5 @@
 //! A device, a server and a network in one thread, on a clock that jumps when all are idle.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 mod server;
 
