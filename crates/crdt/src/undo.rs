@@ -18,6 +18,9 @@ use crate::value::Value;
 /// Typing in one text with pauses shorter than this is one step.
 const GROUP_MS: u64 = 500;
 
+/// A step with this many edits is full; further typing starts another.
+const STEP_EDITS_MAX: usize = 1_000;
+
 /// Older steps than this many are forgotten.
 const STEPS_MAX: usize = 1_000;
 
@@ -36,6 +39,8 @@ pub(crate) enum Inverse {
 struct Step {
     wall_ms: u64,
     inverses: Vec<Inverse>,
+    /// Nothing but edits of one text: more typing may join.
+    is_typing: bool,
 }
 
 /// Characters that an undo brought back under new ids.
@@ -65,14 +70,17 @@ impl Undo {
         self.undone.clear();
         if let Some(last) = self.done.last_mut()
             && may_group
+            && last.inverses.len() < STEP_EDITS_MAX
             && wall_ms.saturating_sub(last.wall_ms) < GROUP_MS
-            && is_typing_in_one_text(last.inverses.iter().chain(&inverses))
+            && last.is_typing
+            && is_typing_in_one_text(last.inverses.last().into_iter().chain(&inverses))
         {
             last.wall_ms = wall_ms;
             last.inverses.extend(inverses);
             return;
         }
-        self.done.push(Step { wall_ms, inverses });
+        let is_typing = is_typing_in_one_text(inverses.iter());
+        self.done.push(Step { wall_ms, inverses, is_typing });
         if self.done.len() > STEPS_MAX {
             self.done.remove(0);
         }
@@ -138,7 +146,7 @@ impl Doc {
         while let Some(step) = self.undo.done.pop() {
             let (commit, inverses) = self.apply_step(wall_ms, step);
             if commit.is_some() {
-                self.undo.undone.push(Step { wall_ms: 0, inverses });
+                self.undo.undone.push(Step { wall_ms: 0, inverses, is_typing: false });
                 return commit;
             }
         }
@@ -151,8 +159,7 @@ impl Doc {
         while let Some(step) = self.undo.undone.pop() {
             let (commit, inverses) = self.apply_step(wall_ms, step);
             if commit.is_some() {
-                // Time 0: later typing never joins a redone step.
-                self.undo.done.push(Step { wall_ms: 0, inverses });
+                self.undo.done.push(Step { wall_ms: 0, inverses, is_typing: false });
                 return commit;
             }
         }
