@@ -70,6 +70,14 @@ impl SyncText {
         self.len() == 0
     }
 
+    /// The characters from `start` to `end` (exclusive), as far as there are any. Reactive, and
+    /// cheap in a long text where the whole is not.
+    #[must_use]
+    pub fn slice(&self, start: usize, end: usize) -> String {
+        self.track();
+        self.read(|doc, id| doc.text(id).slice(start, end)).unwrap_or_default()
+    }
+
     /// Inserts `content` before the character at `pos`, or at the end if `pos` is the length.
     ///
     /// # Errors

@@ -35,10 +35,9 @@ pub(crate) fn DocumentPage(id: DocId) -> impl IntoView {
                 <main class="sheet">
                     <CollaborativeTextarea
                         text
+                        aria_label="Text of the document"
+                        placeholder="Write here. Others see it as you type."
                         attr:data-testid="editor"
-                        attr:aria-label="Text of the document"
-                        attr:placeholder="Write here. Others see it as you type."
-                        attr:spellcheck="true"
                     />
                 </main>
                 <Tasks board/>
@@ -83,7 +82,8 @@ fn History(board: SyncDoc) -> impl IntoView {
 #[component]
 fn People(board: SyncDoc) -> impl IntoView {
     let sync = use_sync();
-    let me = sync.user();
+    let presence = board.presence::<bool>();
+    let me = untrack(|| sync.user());
     let colour = me.colour.clone();
     let name = RwSignal::new(me.name);
     let rename = move |_| {
@@ -96,7 +96,10 @@ fn People(board: SyncDoc) -> impl IntoView {
     view! {
         <div class="people">
             <ul class="peers" aria-label="Also here">
-                <For each=move || board.people() key=|peer| (peer.session, peer.name.clone()) let:peer>
+                <For each=move || presence.others()
+                    key=|peer| (peer.session, peer.name.clone(), peer.colour.clone())
+                    let:peer
+                >
                     <li
                         class="peer"
                         style=("--peer", peer.colour.clone())

@@ -11,7 +11,7 @@ use crate::person::random_bytes;
 #[component]
 pub(crate) fn Home() -> impl IntoView {
     let sync = use_sync();
-    let documents = LocalResource::new(move || sync.local_documents());
+    let documents = LocalResource::new(move || async move { sync.local_documents().await });
     document().set_title("Notebook");
     view! {
         <main class="home">

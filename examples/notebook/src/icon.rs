@@ -27,4 +27,5 @@ pub(crate) const PLUS: &str = "M12 5v14M5 12h14";
 pub(crate) const UNDO: &str = "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3";
 pub(crate) const REDO: &str = "m15 14 5-5-5-5M20 9H10a6 6 0 0 0 0 12h3";
 pub(crate) const REMOVE: &str = "M6 6l12 12M18 6 6 18";
-pub(crate) const VOTE: &str = "M7 11v9H4v-9zM7 11l4-8a2.5 2.5 0 0 1 2.5 2.5V9H19a2 2 0 0 1 2 2.3l-1.2 7A2 2 0 0 1 17.8 20H7";
+pub(crate) const VOTE: &str =
+    "M7 11v9H4v-9zM7 11l4-8a2.5 2.5 0 0 1 2.5 2.5V9H19a2 2 0 0 1 2 2.3l-1.2 7A2 2 0 0 1 17.8 20H7";

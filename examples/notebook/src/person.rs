@@ -28,10 +28,9 @@ impl Person {
         let name = stored(NAME).filter(|name| !name.trim().is_empty());
         let [first, second] = random_bytes();
         let person = Self {
-            name: name.unwrap_or_else(|| {
-                ANIMALS[usize::from(first) % ANIMALS.len()].to_owned()
-            }),
-            colour: colour.unwrap_or_else(|| COLOURS[usize::from(second) % COLOURS.len()].to_owned()),
+            name: name.unwrap_or_else(|| ANIMALS[usize::from(first) % ANIMALS.len()].to_owned()),
+            colour: colour
+                .unwrap_or_else(|| COLOURS[usize::from(second) % COLOURS.len()].to_owned()),
         };
         person.save();
         person
