@@ -39,6 +39,7 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
 
 /// Runs `command` to its end with its output shown as it comes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    announce(command);
     let status = command.status().with_context(|| format!("could not run {}", line(command)))?;
     if !status.success() {
         bail!("{} failed ({status})", line(command));
@@ -50,6 +51,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// The tally is filled in even when the command fails.
 pub(crate) fn run_tests(command: &mut Command, tally: &mut Tally) -> Result<()> {
+    announce(command);
     let named = line(command);
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("could not run {named}"))?;
@@ -111,16 +113,27 @@ pub(crate) fn find_program(names: &[&str]) -> Option<std::path::PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The command as one would type it, shortened where it is only a path.
+/// The command's first words, enough to tell which one it was.
 fn line(command: &Command) -> String {
-    let name = std::path::Path::new(command.get_program());
-    let mut text = format!("`{}", name.file_stem().unwrap_or(name.as_os_str()).to_string_lossy());
-    for argument in command.get_args() {
-        text.push(' ');
-        text.push_str(&argument.to_string_lossy());
+    let mut words = words(command);
+    if words.len() > 4 {
+        words.truncate(3);
+        words.push("…".to_owned());
     }
-    text.push('`');
-    text
+    format!("`{}`", words.join(" "))
+}
+
+/// Shows the whole command, so that it can be run again by hand.
+fn announce(command: &Command) {
+    eprintln!("  $ {}", words(command).join(" "));
+}
+
+/// The command as one would type it.
+fn words(command: &Command) -> Vec<String> {
+    let name = std::path::Path::new(command.get_program());
+    let name = name.file_stem().unwrap_or(name.as_os_str());
+    let all = std::iter::once(name).chain(command.get_args());
+    all.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -151,5 +164,7 @@ mod tests {
     fn a_failed_command_is_named_with_its_arguments() {
         let error = run(Command::new("/bin/false").arg("--all")).expect_err("false fails");
         assert!(error.to_string().starts_with("`false --all` failed"), "{error}");
+        let error = run(Command::new("/bin/false").args(["a", "b", "c", "d"])).expect_err("too");
+        assert!(error.to_string().starts_with("`false a b …` failed"), "{error}");
     }
 }

@@ -62,6 +62,9 @@ const IN_BROWSER: &[&str] = &[
      leptos-sync-transport/web",
 ];
 
+/// The tests for browsers, by name: what lies beside them is for native targets only.
+const BROWSER_TESTS: &[&str] = &["--test=indexeddb", "--test=web"];
+
 const DENY_WARNINGS: &[&str] = &["--", "--deny=warnings"];
 
 fn tools(_: &Workspace, _: &mut Tally) -> Result<Option<String>> {
@@ -106,8 +109,8 @@ fn docs(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
 
 fn clippy_wasm(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
     build::ensure_wasm_target()?;
-    let args = ["clippy", "--lib", "--tests"];
-    shell::run(workspace.cargo(args).args(IN_BROWSER).args(DENY_WARNINGS))?;
+    let mut ours = workspace.cargo(["clippy", "--lib"]);
+    shell::run(ours.args(BROWSER_TESTS).args(IN_BROWSER).args(DENY_WARNINGS))?;
     let apps = ["clippy", "--target", WASM, "--package=notebook", "--package=baseline"];
     shell::run(workspace.cargo(apps).args(DENY_WARNINGS))?;
     Ok(None)
@@ -130,8 +133,9 @@ fn browser_tests(workspace: &Workspace, tally: &mut Tally) -> Result<Option<Stri
     let runner = "wasm-test-runner";
     shell::run(&mut workspace.cargo(["build", "--package", runner]))?;
     let runner = workspace.target.join("debug").join(runner);
-    let mut tests = workspace.cargo(["test", "--no-fail-fast", "--lib", "--tests"]);
+    let mut tests = workspace.cargo(["test", "--no-fail-fast"]);
     tests
+        .args(BROWSER_TESTS)
         .args(IN_BROWSER)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
         .env("CHROMEDRIVER", browser.chromedriver)
