@@ -5,7 +5,7 @@
 //! | len | varint | bytes that follow: type, body and extensions |
 //! | type | 1 | which message; if the high bit is set, a receiver that does not know it skips it |
 //! | body | by type | the fields, in order |
-//! | extensions | to len | any number of: tag (varint), length (varint), bytes; unknown tags are skipped |
+//! | extensions | to len | each tag (varint), length (varint), bytes; unknown tags are skipped |
 //!
 //! Guarantees: no bytes make the decoder panic, and it allocates no more than a small multiple of
 //! what it is given.

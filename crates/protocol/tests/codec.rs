@@ -214,12 +214,15 @@ proptest! {
 
     #[test]
     fn messages_may_share_a_frame(messages in vec(message(), 1..5)) {
-        let frame: Vec<u8> = messages.iter().flat_map(|message| encode_frame(message)).collect();
+        let frame: Vec<u8> = messages.iter().flat_map(encode_frame).collect();
         prop_assert_eq!(decode_frame(&frame.into()), Ok(messages));
     }
 
     #[test]
-    fn a_frame_that_is_cut_short_is_refused(message in message(), cut in any::<prop::sample::Index>()) {
+    fn a_frame_that_is_cut_short_is_refused(
+        message in message(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let frame = encode_frame(&message);
         let cut = cut.index(frame.len());
         prop_assert!(decode_frame(&frame.slice(..cut)).is_err());

@@ -5,7 +5,7 @@ mod wire;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use expect_test::expect;
+use expect_test::expect_file;
 use leptos_sync_crdt::{PeerId, VersionVector};
 use leptos_sync_protocol::{
     Ack, AckLevel, CaughtUp, Changes, Close, Credit, DocErr, DocErrCode, GoAway, Hello, Limits,
@@ -109,25 +109,7 @@ fn listing() -> String {
 
 #[test]
 fn the_bytes_of_every_message_are_fixed() {
-    expect![[r#"
-        Hello         1501010100070000000000000001017480d095ffbc31
-        Welcome       3b020100080000000000000009000000000000000a0000000000000081d095ffbc31010361646100a09c01b0ea018080108080408080800880208008
-        Open          27030308626f6172642f34320101000000000000000201010000000000000002b44a06df23651a55
-        Opened        170403040200010100000000000000000000000000000000
-        Changes       200503011c010001000000000000000002000001017401090000026869c3979a79
-        Piece         140603010000000000000002a08d0680e00302aabb
-        CaughtUp      020703
-        Ack           0d08030101010000000000000002
-        Nack          0f090301000000000000000208b0ea01
-        Credit        030ae807
-        Close         020b03
-        DocErr        040c030100
-        Ping          020d05
-        Pong          020e05
-        GoAway        090fe907f40303627965
-        PresenceSet   06900301026d65
-        PresenceState 15910401010b000000000000000103626f6201026869
-    "#]].assert_eq(&listing());
+    expect_file!["./vectors.txt"].assert_eq(&listing());
 }
 
 #[test]

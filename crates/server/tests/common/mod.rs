@@ -36,9 +36,9 @@ pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).output().expect("the binary runs")
 }
 
-/// A server process; killed when dropped.
+/// A server. If it is a process of its own, it is killed when dropped.
 pub(crate) struct Server {
-    child: Child,
+    child: Option<Child>,
     pub(crate) address: String,
 }
 
@@ -57,20 +57,32 @@ impl Server {
         let stdout = child.stdout.take().expect("standard output is piped");
         BufReader::new(stdout).read_line(&mut line).expect("the server prints its address");
         let address = line.trim().strip_prefix("listening on http://").expect("an address");
-        Self { child, address: address.to_owned() }
+        Self { child: Some(child), address: address.to_owned() }
+    }
+
+    /// Serves `router` inside this process on a free port.
+    pub(crate) async fn inside(router: axum::Router) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket").to_string();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        Self { child: None, address }
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("the server is a process")
     }
 
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("the server is running");
-        self.child.wait().expect("the server ends");
+        self.child().kill().expect("the server is running");
+        self.child().wait().expect("the server ends");
     }
 
     /// SIGTERM; returns whether the exit was clean.
     pub(crate) fn terminate(mut self) -> bool {
-        let pid = self.child.id().to_string();
+        let pid = self.child().id().to_string();
         Command::new("kill").arg(pid).status().expect("kill exists");
-        self.child.wait().expect("the server ends").success()
+        self.child().wait().expect("the server ends").success()
     }
 
     /// A plain HTTP request: status line, headers and body.
@@ -87,9 +99,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

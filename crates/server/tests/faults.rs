@@ -1,0 +1,140 @@
+//! What clients are told when the store fails, and that one client's trouble stays its own.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Client, PROTOCOL, Server, connect};
+use futures::{FutureExt as _, SinkExt as _};
+use leptos_sync_crdt::VersionVector;
+use leptos_sync_protocol::{ClientEvent, Hello, Message as Said, NackCode, Open, encode_frame};
+use leptos_sync_server::{Authenticator, Grant, SyncServer};
+use leptos_sync_storage::{Fault, MemoryStorage, Storage as _};
+use tokio_tungstenite::tungstenite::Message;
+
+async fn rejected(client: &mut Client) -> (NackCode, u32) {
+    match client.until(|event| matches!(event, ClientEvent::Rejected { .. })).await {
+        ClientEvent::Rejected { code, retry_after_ms, .. } => (code, retry_after_ms),
+        _ => unreachable!("only rejections match"),
+    }
+}
+
+/// A full disk refuses by name; once there is room, the same change is accepted, and nobody saw it
+/// in between.
+#[tokio::test]
+async fn a_full_disk_refuses_by_name() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    let mut bob = Client::open(&place, 2, "d").await;
+    storage.fail_writes(Some(Fault::QuotaExceeded));
+    let block = ada.write("kept by its author");
+    ada.send(vec![block.clone()]).await;
+    assert_eq!(rejected(&mut ada).await, (NackCode::Quota, 30_000));
+    assert!(Client::open(&place, 3, "d").await.text().is_empty());
+    storage.fail_writes(Some(Fault::Unavailable));
+    ada.send(vec![block.clone()]).await;
+    assert_eq!(rejected(&mut ada).await, (NackCode::Unavailable, 5_000));
+    storage.fail_writes(None);
+    ada.send(vec![block]).await;
+    ada.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
+    bob.until_text("kept by its author").await;
+}
+
+/// A write in doubt (a failed fsync) is neither acknowledged nor refused: the server stops.
+#[tokio::test]
+async fn a_write_in_doubt_stops_the_server() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    assert!(server.failure().now_or_never().is_none());
+    storage.fail_writes(Some(Fault::Broken));
+    let block = ada.write("in doubt");
+    ada.send(vec![block]).await;
+    while let Some(event) = ada.event().await {
+        assert!(
+            !matches!(event, ClientEvent::Acked { .. } | ClientEvent::Rejected { .. }),
+            "{event:?}"
+        );
+    }
+    assert!(server.failure().await.contains("disk"));
+}
+
+/// A document that cannot be read is refused by name; others work, and so does it later.
+#[tokio::test]
+async fn an_unreadable_document_is_an_error_of_its_own() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    storage.fail_reads(Some(Fault::Unavailable));
+    let mut bob = Client::connect(&place, 2, "other", None).await;
+    bob.open_doc().await;
+    bob.until(|event| matches!(event, ClientEvent::DocError { .. })).await;
+    ada.save("unharmed").await;
+    storage.fail_reads(None);
+    bob.open_doc().await;
+    bob.until(|event| matches!(event, ClientEvent::CaughtUp { .. })).await;
+}
+
+/// Somebody who subscribes and never reads neither holds up the others nor costs memory: what it
+/// has not read stays in the document's log.
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_nobody() {
+    let server = SyncServer::builder(MemoryStorage::new()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    let mut bob = Client::open(&place, 2, "d").await;
+    let mut deaf = connect(&place, &[PROTOCOL]).await.unwrap();
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        client_id: 3,
+        token: None,
+        wall_ms: 0,
+    };
+    let open = Open { ch: 0, doc: ada.id.clone(), have: VersionVector::new(), me: None };
+    for said in [Said::Hello(hello), Said::Open(open)] {
+        deaf.send(Message::Binary(encode_frame(&said))).await.unwrap();
+    }
+    let line = "0123456789".repeat(20_000);
+    for _ in 0..60 {
+        ada.save(&line).await;
+    }
+    let all = ada.text();
+    bob.until_text(&all).await;
+    drop(deaf);
+}
+
+/// A token that ends while the connection is open ends the connection.
+#[tokio::test]
+async fn an_expired_token_ends_the_connection() {
+    struct Brief;
+    impl Authenticator for Brief {
+        fn authenticate(&self, _: Option<&str>) -> Result<Grant, leptos_sync_server::AuthError> {
+            Ok(Grant::all("ada", Some(common::now_ms() + 700)))
+        }
+    }
+    let server = SyncServer::builder(MemoryStorage::new()).auth(Brief).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    ada.save("in time").await;
+    assert_eq!(ada.until_closed().await, 4401);
+}
+
+/// Stopping waits for what is under way and closes every connection.
+#[tokio::test]
+async fn stopping_keeps_what_was_sent() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    ada.save("kept").await;
+    let (code, ()) = tokio::join!(ada.until_closed(), server.stop(Duration::from_secs(5)));
+    assert_eq!(code, 1001);
+    let stored = storage.reopen().load(&ada.id).await.unwrap();
+    assert_eq!(stored.blocks.len(), 1);
+}
