@@ -1,5 +1,8 @@
 //! The sync badge: one line that says whether everything is saved, and if not, why.
 
+// The component macro repeats the function's `pub` in a private module of its own.
+#![allow(unreachable_pub)]
+
 use leptos::prelude::*;
 use leptos_sync_engine::{Reason, SyncState, SyncStatus};
 

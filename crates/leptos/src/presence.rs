@@ -66,6 +66,13 @@ impl OwnPresence {
         }
     }
 
+    /// The textarea of `text` is gone, and a caret in it with it.
+    pub(crate) fn leave_text(&self, handle: &DocHandle, text: &ContainerId) {
+        if self.caret.borrow().as_ref().is_some_and(|caret| caret.text == *text) {
+            self.set_caret(handle, None);
+        }
+    }
+
     fn set_state(&self, handle: &DocHandle, state: Option<Value>) {
         *self.state.borrow_mut() = state;
         self.joined.set(true);
@@ -166,7 +173,9 @@ fn is_plain_colour(colour: &str) -> bool {
     colour.len() <= 64 && colour.chars().all(allowed) && !colour.contains("url")
 }
 
-pub(crate) fn peers<T: FieldValue>(state: &DocState) -> Vec<Peer<T>> {
+/// The others in a document. Reactive.
+pub(crate) fn peers_tracked<T: FieldValue>(state: &DocState) -> Vec<Peer<T>> {
+    state.pulses.track(|| Topic::Presence);
     let mut peers: Vec<_> = state.handle.peers().iter().map(Peer::read).collect();
     peers.sort_by_key(|peer| peer.session);
     peers
@@ -206,8 +215,7 @@ impl<T: FieldValue> Presence<T> {
     #[must_use]
     pub fn others(&self) -> Vec<Peer<T>> {
         let Some(state) = self.state() else { return Vec::new() };
-        state.pulses.track(|| Topic::Presence);
-        peers(&state)
+        peers_tracked(&state)
     }
 
     /// Shows `value` to the others, until this tab leaves or shows something else.

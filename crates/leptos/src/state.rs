@@ -27,7 +27,7 @@ pub(crate) trait RowWatcher {
 /// What a text's listener hears.
 pub(crate) enum TextNews<'a> {
     /// The text was edited.
-    Edited { origin: Origin, delta: &'a [TextDelta] },
+    Edited { delta: &'a [TextDelta] },
     /// The text may be another one altogether.
     Reloaded,
 }
@@ -162,8 +162,8 @@ impl DocState {
         let mut triggers = Triggers::default();
         match event {
             DocEvent::Loaded => self.reloaded(&mut triggers),
-            DocEvent::Changed { origin, patches } => {
-                self.changed(*origin, patches, &mut triggers);
+            DocEvent::Changed { patches, .. } => {
+                self.changed(patches, &mut triggers);
                 self.history_changed(&mut triggers);
             }
             DocEvent::Status => self.pulses.collect(&Topic::Status, &mut triggers),
@@ -198,7 +198,7 @@ impl DocState {
         self.pulses.collect_all(triggers);
     }
 
-    fn changed(&self, origin: Origin, patches: &[Patch], triggers: &mut Triggers) {
+    fn changed(&self, patches: &[Patch], triggers: &mut Triggers) {
         let mut rows: BTreeMap<&Arc<str>, BTreeSet<RowId>> = BTreeMap::new();
         for patch in patches {
             if let Some((table, row)) = row_of(patch) {
@@ -214,7 +214,7 @@ impl DocState {
         }
         for patch in patches {
             if let Patch::Text { id, delta } = patch {
-                self.tell_texts(id, &TextNews::Edited { origin, delta });
+                self.tell_texts(id, &TextNews::Edited { delta });
             }
         }
     }

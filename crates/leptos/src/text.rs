@@ -46,11 +46,11 @@ impl SyncText {
     }
 
     pub(crate) fn container(&self) -> Option<ContainerId> {
-        self.resolve().map(|(_, id)| id)
+        self.locate().map(|(_, id)| id)
     }
 
     /// The document it is in and its place there; `None` on the server and once disposed.
-    pub(crate) fn resolve(&self) -> Option<(Rc<DocState>, ContainerId)> {
+    pub(crate) fn locate(&self) -> Option<(Rc<DocState>, ContainerId)> {
         match self.0 {
             Place::Root(text) => text.get().map(|text| (text.state.clone(), text.id.clone())),
             Place::Cell(row, name) => Some((row.table.get()?.doc.clone(), row.container(name)?)),
@@ -95,12 +95,12 @@ impl SyncText {
     /// [`TextError`] if the range reaches past the end or `content` is too long; nothing changed
     /// then.
     pub fn splice(&self, pos: usize, deleted: usize, content: &str) -> Result<(), TextError> {
-        let Some((doc, id)) = self.resolve() else { return Ok(()) };
+        let Some((doc, id)) = self.locate() else { return Ok(()) };
         doc.transact(|tx| tx.text(id).splice(pos, deleted, content)).unwrap_or(Ok(()))
     }
 
     fn read<R>(&self, read: impl FnOnce(&Doc, ContainerId) -> R) -> Option<R> {
-        let (state, id) = self.resolve()?;
+        let (state, id) = self.locate()?;
         Some(state.read(|doc| read(doc, id)))
     }
 }
@@ -122,7 +122,7 @@ impl IsDisposed for SyncText {
 
 impl Track for SyncText {
     fn track(&self) {
-        if let Some((state, id)) = self.resolve() {
+        if let Some((state, id)) = self.locate() {
             state.pulses.track(|| Topic::Container(id));
         }
     }

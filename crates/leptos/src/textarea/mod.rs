@@ -4,9 +4,22 @@
 //! |---|---|
 //! | `edit` | what was typed, as an edit, and how edits move positions; no browser |
 //! | `session` | the textarea and the document kept in step |
-//! | `carets` | where the others are, drawn over the textarea |
+//! | `dom` | the element's value, selection and events |
+//! | `carets`, `mirror` | where the others are, drawn over the textarea |
 
+// The component macro repeats the function's `pub` in a private module of its own.
+#![allow(unreachable_pub)]
+
+#[cfg(target_family = "wasm")]
+mod carets;
+#[cfg(target_family = "wasm")]
+mod dom;
+#[cfg(any(target_family = "wasm", test))]
 mod edit;
+#[cfg(target_family = "wasm")]
+mod mirror;
+#[cfg(target_family = "wasm")]
+mod session;
 
 use leptos::attribute_interceptor::AttributeInterceptor;
 use leptos::html::{Div, Textarea};
@@ -19,9 +32,10 @@ use crate::text::SyncText;
 /// Caret, selection, scroll position and a running input-method composition stay through the
 /// edits of others. Undo and redo (Ctrl or Cmd with Z, Shift+Z, Y) are the document's, so they
 /// take back one's own edits only. The carets of others are shown with name and colour
-/// (`data-testid="remote-caret"`, `data-name`).
+/// (`data-testid="remote-caret"`, `data-name`, classes `sync-caret` and `sync-caret-name`).
 ///
 /// Attributes that are spread onto the component, such as `attr:data-testid`, go to the textarea.
+/// Around it is a `div` of the class `sync-text`.
 #[component]
 pub fn CollaborativeTextarea(
     /// The text: `row.notes()` or `doc.text("body")`.
@@ -41,22 +55,18 @@ pub fn CollaborativeTextarea(
 ) -> impl IntoView {
     let area = NodeRef::<Textarea>::new();
     let overlay = NodeRef::<Div>::new();
+    mount(text, area, overlay);
     view! {
         <AttributeInterceptor let:attrs>
-            <div class="sync-text" style="position:relative">
+            <div class="sync-text" style:position="relative">
                 <textarea
                     node_ref=area
-                    prop:value=move || text.get()
-                    on:input=move |event| {
-                        let old = text.get_untracked();
-                        if let Some(splice) = edit::diff(&old, &event_target_value(&event), None) {
-                            let _ = text.splice(splice.at, splice.deleted, &splice.inserted);
-                        }
-                    }
                     id=move || id.get()
                     class=move || class.get()
                     placeholder=move || placeholder.get()
                     aria-label=move || aria_label.get()
+                    // A browser that restores what was typed would restore an old text.
+                    autocomplete="off"
                     {..attrs}
                 ></textarea>
                 <div class="sync-carets" aria-hidden="true" node_ref=overlay></div>
@@ -64,3 +74,33 @@ pub fn CollaborativeTextarea(
         </AttributeInterceptor>
     }
 }
+
+#[cfg(target_family = "wasm")]
+fn mount(text: SyncText, area: NodeRef<Textarea>, overlay: NodeRef<Div>) {
+    use leptos::reactive::owner::LocalStorage;
+
+    let mounted = StoredValue::<Option<session::Mounted>, LocalStorage>::new_local(None);
+    on_cleanup(move || mounted.dispose());
+    Effect::new(move |_| {
+        let (Some(element), Some(overlay)) = (area.get(), overlay.get()) else { return };
+        let Some((doc, id)) = text.locate() else { return };
+        let carets = carets::Carets::new(&element, overlay.into());
+        if let Some(carets) = carets {
+            let area = dom::Area { element };
+            mounted.set_value(Some(session::start(area, carets, doc, id)));
+        }
+    });
+    Effect::new(move |_| {
+        if area.get().is_none() || overlay.get().is_none() {
+            return;
+        }
+        mounted.with_value(|mounted| {
+            let Some(session) = mounted.as_ref().map(session::Mounted::session) else { return };
+            let peers = crate::presence::peers_tracked(&session.doc);
+            session.carets.set_peers(session, peers);
+        });
+    });
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn mount(_: SyncText, _: NodeRef<Textarea>, _: NodeRef<Div>) {}
