@@ -151,6 +151,33 @@ fn changes_are_sent_again_after_a_lost_acknowledgement() {
     });
 }
 
+/// What is not stored here yet is not sent, neither at once nor by a new connection.
+#[test]
+fn nothing_is_sent_before_it_is_stored() {
+    simulate(async {
+        let server = TestServer::start();
+        let device = Device::new(1);
+        let tab = device.tab(&server);
+        let doc = tab.open(&board());
+        let saved = doc.clone();
+        until(move || saved.is_saved()).await;
+        device.storage.stall_writes(true);
+        doc.write(0, "milk");
+        pass(5_000).await;
+        server.set_reachable(false).await;
+        server.set_reachable(true).await;
+        let syncing = tab.clone();
+        until(move || syncing.status().state == SyncState::Syncing).await;
+        pass(5_000).await;
+        assert_eq!(server.text(&board()), "");
+        assert!(!doc.status().saved_here);
+        device.storage.stall_writes(false);
+        let saved = doc.clone();
+        until(move || saved.is_saved() && saved.status().saved_here).await;
+        assert_eq!(server.text(&board()), "milk");
+    });
+}
+
 /// A full disk does not stop anybody, and is named until there is room.
 #[test]
 fn without_room_changes_live_in_memory_and_at_the_server_until_there_is() {
