@@ -3,6 +3,8 @@
 //! The whole of leptos-sync that it uses is `provide_sync`, `use_doc`, a collection of tasks, a
 //! text, presence, undo, and two components.
 
+#![allow(unreachable_pub, reason = "#[component] writes its own visibility")]
+
 mod document;
 mod home;
 mod icon;
