@@ -51,9 +51,12 @@ impl WebSocketTransport {
 
     fn request(&self) -> Result<Request, ConnectError> {
         let url = socket_url(&self.address, None)?;
-        let mut request = url.as_str().into_client_request().map_err(|error| {
-            ConnectError::Address { url: url.clone(), detail: error.to_string() }
-        })?;
+        let refuse = |detail| ConnectError::Address { url: url.clone(), detail };
+        if url.starts_with("wss:") {
+            return Err(refuse("wss is not supported natively".to_owned()));
+        }
+        let request = url.as_str().into_client_request();
+        let mut request = request.map_err(|error| refuse(error.to_string()))?;
         let protocol = HeaderValue::from_static(SUBPROTOCOL);
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         Ok(request)
@@ -71,7 +74,8 @@ pub struct WebSocketSender {
 /// The receiving half of a native WebSocket.
 #[derive(Debug)]
 pub struct WebSocketReceiver {
-    stream: SplitStream<Stream>,
+    /// Gone once the connection is over, so that the peer sees it end.
+    stream: Option<SplitStream<Stream>>,
     closed: Arc<watch::Sender<Option<Closed>>>,
 }
 
@@ -95,17 +99,13 @@ impl Transport for WebSocketTransport {
         let closed = Arc::new(watch::Sender::new(None));
         tokio::spawn(write(sink, queue, queued_bytes.clone(), closed.clone()));
         let sender = WebSocketSender { frames, queued_bytes, closed: closed.clone() };
-        Ok((sender, WebSocketReceiver { stream, closed }))
+        Ok((sender, WebSocketReceiver { stream: Some(stream), closed }))
     }
 }
 
 impl WebSocketTransport {
     fn connect_error(&self, error: &Error) -> ConnectError {
         match error {
-            Error::Url(UrlError::TlsFeatureNotEnabled) => ConnectError::Address {
-                url: self.address.clone(),
-                detail: "wss is not supported natively".to_owned(),
-            },
             Error::Url(UrlError::UnableToConnect(_)) => {
                 ConnectError::Unreachable { detail: "connection refused".to_owned() }
             }
@@ -199,31 +199,44 @@ impl Drop for WebSocketSender {
 
 impl FrameReceiver for WebSocketReceiver {
     async fn recv(&mut self) -> Result<Bytes, Closed> {
-        let mut closing = self.closed.subscribe();
-        loop {
-            let message = tokio::select! {
-                biased;
-                _ = closing.wait_for(Option::is_some) => None,
-                message = self.stream.next() => Some(message),
-            };
-            let how = match message {
-                Some(Some(Ok(Message::Binary(frame)))) => return Ok(frame),
-                Some(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => continue,
-                Some(Some(Ok(Message::Text(_)))) => {
-                    Closed { code: 1003, reason: "text in a binary protocol".to_owned() }
+        if let Some(stream) = &mut self.stream {
+            match receive(stream, &self.closed).await {
+                Ok(frame) => return Ok(frame),
+                Err(how) => {
+                    finish(&self.closed, || how);
+                    self.stream = None;
                 }
-                Some(Some(Ok(Message::Close(Some(frame))))) => {
-                    Closed { code: frame.code.into(), reason: frame.reason.to_string() }
-                }
-                Some(Some(Ok(Message::Close(None)))) => {
-                    Closed { code: 1005, reason: String::new() }
-                }
-                Some(Some(Err(error))) => Closed::lost(error.to_string()),
-                Some(None) | None => Closed::lost("stream ended"),
-            };
-            finish(&self.closed, || how);
-            let closed = self.closed.borrow().clone();
-            return Err(closed.unwrap_or_else(|| Closed::lost("stream ended")));
+            }
         }
+        let closed = self.closed.borrow().clone();
+        Err(closed.unwrap_or_else(|| Closed::lost("stream ended")))
+    }
+}
+
+/// Waits for a frame, or for the end that the peer, the network or our own sender made.
+async fn receive(
+    stream: &mut SplitStream<Stream>,
+    closed: &watch::Sender<Option<Closed>>,
+) -> Result<Bytes, Closed> {
+    let mut closing = closed.subscribe();
+    loop {
+        let message = tokio::select! {
+            biased;
+            _ = closing.wait_for(Option::is_some) => None,
+            message = stream.next() => message,
+        };
+        return Err(match message {
+            Some(Ok(Message::Binary(frame))) => return Ok(frame),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            Some(Ok(Message::Text(_))) => {
+                Closed { code: 1003, reason: "text in a binary protocol".to_owned() }
+            }
+            Some(Ok(Message::Close(Some(frame)))) => {
+                Closed { code: frame.code.into(), reason: frame.reason.to_string() }
+            }
+            Some(Ok(Message::Close(None))) => Closed { code: 1005, reason: String::new() },
+            Some(Err(error)) => Closed::lost(error.to_string()),
+            None => Closed::lost("stream ended"),
+        });
     }
 }
