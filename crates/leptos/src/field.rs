@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::panic::Location;
 
-use leptos::prelude::{DefinedAt, IsDisposed, Notify, ReadUntracked, Track, Update};
+use leptos::prelude::{DefinedAt, IsDisposed, Notify, ReadUntracked, Set, Track, Update};
 use leptos::tachys::reactive_graph::bind::IntoSplitSignal;
 use leptos_sync_engine::{ContainerId, Doc, FieldValue, Record, RowId, Transaction, Value};
 
@@ -86,6 +86,12 @@ impl<T> std::fmt::Debug for Field<T> {
 }
 
 impl<T: FieldValue> Field<T> {
+    /// Whether the document's handle that it came from is gone.
+    #[must_use]
+    pub fn is_disposed(&self) -> bool {
+        self.row.table.is_disposed()
+    }
+
     pub(crate) fn read_in(&self, doc: &Doc) -> T {
         let value = self.row.table.get();
         let value = value.and_then(|table| {
@@ -132,12 +138,6 @@ impl<T> DefinedAt for Field<T> {
     }
 }
 
-impl<T> IsDisposed for Field<T> {
-    fn is_disposed(&self) -> bool {
-        self.row.table.is_disposed()
-    }
-}
-
 impl<T> Track for Field<T> {
     fn track(&self) {
         let Some(table) = self.row.table.get() else { return };
@@ -166,6 +166,23 @@ impl<T: FieldValue> ReadUntracked for Field<T> {
     }
 }
 
+// Not through `Update`, which reads the old value first: a field can be set inside `transact`.
+impl<T: FieldValue> Set for Field<T> {
+    type Value = T;
+
+    fn set(&self, value: T) {
+        self.try_set(value);
+    }
+
+    fn try_set(&self, value: T) -> Option<T> {
+        let Some(table) = self.row.table.get() else { return Some(value) };
+        let (row, name, value) = (self.row.row, self.name, value.to_value());
+        let doc = table.doc.clone();
+        doc.edit(move |tx| write_cell(tx, &table.name, row, name, value));
+        None
+    }
+}
+
 impl<T: FieldValue> Update for Field<T> {
     type Value = T;
 
@@ -174,10 +191,7 @@ impl<T: FieldValue> Update for Field<T> {
         let mut value = table.doc.read(|doc| self.read_in(doc));
         let (changed, result) = change(&mut value);
         if changed {
-            let (row, name) = (self.row.row, self.name);
-            let (table, value) = (table.clone(), value.to_value());
-            let doc = table.doc.clone();
-            doc.edit(move |tx| write_cell(tx, &table.name, row, name, value));
+            self.set(value);
         }
         Some(result)
     }

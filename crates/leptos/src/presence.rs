@@ -51,6 +51,13 @@ impl OwnPresence {
         }
     }
 
+    /// Shows nothing from now on.
+    pub(crate) fn leave(&self, handle: &DocHandle) {
+        if self.joined.replace(false) {
+            handle.set_presence(None);
+        }
+    }
+
     pub(crate) fn set_user(&self, handle: &DocHandle, user: User) {
         *self.user.borrow_mut() = user;
         if self.joined.get() {

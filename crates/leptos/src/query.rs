@@ -20,13 +20,15 @@ use crate::local::Local;
 use crate::pulse::Triggers;
 use crate::state::RowWatcher;
 
+type Filter<T> = Box<dyn Fn(&T) -> bool>;
+
 /// A query in the making; [`Query::watch`] starts it.
 ///
 /// Filters and keys are functions of the record alone. They run when a row changes, not when a
 /// signal does: build the query anew, for example in a `Memo`, when what they look for changes.
 pub struct Query<T: RecordFields, K = ()> {
     collection: LocalFirstCollection<T>,
-    filters: Vec<Box<dyn Fn(&T) -> bool>>,
+    filters: Vec<Filter<T>>,
     key: Box<dyn Fn(&T) -> K>,
 }
 
@@ -147,7 +149,7 @@ trait LiveRows {
 
 struct Live<T, K: Ord> {
     table: Rc<TableState>,
-    filters: Vec<Box<dyn Fn(&T) -> bool>>,
+    filters: Vec<Filter<T>>,
     key: Box<dyn Fn(&T) -> K>,
     answer: RefCell<Answer<K>>,
     trigger: ArcTrigger,

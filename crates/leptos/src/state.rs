@@ -32,6 +32,7 @@ pub(crate) enum TextNews<'a> {
     Reloaded,
 }
 
+type Watchers = Vec<Weak<dyn RowWatcher>>;
 type TextListener = Rc<dyn Fn(&TextNews<'_>)>;
 type ChangeListener = Rc<RefCell<dyn FnMut(&ChangeEvent)>>;
 type Deferred = Box<dyn FnOnce(&mut Transaction<'_>)>;
@@ -50,7 +51,7 @@ pub(crate) struct DocState {
     pub(crate) handle: DocHandle,
     pub(crate) pulses: Pulses,
     pub(crate) presence: OwnPresence,
-    watchers: RefCell<BTreeMap<Arc<str>, Vec<Weak<dyn RowWatcher>>>>,
+    watchers: RefCell<BTreeMap<Arc<str>, Watchers>>,
     texts: RefCell<Vec<(u64, ContainerId, TextListener)>>,
     listeners: RefCell<Vec<(u64, ChangeListener)>>,
     next_id: Cell<u64>,
@@ -270,6 +271,13 @@ impl DocState {
         if self.history.replace(now) != now {
             self.pulses.collect(&Topic::Undo, triggers);
         }
+    }
+}
+
+impl Drop for DocState {
+    fn drop(&mut self) {
+        // Nothing here shows the document any more: to the others its user is gone.
+        self.presence.leave(&self.handle);
     }
 }
 

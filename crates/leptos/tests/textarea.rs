@@ -272,13 +272,17 @@ async fn a_keystroke_in_a_long_text_is_cheap() {
     desk.select(60_000, 60_000);
     let mut times = Vec::new();
     for _ in 0..30 {
-        let start = desk.stage.now_ms();
+        let start = now_ms();
         desk.type_text("x");
-        times.push(desk.stage.now_ms() - start);
+        times.push(now_ms() - start);
     }
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     wasm_bindgen_test::console_log!("keystroke in 120,000 characters: median {median:.2} ms");
     assert!(median < 50.0, "{times:?}");
     assert_eq!(desk.text(), desk.area.value());
+}
+
+fn now_ms() -> f64 {
+    window().performance().expect("a clock").now()
 }

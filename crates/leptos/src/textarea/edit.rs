@@ -348,6 +348,19 @@ mod tests {
     }
 
     #[test]
+    fn an_edit_is_a_delta_too() {
+        let splice = diff("one two", "one 2 three", None).expect("they differ");
+        assert_eq!(map_position(&delta_of(&splice), 7, true), 11);
+        assert_eq!(end_of(&delta_of(&splice)), 11);
+    }
+
+    #[test]
+    fn the_caret_tells_about_typing_but_not_about_replacing() {
+        assert!(is_simple("insertText") && is_simple("deleteWordBackward"));
+        assert!(!is_simple("insertReplacementText") && !is_simple("insertFromDrop"));
+    }
+
+    #[test]
     fn carriage_returns_are_counted_as_a_textarea_does() {
         let text = "a\r\nb\rc\n";
         assert_eq!(normalised(text), "a\nb\nc\n");

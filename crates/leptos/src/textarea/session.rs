@@ -436,7 +436,8 @@ impl Session {
             return self.show(Some(theirs(caret)));
         };
         let inserted_len = ours.inserted.chars().count();
-        let mut ranges = Vec::from_iter([ours.at..ours.at + ours.deleted]);
+        let deleted = ours.at..ours.at + ours.deleted;
+        let mut ranges = vec![deleted];
         for delta in &deltas {
             ranges = edit::map_ranges(delta, &ranges);
         }

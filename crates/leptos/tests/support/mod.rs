@@ -86,10 +86,6 @@ impl Stage {
         leptos::task::tick().await;
         self.env.sleep(0).await;
     }
-
-    pub(crate) fn now_ms(&self) -> f64 {
-        window().performance().expect("a clock").now()
-    }
 }
 
 impl Drop for Stage {
