@@ -22,6 +22,9 @@ use crate::hub::{Hub, Store};
 /// The largest message that is read off a socket before the session refuses it by name.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
+/// How many clients may be connected at once.
+const CONNECTIONS_MAX: usize = 16_384;
+
 /// Which web pages may connect. Programs that send no `Origin` are not pages and always may.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
@@ -83,6 +86,9 @@ async fn sync<S: Store>(
         tracing::warn!(origin = ?headers.get(ORIGIN), "refused a page of another origin");
         let text = "this origin may not connect; see --allow-origin";
         return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    if shared.hub.connection_count() >= CONNECTIONS_MAX {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many clients").into_response();
     }
     let upgrade = upgrade.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {

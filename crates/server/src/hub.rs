@@ -188,6 +188,11 @@ impl<S: Store> Hub<S> {
         Counted(self.clone())
     }
 
+    /// How many connections there are.
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// Resolves when the server is to stop.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
@@ -214,7 +219,7 @@ impl<S: Store> Hub<S> {
     pub(crate) async fn stop(&self, patience: Duration) {
         self.stopping.send_replace(true);
         let idle = async {
-            while self.connections.load(Ordering::Relaxed) > 0 || !lock(&self.rooms).is_empty() {
+            while self.connection_count() > 0 || !lock(&self.rooms).is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

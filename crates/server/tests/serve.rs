@@ -35,6 +35,32 @@ async fn clients_exchange_changes() {
     assert_eq!(late.version(), ada.version());
 }
 
+/// Many write to one document at once; all end with the same text, and nothing is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_converge() {
+    const WRITERS: u64 = 24;
+    const CHANGES: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let server = std::sync::Arc::new(Server::start(dir.path(), &[]));
+    let expected = WRITERS as usize * CHANGES * 4;
+    let writers = (1..=WRITERS).map(|peer| {
+        let server = server.clone();
+        tokio::spawn(async move {
+            let mut client = Client::open(&server, peer, "d").await;
+            for _ in 0..CHANGES {
+                client.save("word").await;
+            }
+            while client.doc.text("text").len() < expected {
+                client.event().await.expect("the connection is open");
+            }
+            (client.text(), client.version())
+        })
+    });
+    let ends = futures::future::join_all(writers.collect::<Vec<_>>()).await;
+    let first = ends[0].as_ref().unwrap();
+    assert!(ends.iter().all(|end| end.as_ref().unwrap() == first));
+}
+
 /// Megabytes cross in pieces while small changes of others still get through.
 #[tokio::test]
 async fn large_changes_cross_in_pieces() {

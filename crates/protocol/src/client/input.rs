@@ -33,7 +33,7 @@ impl std::fmt::Debug for ClientConfig {
     }
 }
 
-/// One fact for a [`ClientSession`].
+/// One fact for a [`ClientSession`](super::ClientSession).
 #[derive(Clone, Debug)]
 pub enum ClientInput {
     /// The socket is open.
@@ -72,13 +72,13 @@ pub enum ClientInput {
         /// At most [`crate::PRESENCE_BYTES_MAX`] bytes.
         payload: Option<Vec<u8>>,
     },
-    /// [`ClientSession::next_deadline`] has passed.
+    /// [`ClientSession::next_deadline`](super::ClientSession::next_deadline) has passed.
     Tick,
     /// Find out now whether the socket still lives: the page became visible, or went online.
     Nudge,
 }
 
-/// One effect of a [`ClientSession`].
+/// One effect of a [`ClientSession`](super::ClientSession).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientOutput {
     /// Send this as one binary message.
