@@ -94,7 +94,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_delay_never_exceeds_its_ceiling(randoms in prop::collection::vec(any::<u64>(), 1..200)) {
+        fn a_delay_never_exceeds_its_ceiling(
+            randoms in prop::collection::vec(any::<u64>(), 1..200),
+        ) {
             let mut backoff = Backoff::new();
             let mut ceiling_before = 0;
             for random in randoms {
