@@ -27,14 +27,14 @@ pub fn SyncStatusBadge() -> impl IntoView {
             data-state=move || status.with(|status| status.state.as_str())
             data-pending=move || status.with(|status| status.pending.to_string())
         >
-            {move || status.with(describe)}
+            {move || status.with(status_text)}
         </span>
     }
 }
 
 /// The status in words.
 #[must_use]
-pub fn describe(status: &SyncStatus) -> String {
+pub fn status_text(status: &SyncStatus) -> String {
     let waiting = match status.pending {
         0 => String::new(),
         1 => "1 change waits for the server".to_owned(),
@@ -68,7 +68,7 @@ mod tests {
 
     fn check(state: SyncState, pending: usize, reason: Option<Reason>, expected: &str) {
         let status = SyncStatus { state, pending, reason, ..SyncStatus::default() };
-        assert_eq!(describe(&status), expected);
+        assert_eq!(status_text(&status), expected);
     }
 
     #[test]

@@ -61,11 +61,19 @@ impl<T: RecordFields> LocalFirstCollection<T> {
         Self { table, marker: PhantomData }
     }
 
-    /// Adds a record and returns its row. `None` if there is no document behind the handle, or
-    /// inside [`SyncDoc::transact`](crate::SyncDoc::transact): there use
-    /// [`Tx::insert_into`](crate::Tx::insert_into).
+    /// Adds a record and returns its row; `None` if there is no document behind the handle.
+    ///
+    /// Inside [`SyncDoc::transact`](crate::SyncDoc::transact) the record is added too, but its row
+    /// is not known yet: use [`Tx::insert_into`](crate::Tx::insert_into) there.
     pub fn insert(&self, record: T) -> Option<Row<T>> {
         let table = self.table.get()?;
+        if table.doc.is_in_transaction() {
+            let name = table.name.clone();
+            table.doc.edit(move |tx| {
+                insert_record(tx, &name, &record);
+            });
+            return None;
+        }
         let row = table.doc.transact(|tx| insert_record(tx, &table.name, &record))?;
         Some(self.row(row))
     }

@@ -192,20 +192,28 @@ impl SyncDoc {
     /// Makes several edits one change: atomic everywhere, and one step of undo. `None` if there is
     /// no document behind the handle, or inside another `transact`; `edit` was not called then.
     ///
-    /// Inside, read and write through the argument. A signal that is written inside becomes part
-    /// of the change; one that is read inside panics.
+    /// Inside, read and write through the argument. What is written through signals, collections
+    /// and texts inside becomes part of the change too, at its end.
+    ///
+    /// # Panics
+    /// If a signal of the document is read inside.
     pub fn transact<R>(&self, edit: impl FnOnce(&mut Tx<'_, '_>) -> R) -> Option<R> {
         self.state()?.transact(|tx| edit(&mut Tx { tx }))
     }
 
-    /// Takes back this tab's latest change, if there is one.
-    pub fn undo(&self) -> bool {
-        self.state().is_some_and(|state| state.handle.undo())
+    /// Takes back this tab's latest change, if there is one. Does nothing inside `transact`.
+    pub fn undo(&self) {
+        if let Some(state) = self.state().filter(|state| !state.is_in_transaction()) {
+            state.handle.undo();
+        }
     }
 
-    /// Makes the change again that was taken back last, if there is one.
-    pub fn redo(&self) -> bool {
-        self.state().is_some_and(|state| state.handle.redo())
+    /// Makes the change again that was taken back last, if there is one. Does nothing inside
+    /// `transact`.
+    pub fn redo(&self) {
+        if let Some(state) = self.state().filter(|state| !state.is_in_transaction()) {
+            state.handle.redo();
+        }
     }
 
     /// Whether there is something to undo. Reactive.

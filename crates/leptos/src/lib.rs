@@ -37,7 +37,7 @@
 //!             <CollaborativeTextarea text=row.notes()/>
 //!             <button on:click=move |_| row.remove()>"Remove"</button>
 //!         </For>
-//!         <button on:click=move |_| { board.undo(); }>"Undo"</button>
+//!         <button on:click=move |_| board.undo()>"Undo"</button>
 //!     }
 //! }
 //! # let _ = App;
@@ -83,7 +83,7 @@ mod state;
 mod text;
 mod textarea;
 
-pub use badge::{SyncStatusBadge, describe};
+pub use badge::{SyncStatusBadge, status_text};
 pub use collection::{LocalFirstCollection, Row};
 pub use context::{Sync, provide_engine, provide_sync, use_sync};
 pub use doc::{IntoDocId, SyncDoc, Tx, try_use_doc, use_doc};

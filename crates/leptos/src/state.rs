@@ -91,10 +91,15 @@ impl DocState {
     /// If called inside [`DocState::transact`].
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Doc) -> R) -> R {
         assert!(
-            self.deferred.borrow().is_none(),
+            !self.is_in_transaction(),
             "inside `transact` a document is read through the transaction, not through signals"
         );
         self.handle.read(read)
+    }
+
+    /// Whether [`DocState::transact`] is running.
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.deferred.borrow().is_some()
     }
 
     /// Makes one change; inside another `transact` the edit becomes part of that one.
@@ -108,7 +113,7 @@ impl DocState {
 
     /// Makes one change and returns what `edit` returned; `None` inside another `transact`.
     pub(crate) fn transact<R>(&self, edit: impl FnOnce(&mut Transaction<'_>) -> R) -> Option<R> {
-        if self.deferred.borrow().is_some() {
+        if self.is_in_transaction() {
             return None;
         }
         let result = self.handle.transact(|tx| {

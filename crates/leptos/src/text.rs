@@ -89,13 +89,23 @@ impl SyncText {
     /// Replaces `deleted` characters from `pos` on by `content`, as one change.
     ///
     /// Without a document behind the handle, as on the server, nothing happens. Inside
-    /// [`SyncDoc::transact`](crate::SyncDoc::transact) use the transaction.
+    /// [`SyncDoc::transact`](crate::SyncDoc::transact) the edit is made at its end, and one that is
+    /// refused then is only logged.
     ///
     /// # Errors
     /// [`TextError`] if the range reaches past the end or `content` is too long; nothing changed
     /// then.
     pub fn splice(&self, pos: usize, deleted: usize, content: &str) -> Result<(), TextError> {
         let Some((doc, id)) = self.locate() else { return Ok(()) };
+        if doc.is_in_transaction() {
+            let content = content.to_owned();
+            doc.edit(move |tx| {
+                if let Err(error) = tx.text(id).splice(pos, deleted, &content) {
+                    leptos::logging::error!("an edit was refused: {error}");
+                }
+            });
+            return Ok(());
+        }
         doc.transact(|tx| tx.text(id).splice(pos, deleted, content)).unwrap_or(Ok(()))
     }
 

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use gloo_timers::callback::Timeout;
 use wasm_bindgen::JsCast;
-use web_sys::{Document, HtmlElement, HtmlTextAreaElement};
+use wasm_bindgen::closure::Closure;
+use web_sys::{Document, HtmlElement, HtmlTextAreaElement, ResizeObserver};
 
 use super::mirror::Mirror;
 use super::session::Session;
@@ -69,6 +70,19 @@ impl Carets {
         if !done {
             *mirror = None;
         }
+    }
+
+    /// Draws again whenever the textarea has another size; until the result is dropped.
+    pub(super) fn follow_size(&self, session: &Rc<Session>) -> Option<Resizing> {
+        let session = Rc::downgrade(session);
+        let callback = Closure::<dyn FnMut()>::new(move || {
+            if let Some(session) = session.upgrade() {
+                session.carets.schedule(&session);
+            }
+        });
+        let observer = ResizeObserver::new(callback.as_ref().unchecked_ref()).ok()?;
+        observer.observe(&self.area);
+        Some(Resizing { observer, _callback: callback })
     }
 
     /// The textarea was scrolled.
@@ -212,6 +226,18 @@ impl Carets {
         }
         flag.append_child(&name).ok()?;
         Some(flag)
+    }
+}
+
+/// Ends the watch over the textarea's size when dropped.
+pub(super) struct Resizing {
+    observer: ResizeObserver,
+    _callback: Closure<dyn FnMut()>,
+}
+
+impl Drop for Resizing {
+    fn drop(&mut self) {
+        self.observer.disconnect();
     }
 }
 

@@ -12,7 +12,7 @@ use leptos_sync_engine::{ContainerId, Doc, TextDelta, TextError, Transaction};
 use wasm_bindgen::JsCast;
 use web_sys::{InputEvent, KeyboardEvent};
 
-use super::carets::Carets;
+use super::carets::{Carets, Resizing};
 use super::dom::{Area, Listener};
 use super::edit::{self, Moment, Splice};
 use crate::presence::Caret;
@@ -59,6 +59,7 @@ pub(super) struct Mounted {
     session: Rc<Session>,
     _listening: Listening,
     _listeners: Vec<Listener>,
+    _resizing: Option<Resizing>,
 }
 
 impl Mounted {
@@ -97,7 +98,8 @@ pub(super) fn start(area: Area, carets: Carets, doc: Rc<DocState>, id: Container
         }
     });
     let listeners = listeners(&session);
-    Mounted { session, _listening: listening, _listeners: listeners }
+    let resizing = session.carets.follow_size(&session);
+    Mounted { session, _listening: listening, _listeners: listeners, _resizing: resizing }
 }
 
 fn listeners(session: &Rc<Session>) -> Vec<Listener> {
