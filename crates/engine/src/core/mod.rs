@@ -268,8 +268,11 @@ impl Core {
         let Some(doc) = self.docs.get_mut(id) else { return };
         match result {
             Ok(loaded) => {
-                if let Err(fault) = doc.take_stored(loaded) {
-                    self.jobs.fail(now, fault);
+                match doc.take_stored(loaded) {
+                    Err(fault) => self.jobs.fail(now, fault),
+                    // It was reading that did not work, and it does again.
+                    Ok(()) if doc.store.is_idle() => self.jobs.succeed(),
+                    Ok(()) => {}
                 }
                 if let Some(peer) = leased {
                     doc.content.borrow_mut().set_peer(peer);

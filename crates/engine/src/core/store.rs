@@ -8,9 +8,10 @@
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
-use super::doc::Load;
+use super::doc::{Load, OpenDoc};
 use super::records::{acked_key, encode_acked, encode_peer, peer_key, unsent_key};
 use super::{Core, Now, Output};
+use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
 
 /// How long small values wait for more changes before they are written.
@@ -52,6 +53,7 @@ pub(super) struct Jobs {
     failures: u32,
     /// The slot's new peer id, not written yet.
     slot_name: Option<(u32, PeerId)>,
+    slot_running: Option<(u32, PeerId)>,
 }
 
 impl Jobs {
@@ -62,7 +64,7 @@ impl Jobs {
         self.retry_at = Some(now.ms + delay);
     }
 
-    fn succeed(&mut self) {
+    pub(super) fn succeed(&mut self) {
         self.health = StorageHealth::Healthy;
         self.retry_at = None;
         self.failures = 0;
@@ -92,8 +94,7 @@ impl Core {
     fn append_job(&mut self) -> Option<Job> {
         let mut batch = Vec::new();
         for (id, doc) in &mut self.docs {
-            // Before the stored part is known, a block could be a second one of its name.
-            if doc.store.queue.is_empty() || doc.store.refused || doc.load == Load::Reading {
+            if !doc.can_append() {
                 continue;
             }
             doc.store.in_flight = std::mem::take(&mut doc.store.queue);
@@ -105,19 +106,14 @@ impl Core {
 
     fn slot_job(&mut self) -> Option<Job> {
         let (slot, peer) = self.jobs.slot_name.take()?;
+        self.jobs.slot_running = Some((slot, peer));
         Some(Job::Meta { key: peer_key(slot), value: Some(encode_peer(peer)) })
     }
 
     fn compact_job(&mut self, now: Now) -> Option<Job> {
-        if self.jobs.health != StorageHealth::Healthy {
-            return None;
-        }
         let config = &self.config;
         let (id, doc) = self.docs.iter_mut().find(|(_, doc)| {
-            let store = &doc.store;
-            let large = store.log_blocks >= config.compact_blocks
-                || store.log_bytes >= config.compact_bytes;
-            large && doc.load == Load::Done && store.is_idle() && store.compact_after <= now.ms
+            doc.load == Load::Done && doc.is_long(config) && doc.store.compact_after <= now.ms
         })?;
         doc.store.log_blocks = 0;
         doc.store.log_bytes = 0;
@@ -149,15 +145,16 @@ impl Core {
     /// Storage answered.
     pub(crate) fn job_finished(&mut self, now: Now, result: JobResult) {
         self.jobs.busy = false;
+        let slot = self.jobs.slot_running.take();
         match result {
+            JobResult::Meta(Err(_)) if slot.is_some() && self.jobs.slot_name.is_none() => {
+                self.jobs.slot_name = slot;
+                self.jobs.fail(now, StorageFault::Failed);
+            }
             JobResult::Append(Ok(())) => self.appended(now),
             JobResult::Append(Err(error)) => self.append_failed(now, &error),
             JobResult::Meta(Ok(())) | JobResult::Compact(_, Ok(())) => self.jobs.succeed(),
-            // The values are written again with the next change; nothing depends on them.
-            JobResult::Meta(Err(error)) => {
-                tracing::warn!(%error, "a small value was not stored");
-                self.jobs.fail(now, StorageFault::from(&error));
-            }
+            JobResult::Meta(Err(error)) => self.meta_failed(now, &error),
             JobResult::Replace(id, result) => self.replaced(now, &id, result),
             JobResult::Compact(id, Err(error)) => self.compact_failed(now, &id, &error),
         }
@@ -187,6 +184,17 @@ impl Core {
             for doc in self.docs.values_mut() {
                 doc.mark_meta(now);
             }
+        }
+    }
+
+    /// Has all small values written again: which one it was does not matter.
+    fn meta_failed(&mut self, now: Now, error: &AppendError) {
+        tracing::warn!(%error, "a small value was not stored");
+        self.jobs.fail(now, StorageFault::from(error));
+        for doc in self.docs.values_mut().filter(|doc| doc.load == Load::Done) {
+            doc.store.acked_dirty = doc.remote.life.is_some();
+            doc.store.unsent_marked = doc.remote.pending.is_empty();
+            doc.store.meta_at = Some(now.ms);
         }
     }
 
@@ -265,21 +273,30 @@ impl Core {
 
     /// When storage next wants to be asked for a job.
     pub(super) fn store_deadline(&self) -> Option<u64> {
-        let metas = self.docs.values().filter_map(|doc| match doc.load {
-            Load::Done => doc.store.meta_at,
-            _ => None,
-        });
-        // A running job's end is followed by the next one, without an alarm.
-        let jobs = match (self.jobs.busy, self.jobs.retry_at) {
-            (true, _) => None,
-            (false, Some(at)) => Some(at),
-            (false, None) => metas.min(),
-        };
         let loads = self.docs.values().filter_map(|doc| match doc.load {
             Load::Failed { retry_at } => Some(retry_at),
             _ => None,
         });
-        loads.chain(jobs).min()
+        loads.chain(self.job_deadline()).min()
+    }
+
+    /// When `next_job` will have something that it does not have now. The end of a running job, and
+    /// whatever makes new work, asks for the next one without an alarm.
+    fn job_deadline(&self) -> Option<u64> {
+        if self.jobs.busy {
+            return None;
+        }
+        let urgent = self.jobs.slot_name.is_some()
+            || self.docs.values().any(|doc| doc.store.moved.is_some() || doc.can_append());
+        if urgent {
+            return self.jobs.retry_at;
+        }
+        let done = self.docs.values().filter(|doc| doc.load == Load::Done);
+        let due = done.flat_map(|doc| {
+            let compaction = doc.is_long(&self.config).then_some(doc.store.compact_after);
+            doc.store.meta_at.into_iter().chain(compaction)
+        });
+        due.min().map(|due| due.max(self.jobs.retry_at.unwrap_or(0)))
     }
 
     /// Starts what has become due.
@@ -291,6 +308,23 @@ impl Core {
             }
         }
         self.outputs.push_back(Output::Work);
+    }
+}
+
+impl OpenDoc {
+    /// Whether blocks wait that can be stored. Before the stored part is known, one could be a
+    /// second one of its name.
+    fn can_append(&self) -> bool {
+        let store = &self.store;
+        !store.queue.is_empty() && !store.refused && self.load != Load::Reading
+    }
+
+    /// Whether the stored log should become a snapshot.
+    fn is_long(&self, config: &EngineConfig) -> bool {
+        let store = &self.store;
+        let long =
+            store.log_blocks >= config.compact_blocks || store.log_bytes >= config.compact_bytes;
+        long && store.is_idle()
     }
 }
 
