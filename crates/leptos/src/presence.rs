@@ -74,6 +74,7 @@ impl OwnPresence {
     }
 
     /// The textarea of `text` is gone, and a caret in it with it.
+    #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "for the textarea"))]
     pub(crate) fn leave_text(&self, handle: &DocHandle, text: &ContainerId) {
         if self.caret.borrow().as_ref().is_some_and(|caret| caret.text == *text) {
             self.set_caret(handle, None);

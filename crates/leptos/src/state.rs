@@ -25,6 +25,7 @@ pub(crate) trait RowWatcher {
 }
 
 /// What a text's listener hears.
+#[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "for the textarea"))]
 pub(crate) enum TextNews<'a> {
     /// The text was edited.
     Edited { delta: &'a [TextDelta] },
@@ -141,6 +142,7 @@ impl DocState {
         self.watchers.borrow_mut().entry(table.clone()).or_default().push(watcher);
     }
 
+    #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "for the textarea"))]
     pub(crate) fn listen_text(
         self: &Rc<Self>,
         id: ContainerId,
