@@ -46,18 +46,18 @@ impl Shared {
 
 /// The application's link to its documents and its server. `Copy`; get it with [`use_sync`].
 #[derive(Clone, Copy)]
-pub struct Sync {
+pub struct SyncHandle {
     pub(crate) shared: Local<Shared>,
     status: leptos::prelude::RwSignal<SyncStatus>,
 }
 
-impl std::fmt::Debug for Sync {
+impl std::fmt::Debug for SyncHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sync").finish_non_exhaustive()
+        f.debug_struct("SyncHandle").finish_non_exhaustive()
     }
 }
 
-impl Sync {
+impl SyncHandle {
     fn empty() -> Self {
         Self { shared: Local::none(), status: leptos::prelude::RwSignal::new(unknown_status()) }
     }
@@ -131,19 +131,19 @@ fn unknown_status() -> SyncStatus {
 ///
 /// When rendering on the server nothing starts, and every handle below is empty. In a native
 /// program use [`provide_engine`].
-pub fn provide_sync(options: SyncOptions) -> Sync {
+pub fn provide_sync(options: SyncOptions) -> SyncHandle {
     #[cfg(all(target_family = "wasm", not(feature = "ssr")))]
     let sync = {
         let user = options.user.clone();
         match crate::browser::start(&options) {
-            Some((engine, keep)) => Sync::over(engine, user, keep),
-            None => Sync::empty(),
+            Some((engine, keep)) => SyncHandle::over(engine, user, keep),
+            None => SyncHandle::empty(),
         }
     };
     #[cfg(not(all(target_family = "wasm", not(feature = "ssr"))))]
     let sync = {
         drop(options);
-        Sync::empty()
+        SyncHandle::empty()
     };
     provide_context(sync);
     sync
@@ -152,18 +152,21 @@ pub fn provide_sync(options: SyncOptions) -> Sync {
 /// Uses an engine that runs already, for this component and all below it.
 ///
 /// When rendering on the server the engine is not touched, and every handle below is empty.
-pub fn provide_engine(engine: SyncEngine, user: User) -> Sync {
-    let sync =
-        if cfg!(feature = "ssr") { Sync::empty() } else { Sync::over(engine, user, Box::new(())) };
+pub fn provide_engine(engine: SyncEngine, user: User) -> SyncHandle {
+    let sync = if cfg!(feature = "ssr") {
+        SyncHandle::empty()
+    } else {
+        SyncHandle::over(engine, user, Box::new(()))
+    };
     provide_context(sync);
     sync
 }
 
-/// The [`Sync`] that a component above provides.
+/// The [`SyncHandle`] that a component above provides.
 ///
 /// # Panics
 /// If none does: call [`provide_sync`] in the application's root component.
 #[must_use]
-pub fn use_sync() -> Sync {
-    expect_context::<Sync>()
+pub fn use_sync() -> SyncHandle {
+    expect_context::<SyncHandle>()
 }

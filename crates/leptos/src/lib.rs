@@ -85,7 +85,7 @@ mod textarea;
 
 pub use badge::{SyncStatusBadge, status_text};
 pub use collection::{LocalFirstCollection, Row};
-pub use context::{Sync, provide_engine, provide_sync, use_sync};
+pub use context::{SyncHandle, provide_engine, provide_sync, use_sync};
 pub use doc::{IntoDocId, SyncDoc, Tx, try_use_doc, use_doc};
 pub use field::{CounterField, Field, FieldGuard, RecordFields};
 pub use leptos_sync_engine::{
@@ -105,8 +105,8 @@ pub use textarea::CollaborativeTextarea;
 pub mod prelude {
     pub use crate::{
         ChangeEvent, CollaborativeTextarea, DocId, FieldValue, LiveQuery, LocalFirstCollection,
-        Origin, Peer, Presence, Record, Row, RowId, SyncDoc, SyncOptions, SyncState, SyncStatus,
-        SyncStatusBadge, SyncText, provide_sync, try_use_doc, use_doc, use_sync,
+        Origin, Peer, Presence, Record, Row, RowId, SyncDoc, SyncHandle, SyncOptions, SyncState,
+        SyncStatus, SyncStatusBadge, SyncText, provide_sync, try_use_doc, use_doc, use_sync,
     };
 }
 
