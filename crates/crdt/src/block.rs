@@ -8,7 +8,7 @@
 //! | seq | varint | the author's operations before this block |
 //! | len | varint | seqs that the block takes, at least 1 |
 //! | stamp | varint | hybrid clock of the first operation |
-//! | deps | varint count, then peer (8) and seq (varint) each | last operations seen, of other peers |
+//! | deps | varint count, then ids (peer 8, seq varint) | last operations seen of other peers |
 //! | body | to the checksum | names, then operations |
 //! | checksum | 4, little-endian | xxHash32 (seed 0) of all before it |
 //!

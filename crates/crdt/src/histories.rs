@@ -253,7 +253,10 @@ proptest! {
 
     /// No bytes make a decoder panic, and what decodes as a block encodes to the same bytes.
     #[test]
-    fn decoders_refuse_noise(bytes in prop::collection::vec(any::<u8>(), 0..200), flip in any::<prop::sample::Index>()) {
+    fn decoders_refuse_noise(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        flip in any::<prop::sample::Index>(),
+    ) {
         let _ = Block::parse(&*bytes);
         let _ = crate::decode_update(&bytes);
         let _ = Doc::from_snapshot(PeerId(1), &bytes);

@@ -3,7 +3,7 @@
 //! | field | size | meaning |
 //! |---|---|---|
 //! | magic | 4 | `LSU1` update, `LSS1` snapshot |
-//! | chunks | to the end | kind (1), varint length, bytes, xxHash32 of the bytes (4, little-endian) |
+//! | chunks | to the end | kind (1), length (varint), bytes, xxHash32 of them (4, little-endian) |
 //!
 //! An update has one chunk, `blocks` (1). A snapshot has `state` (2), then `blocks` (1): the state
 //! is read as it is and the blocks are only indexed, so that loading does not replay history.

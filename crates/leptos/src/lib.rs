@@ -122,3 +122,8 @@ pub mod __private {
         crate::Value::Map(owned.collect())
     }
 }
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the project's limits, held by a tool and not by trust.
 //!
 //! [`rules`] reads each source file by itself, [`code`] tells its code from its comments, and
-//! [`graph`] reads who depends on whom. A rule can be suspended at one place by a comment that
+//! [`graph`] reads who depends on whom. [`proofs`] holds the README to its tests. A rule can be suspended at one place by a comment that
 //! gives the reason, in the file's first lines, above the function, or above the line:
 //!
 //! ```text
@@ -10,6 +10,7 @@
 
 mod code;
 mod graph;
+mod proofs;
 mod rules;
 
 use std::path::{Path, PathBuf};
@@ -46,13 +47,17 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         breaches.extend(found.iter().map(ToString::to_string));
     }
     breaches.extend(graph::check(&workspace.metadata));
+    let readme = std::fs::read_to_string(workspace.root.join("README.md"))
+        .context("could not read README.md")?;
+    let functions = proofs::functions(files.iter().map(|(_, text)| text.as_str()));
+    breaches.extend(proofs::check(&readme, &functions));
     for breach in &breaches {
         println!("  {breach}");
     }
     if !breaches.is_empty() {
         bail!("{} breaches of the rules that tidy holds", breaches.len());
     }
-    println!("  {} files and every dependency edge are in order", files.len());
+    println!("  {} files, every dependency edge and the README's proofs are in order", files.len());
     Ok(())
 }
 
