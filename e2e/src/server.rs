@@ -3,7 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,12 +20,36 @@ pub struct Server {
     data: PathBuf,
     log: PathBuf,
     port: u16,
-    child: Option<Child>,
+    process: Process,
+}
+
+/// The process, if one runs. The [`Stage`](crate::Stage) has it too and ends it last, so that a
+/// failed test can be looked at with its server still there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Process(Arc<Mutex<Option<Child>>>);
+
+impl Process {
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> Result<Option<ExitStatus>> {
+        let mut child = self.child();
+        let child = child.as_mut().context("the server does not run")?;
+        child.try_wait().context("could not ask after the server")
+    }
+
+    pub(crate) fn kill(&self) {
+        if let Some(mut child) = self.child().take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Server {
     /// A server that is not started yet, with its data and its log in `folder`.
-    pub(crate) fn new(folder: &Path) -> Result<Self> {
+    pub(crate) fn new(folder: &Path, process: Process) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0").context("there is no free port")?;
         let port = port.local_addr().context("a bound socket has an address")?.port();
         Ok(Self {
@@ -33,7 +58,7 @@ impl Server {
             data: folder.join("data"),
             log: folder.join("server.log"),
             port,
-            child: None,
+            process,
         })
     }
 
@@ -43,7 +68,7 @@ impl Server {
     ///
     /// When it ends early or does not answer.
     pub async fn start(&mut self) -> Result<()> {
-        if self.child.is_some() {
+        if self.process.child().is_some() {
             bail!("the server is started twice");
         }
         let log = || -> Result<File> {
@@ -60,10 +85,10 @@ impl Server {
             .stderr(log()?)
             .spawn()
             .with_context(|| format!("could not start {}", self.binary.display()))?;
-        let child = self.child.insert(child);
+        *self.process.child() = Some(child);
         let address = format!("127.0.0.1:{}", self.port);
         until("the server answers /healthz", SOON, async || {
-            if let Some(status) = child.try_wait().context("could not ask after the server")? {
+            if let Some(status) = self.process.ended()? {
                 bail!("the server ended at once ({status})");
             }
             Ok(is_healthy(&address).await.then_some(()))
@@ -78,17 +103,12 @@ impl Server {
     ///
     /// When it does not end, or ends with a failure.
     pub async fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let line = format!("kill -TERM {}", child.id());
+        let Some(id) = self.process.child().as_ref().map(Child::id) else { return Ok(()) };
+        let line = format!("kill -TERM {id}");
         Command::new("sh").args(["-c", &line]).status().context("could not run sh")?;
-        let ended = until("the server ends after SIGTERM", SOON, async || {
-            child.try_wait().context("could not ask after the server")
-        })
-        .await;
-        if ended.is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let ended = until("the server ends after SIGTERM", SOON, async || self.process.ended());
+        let ended = ended.await;
+        self.process.kill();
         let (status, _) = ended?;
         if !status.success() {
             bail!("the server ended with {status} after SIGTERM");
@@ -98,10 +118,7 @@ impl Server {
 
     /// Kills the process at once (`kill -9`).
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process.kill();
     }
 
     /// Runs the server binary's command line on the same data, and returns what it prints.
@@ -148,12 +165,6 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::browser::{Browser, Process};
 use crate::page::Page;
-use crate::server::Server;
+use crate::server::{self, Server};
 
 /// No test takes longer, except when something hangs.
 const SCENE_LIMIT: Duration = Duration::from_secs(240);
@@ -31,7 +31,9 @@ impl Stage {
     ///
     /// When it does not start; the message names what is missing.
     pub async fn server(&self) -> Result<Server> {
-        let mut server = Server::new(self.folder.path())?;
+        let process = server::Process::default();
+        self.cast.members().servers.push(process.clone());
+        let mut server = Server::new(self.folder.path(), process)?;
         server.start().await?;
         Ok(server)
     }
@@ -59,8 +61,15 @@ pub(crate) struct Cast(Arc<Mutex<Members>>);
 
 #[derive(Debug, Default)]
 struct Members {
+    servers: Vec<server::Process>,
     processes: Vec<Arc<Process>>,
     pages: Vec<(String, Page)>,
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(server::Process::kill);
+    }
 }
 
 impl Cast {

@@ -21,11 +21,13 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Asks cargo for the workspace this xtask was built from.
+    /// Asks cargo for the workspace that `cargo xtask` was called in.
     pub(crate) fn load() -> Result<Self> {
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-        let args = ["metadata", "--format-version", "1", "--manifest-path", manifest];
-        let text = shell::read(&mut shell::cargo(args))?;
+        // Not where it was compiled: clones may share a target directory.
+        let package = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let mut ask = shell::cargo(["metadata", "--format-version", "1", "--manifest-path"]);
+        let text = shell::read(ask.arg(package.join("../Cargo.toml")))?;
         let metadata: Value =
             serde_json::from_str(&text).context("cargo metadata printed what is not JSON")?;
         let folder = |key: &str| {

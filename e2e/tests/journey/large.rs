@@ -14,9 +14,10 @@ const PACE: Duration = Duration::from_millis(80);
 const BY_ANN: &str = "the first line grows while the whole text is on both screens ";
 const BY_BEN: &str = "the last line grows as well, at the same time and the same pace ";
 
-/// Generous for a loaded machine with two cores; what is measured is printed.
-const SCREEN_MEDIAN_MAX_MS: f64 = 150.0;
-const OTHER_SCREEN_MEDIAN_MAX_MS: f64 = 500.0;
+/// Generous, as two browsers may have to share two cores with a compiler; what is measured is
+/// printed.
+const SCREEN_MEDIAN_MAX_MS: f64 = 200.0;
+const OTHER_SCREEN_MEDIAN_MAX_MS: f64 = 1500.0;
 
 /// Times each key press to the frame that shows it, and each arrival of the other's keys.
 /// `OTHER` is the length of the other's line. All times are on this machine's one clock.

@@ -116,13 +116,11 @@ fn clippy_wasm(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// `csr` and `ssr` alone are what the other steps compile; what is left are the other two.
+/// The other steps compile `csr` and `ssr`; left are `hydrate`, and none of the three.
 fn features(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
     build::ensure_wasm_target()?;
     let check = ["check", "--package=leptos-sync"];
-    shell::run(workspace.cargo(check).args(["--target", WASM, "--features=csr"]))?;
     shell::run(workspace.cargo(check).args(["--target", WASM, "--features=hydrate"]))?;
-    shell::run(workspace.cargo(check).args(["--features=ssr"]))?;
     shell::run(&mut workspace.cargo(check))?;
     Ok(None)
 }
