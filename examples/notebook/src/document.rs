@@ -1,12 +1,19 @@
 //! One document: its text, its tasks, who is here, and whether it is saved.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
 use leptos_sync::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 
 use crate::home::first_line;
-use crate::icon::{Icon, REDO, UNDO};
+use crate::icon::{Icon, LINK, REDO, UNDO};
 use crate::person::{Person, initials};
 use crate::tasks::Tasks;
+
+/// How long a short notice stays.
+const SAID_FOR: Duration = Duration::from_secs(3);
 
 /// The page of one document.
 #[component]
@@ -26,6 +33,7 @@ pub(crate) fn DocumentPage(id: DocId) -> impl IntoView {
                     "Notebook"
                 </a>
                 <span class="doc-id" title="This document's id">{id.to_string()}</span>
+                <CopyLink/>
                 <History board/>
                 <span class="space"></span>
                 <People board/>
@@ -44,6 +52,36 @@ pub(crate) fn DocumentPage(id: DocId) -> impl IntoView {
             </div>
         </div>
     }
+}
+
+/// Puts the document's address into the clipboard, for whoever should see it.
+#[component]
+fn CopyLink() -> impl IntoView {
+    let said = RwSignal::new("");
+    let copy = move |_| {
+        leptos::task::spawn_local(async move {
+            // Without permission, or on an insecure page, there is no clipboard to write to.
+            let address = window().location().href().unwrap_or_default();
+            let copied = match clipboard() {
+                Some(clipboard) => JsFuture::from(clipboard.write_text(&address)).await.is_ok(),
+                None => false,
+            };
+            said.set(if copied { "Link copied" } else { "Copy the address from the browser" });
+            set_timeout(move || said.set(""), SAID_FOR);
+        });
+    };
+    view! {
+        <button class="icon" aria-label="Copy link" title="Copy link" on:click=copy>
+            <Icon path=LINK/>
+        </button>
+        <span class="said" role="status">{said}</span>
+    }
+}
+
+fn clipboard() -> Option<web_sys::Clipboard> {
+    let navigator = window().navigator();
+    let clipboard = js_sys::Reflect::get(&navigator, &"clipboard".into()).ok()?;
+    clipboard.is_object().then(|| clipboard.unchecked_into())
 }
 
 #[component]

@@ -1,8 +1,9 @@
 //! `cargo xtask tidy`: the project's limits, held by a tool and not by trust.
 //!
-//! [`rules`] reads each source file by itself, [`code`] tells its code from its comments, and
-//! [`graph`] reads who depends on whom. [`proofs`] holds the README to its tests. A rule can be suspended at one place by a comment that
-//! gives the reason, in the file's first lines, above the function, or above the line:
+//! [`rules`] reads each source file by itself, [`code`] tells its code from its comments, [`graph`]
+//! reads who depends on whom, and [`proofs`] holds the README to its tests. A rule can be suspended
+//! at one place by a comment that gives the reason, in the file's first lines, above the function,
+//! or above the line:
 //!
 //! ```text
 //! // tidy-allow: function-lines: one table, and splitting it would hide its order.
