@@ -130,7 +130,7 @@ impl World {
 fn nothing_is_lost_or_doubled_whatever_happens() {
     for seed in 0..SEEDS {
         // Shown if the test fails.
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         simulate(async move {
             let mut world = World::new(seed);
             for _ in 0..STEPS {
