@@ -123,7 +123,8 @@ pub mod __private {
     }
 }
 
-/// The README's example, compiled.
+/// The examples of the README and of the guide, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
-struct Readme;
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;

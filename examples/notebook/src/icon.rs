@@ -29,5 +29,5 @@ pub(crate) const REDO: &str = "m15 14 5-5-5-5M20 9H10a6 6 0 0 0 0 12h3";
 pub(crate) const REMOVE: &str = "M6 6l12 12M18 6 6 18";
 pub(crate) const VOTE: &str =
     "M7 11v9H4v-9zM7 11l4-8a2.5 2.5 0 0 1 2.5 2.5V9H19a2 2 0 0 1 2 2.3l-1.2 7A2 2 0 0 1 17.8 20H7";
-pub(crate) const LINK: &str = "M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-5.7-5.7L11.8 7.2M14 10a4 4 0 0 0-6\
-    -.4l-3 3a4 4 0 0 0 5.7 5.7l1.5-1.5";
+pub(crate) const LINK: &str =
+    "M9 15l6-6M11 7l2-2a4.25 4.25 0 0 1 6 6l-2 2M13 17l-2 2a4.25 4.25 0 0 1-6-6l2-2";
