@@ -180,10 +180,18 @@ pub(crate) enum Failure {
     Broken {
         detail: String,
     },
+    #[cfg_attr(
+        not(any(feature = "sqlite", all(feature = "indexeddb", target_family = "wasm"))),
+        expect(dead_code, reason = "memory does not fail this way")
+    )]
     Corrupt {
         doc: DocId,
         source: DecodeError,
     },
+    #[cfg_attr(
+        not(any(feature = "sqlite", all(feature = "indexeddb", target_family = "wasm"))),
+        expect(dead_code, reason = "memory does not fail this way")
+    )]
     Backend(BackendError),
 }
 
