@@ -32,7 +32,7 @@ pub(crate) fn DocumentPage(id: DocId) -> impl IntoView {
                     <img src="/icon.svg" alt=""/>
                     "Notebook"
                 </a>
-                <span class="doc-id" title="This document's id">{id.to_string()}</span>
+                <h1 class="doc-id" title="This document's id">{id.to_string()}</h1>
                 <CopyLink/>
                 <History board/>
                 <span class="space"></span>

@@ -63,7 +63,8 @@ const IN_BROWSER: &[&str] = &[
 ];
 
 /// The tests for browsers, by name: what lies beside them is for native targets only.
-const BROWSER_TESTS: &[&str] = &["--test=indexeddb", "--test=web"];
+const BROWSER_TESTS: &[&str] =
+    &["--test=indexeddb", "--test=reactive", "--test=textarea", "--test=web"];
 
 const DENY_WARNINGS: &[&str] = &["--", "--deny=warnings"];
 
@@ -181,4 +182,31 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
         .env("RUST_BACKTRACE", "0");
     shell::run_tests(&mut tests, tally)?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::BROWSER_TESTS;
+    use crate::dist::files_below;
+
+    /// A test file for browsers that nobody names would never run.
+    #[test]
+    fn every_test_for_browsers_is_named() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+        for file in files_below(&crates).expect("the crates are there") {
+            let is_test = file.iter().nth(1).is_some_and(|folder| folder == "tests");
+            if !is_test || file.iter().count() != 3 || file.extension().is_none_or(|e| e != "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(crates.join(&file)).expect("a source file");
+            let gates = ["#![cfg(target_family = \"wasm\")]", "#![cfg(all(target_family"];
+            if gates.iter().any(|gate| text.contains(gate)) {
+                let name = file.file_stem().unwrap_or_default().to_string_lossy();
+                let named = format!("--test={name}");
+                assert!(BROWSER_TESTS.contains(&named.as_str()), "{} is not run", file.display());
+            }
+        }
+    }
 }
