@@ -156,6 +156,16 @@ impl Notebook {
         self.wait_for_text(&format!("text.includes({})", quoted(part)), SOON).await
     }
 
+    /// As when one comes back to the tab: the app then looks for the server at once, however long
+    /// it would have waited after many failures.
+    ///
+    /// # Errors
+    ///
+    /// When the page is gone.
+    pub async fn come_back(&self) -> Result<()> {
+        self.page.eval("dispatchEvent(new Event('pageshow')), 0").await.map(drop)
+    }
+
     /// Waits until the browser can load the app without a server.
     ///
     /// # Errors

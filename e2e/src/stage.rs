@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use futures::FutureExt as _;
@@ -98,6 +98,7 @@ impl Cast {
 pub async fn perform(name: &str, scene: impl AsyncFnOnce(&Stage) -> Result<()>) -> Result<()> {
     let folder = TempDir::with_prefix("journey-").context("there is no temporary folder")?;
     let stage = Stage { cast: Cast::default(), folder };
+    let start = Instant::now();
     let played = AssertUnwindSafe(scene(&stage)).catch_unwind();
     let ended = match tokio::time::timeout(SCENE_LIMIT, played).await {
         Ok(Ok(result)) => result,
@@ -108,9 +109,12 @@ pub async fn perform(name: &str, scene: impl AsyncFnOnce(&Stage) -> Result<()>) 
         }
         Err(_) => Err(anyhow!("the test still ran after {SCENE_LIMIT:.0?}")),
     };
-    if let Err(error) = &ended {
-        println!("--- {name} failed: {error:#}");
-        report(name, &stage).await;
+    match &ended {
+        Ok(()) => println!("    {name} took {:.1?}", start.elapsed()),
+        Err(error) => {
+            println!("--- {name} failed after {:.1?}: {error:#}", start.elapsed());
+            report(name, &stage).await;
+        }
     }
     ended
 }

@@ -71,6 +71,8 @@ async fn kill_repeatedly(page: &Notebook, server: &mut Server) -> Result<()> {
             "kill {kill}: shown as saved {saved:?}, on the server's disk {stored:?}"
         );
         server.start().await?;
+        // Twenty outages in a row would else be met with ever longer patience.
+        page.come_back().await?;
     }
     Ok(())
 }
