@@ -12,7 +12,10 @@ use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
 
 use crate::config::EngineConfig;
-use crate::core::records::{UNSENT, acked_key, decode_peer, encode_peer, peer_key, unsent_key};
+use crate::core::records::{
+    ACKED, ServerLife, UNSENT, acked_key, decode_acked, decode_peer, encode_peer, peer_key,
+    unsent_key,
+};
 use crate::core::{Core, Loaded, Now, Output};
 use crate::env::Env;
 use crate::erased::{AnyReceiver, AnyStorage, AnyTabs, AnyTransport};
@@ -289,6 +292,10 @@ impl Inner {
             }
             Output::Status(status) => self.subscribers.emit(&status),
             Output::KeepStorage => self.env.keep_storage(),
+            Output::FindForgotten(life) => {
+                let task = find_forgotten(Rc::downgrade(self), self.storage.clone(), life);
+                self.env.spawn_local(task.boxed_local());
+            }
         }
     }
 
@@ -364,6 +371,20 @@ async fn load(inner: Rc<Inner>, doc: DocId) {
     };
     let found = found.await;
     inner.with(|core, now| core.load_finished(now, &doc, found));
+}
+
+/// Closed documents, too, are uploaded to a server that was restored or set up anew.
+async fn find_forgotten(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, life: ServerLife) {
+    let mut forgotten = Vec::new();
+    // Where storage fails, documents are compared when they are opened.
+    for key in storage.clone().meta_keys(ACKED).await.unwrap_or_default() {
+        let Ok(Some(bytes)) = storage.clone().get_meta(key.clone()).await else { continue };
+        let known = decode_acked(&bytes).is_ok_and(|(known, _)| known == life);
+        let id = key.strip_prefix(ACKED).and_then(|id| DocId::new(id).ok());
+        forgotten.extend(id.filter(|_| !known));
+    }
+    let Some(inner) = engine.upgrade() else { return };
+    inner.with(|core, _| core.unsent_found(forgotten));
 }
 
 async fn reread(inner: Rc<Inner>, doc: DocId) {

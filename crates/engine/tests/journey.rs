@@ -302,6 +302,30 @@ fn a_new_epoch_gets_everything_again() {
     });
 }
 
+/// A server that was set up anew gets documents that nobody has open, too.
+#[test]
+fn a_new_epoch_gets_closed_documents_again() {
+    simulate(async {
+        let server = TestServer::start();
+        let device = Device::new(1);
+        let tab = device.tab(&server);
+        let doc = tab.open(&board());
+        doc.write(0, "milk");
+        let saved = doc.clone();
+        until(move || saved.is_saved()).await;
+        close(tab, vec![doc]).await;
+
+        server.set_reachable(false).await;
+        server.restore_empty();
+        server.set_reachable(true).await;
+        let tab = device.tab(&server);
+        let seen = server.clone();
+        until(move || seen.text(&board()) == "milk").await;
+        let status = tab.clone();
+        until(move || status.status().pending == 0).await;
+    });
+}
+
 /// A long log becomes a snapshot, and loads as the same document.
 #[test]
 fn a_long_log_is_compacted_and_loads_again() {

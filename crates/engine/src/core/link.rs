@@ -38,6 +38,8 @@ pub(super) struct Link {
     /// What only a person can help with; the socket is about to be closed for it.
     fatal: Option<Reason>,
     draining: bool,
+    /// The server's life that closed documents were compared with.
+    last_life: Option<ServerLife>,
 }
 
 enum State {
@@ -69,6 +71,7 @@ impl Link {
             retry_after_ms: None,
             fatal: None,
             draining: false,
+            last_life: None,
         }
     }
 
@@ -274,6 +277,9 @@ impl Core {
         }
         self.link.reason = None;
         self.link.backoff.connected(now.ms);
+        if self.link.last_life.replace(present) != Some(present) {
+            self.outputs.push_back(Output::FindForgotten(present));
+        }
         let wrong = server_ms.abs_diff(now.wall_ms) > CLOCK_ERROR_MS_MAX;
         let ahead = server_ms.cast_signed().wrapping_sub(now.wall_ms.cast_signed());
         self.clock_offset_ms = if wrong { ahead } else { 0 };

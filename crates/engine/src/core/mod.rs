@@ -35,7 +35,7 @@ use leptos_sync_storage::{ReadError, StoredDoc};
 
 use self::doc::{Load, OpenDoc};
 use self::link::Link;
-use self::records::decode_acked;
+use self::records::{ServerLife, decode_acked};
 use self::store::Jobs;
 pub(crate) use self::store::{Job, JobResult};
 use self::tabs::TabMessage;
@@ -81,6 +81,8 @@ pub(crate) enum Output {
     Status(SyncStatus),
     /// Ask the platform not to evict what is stored.
     KeepStorage,
+    /// Look for documents that another life of the server acknowledged, and call `unsent_found`.
+    FindForgotten(ServerLife),
 }
 
 /// What was found of a document in storage.

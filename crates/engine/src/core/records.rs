@@ -24,8 +24,11 @@ pub(crate) fn peer_key(slot: u32) -> String {
     format!("peer/{slot}")
 }
 
+/// What the keys of documents that a server acknowledged start with.
+pub(crate) const ACKED: &str = "acked/";
+
 pub(crate) fn acked_key(doc: &DocId) -> String {
-    format!("acked/{doc}")
+    format!("{ACKED}{doc}")
 }
 
 pub(crate) fn unsent_key(doc: &DocId) -> String {
