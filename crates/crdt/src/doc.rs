@@ -130,7 +130,7 @@ impl Doc {
     /// The counter's value: the wrapping sum of all that was added, 0 at first.
     #[must_use]
     pub fn counter(&self, id: impl Into<ContainerId>) -> i64 {
-        self.state.counters.get(&id.into()).copied().unwrap_or(0)
+        self.state.counters.get(&id.into()).copied().unwrap_or_default().value()
     }
 
     /// The text; empty if nobody wrote to it.
@@ -155,7 +155,7 @@ impl Doc {
 
     /// Every counter, those in rows too, and its value.
     pub fn counters(&self) -> impl Iterator<Item = (&ContainerId, i64)> {
-        self.state.counters.iter().map(|(id, &value)| (id, value))
+        self.state.counters.iter().map(|(id, counter)| (id, counter.value()))
     }
 
     /// Every text, those in rows too.

@@ -30,6 +30,7 @@ mod block;
 mod codec;
 #[cfg(test)]
 mod conformance;
+mod counter;
 mod doc;
 mod graph;
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod version;
 
 pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader};
 pub use codec::{DecodeError, Reader, Writer};
+pub use counter::Counter;
 pub use doc::{Commit, Doc, RootKind};
 pub use history::ChainMark;
 pub use id::{DocId, DocIdError, OpId, PeerId, RowId};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::counter::Counter;
 use crate::graph::View;
 use crate::id::{OpId, RowId};
 use crate::lww::{LwwMap, LwwRegister};
@@ -19,7 +20,7 @@ pub(crate) struct State {
     pub(crate) registers: BTreeMap<Arc<str>, LwwRegister<Value>>,
     pub(crate) maps: BTreeMap<Arc<str>, LwwMap>,
     pub(crate) tables: BTreeMap<Arc<str>, Table>,
-    pub(crate) counters: BTreeMap<ContainerId, i64>,
+    pub(crate) counters: BTreeMap<ContainerId, Counter>,
     pub(crate) texts: BTreeMap<ContainerId, Text>,
 }
 
@@ -63,8 +64,7 @@ impl State {
                 }
             }
             Op::CounterAdd { counter, delta } => {
-                let value = self.counters.entry(counter.clone()).or_default();
-                *value = value.wrapping_add(*delta);
+                self.counters.entry(counter.clone()).or_default().add(*delta);
                 patches.push(Patch::Counter { id: counter.clone() });
             }
             Op::TextInsert { text: id, pos, content } => {
@@ -154,9 +154,9 @@ impl State {
             table.encode(out);
         }
         out.len(self.counters.len());
-        for (id, value) in &self.counters {
+        for (id, counter) in &self.counters {
             encode_container(id, out);
-            out.varint_i64(*value);
+            out.varint_i64(counter.value());
         }
         out.len(self.texts.len());
         for (id, text) in &self.texts {
@@ -178,7 +178,8 @@ impl State {
             state.tables.insert(Arc::from(input.str()?), Table::decode(input)?);
         }
         for _ in 0..input.count(3)? {
-            state.counters.insert(decode_container(input)?, input.varint_i64()?);
+            let id = decode_container(input)?;
+            state.counters.insert(id, Counter::new(input.varint_i64()?));
         }
         for _ in 0..input.count(3)? {
             state.texts.insert(decode_container(input)?, Text::decode(input)?);
