@@ -16,6 +16,9 @@ use leptos_sync_engine::{
 use crate::presence::OwnPresence;
 use crate::pulse::{Pulses, Topic, Triggers};
 
+/// A text that changes in more places at once, as when much of it arrives, is shown anew.
+const TEXT_EDITS_MAX: usize = 64;
+
 /// Something that follows the rows of a table, such as a live query.
 pub(crate) trait RowWatcher {
     /// These rows may have changed, come or gone.
@@ -220,8 +223,19 @@ impl DocState {
             }
             self.tell_watchers(table, rows, triggers);
         }
+        let mut edits: BTreeMap<&ContainerId, Vec<&[TextDelta]>> = BTreeMap::new();
         for patch in patches {
             if let Patch::Text { id, delta } = patch {
+                edits.entry(id).or_default().push(delta);
+            }
+        }
+        for (id, deltas) in edits {
+            // A view that follows each of very many edits takes longer than one that looks again.
+            if deltas.len() > TEXT_EDITS_MAX {
+                self.tell_texts(id, &TextNews::Reloaded);
+                continue;
+            }
+            for delta in deltas {
                 self.tell_texts(id, &TextNews::Edited { delta });
             }
         }

@@ -230,6 +230,19 @@ async fn edits_far_away_do_not_scroll() {
     assert_eq!(desk.selection(), (1100, 1100));
 }
 
+/// Each of them patched into the textarea one by one made a long history take minutes to open.
+#[wasm_bindgen_test]
+async fn hundreds_of_edits_that_arrive_together_are_shown_and_leave_the_caret() {
+    let desk = Desk::with("here: ").await;
+    desk.select(4, 4);
+    for at in 6..506 {
+        desk.stage.other.transact(|tx| tx.text("t").insert(at, "x")).expect("in range");
+    }
+    desk.stage.settle().await;
+    assert_eq!(desk.shown(), format!("here|: {}", "x".repeat(500)));
+    assert_eq!(desk.text(), desk.area.value());
+}
+
 #[wasm_bindgen_test]
 async fn the_carets_of_others_are_shown_with_their_names() {
     let desk = Desk::with("first line\nsecond line").await;
