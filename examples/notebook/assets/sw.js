@@ -5,7 +5,9 @@ const CACHE = "notebook-{{build}}";
 const FILES = {{files}};
 
 self.addEventListener("install", (event) => {
-  const requests = FILES.map((file) => new Request(file, { cache: "reload" }));
+  // A name with the build in it never means other bytes: the page's own copy will do.
+  const cache = (file) => (file.includes("{{build}}") ? "default" : "reload");
+  const requests = FILES.map((file) => new Request(file, { cache: cache(file) }));
   event.waitUntil(
     caches.open(CACHE).then((cache) => cache.addAll(requests)).then(() => self.skipWaiting()),
   );
