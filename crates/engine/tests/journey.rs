@@ -95,6 +95,25 @@ fn the_next_start_uploads_documents_that_stay_closed() {
     });
 }
 
+/// A page that is left right after an edit leaves a note for the next start beside the edit.
+#[test]
+fn what_is_stored_is_noted_as_unsent_from_the_start() {
+    simulate(async {
+        let server = TestServer::start();
+        server.set_reachable(false).await;
+        let device = Device::new(1);
+        let tab = device.tab(&server);
+        let doc = tab.open(&board());
+        let loaded = doc.clone();
+        until(move || loaded.is_loaded()).await;
+        doc.write(0, "milk");
+        let stored = doc.clone();
+        until(move || stored.status().saved_here).await;
+        let notes = leptos_sync_storage::Storage::list_meta(&device.storage, "unsent/").await;
+        assert_eq!(notes.expect("storage works").len(), 1);
+    });
+}
+
 /// What was typed before storage answered is not lost to what storage had.
 #[test]
 fn edits_before_loading_merge_with_what_was_stored() {

@@ -83,12 +83,28 @@ impl Core {
         }
         let job = self
             .replace_job()
+            .or_else(|| self.mark_job())
             .or_else(|| self.append_job())
             .or_else(|| self.slot_job())
             .or_else(|| self.compact_job(now))
             .or_else(|| self.meta_job(now))?;
         self.jobs.busy = true;
         Some(job)
+    }
+
+    /// Marks a document as unsent before its first such change is stored: a page can be gone a
+    /// moment later, and the next start must know what to upload. While storage fails, the change
+    /// itself comes first.
+    fn mark_job(&mut self) -> Option<Job> {
+        if self.jobs.health != StorageHealth::Healthy || !self.link.has_server() {
+            return None;
+        }
+        let (id, doc) = self.docs.iter_mut().find(|(_, doc)| {
+            let is_ours = doc.store.queue.iter().any(|unsaved| unsaved.announce);
+            is_ours && doc.load == Load::Done && doc.can_append() && !doc.store.unsent_marked
+        })?;
+        doc.store.unsent_marked = true;
+        Some(Job::Meta { key: unsent_key(id), value: Some(Vec::new()) })
     }
 
     fn append_job(&mut self) -> Option<Job> {
