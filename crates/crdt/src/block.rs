@@ -9,7 +9,7 @@
 //! | len | varint | seqs that the block takes, at least 1 |
 //! | stamp | varint | hybrid clock of the first operation |
 //! | deps | varint count, then ids (peer 8, seq varint) | last operations seen of other peers |
-//! | body | to the checksum | names, then operations |
+//! | body | to the checksum | containers, names, then operations |
 //! | checksum | 4, little-endian | xxHash32 (seed 0) of all before it |
 //!
 //! The header alone says who wrote the block and what it depends on; a server needs no more, so a
@@ -22,7 +22,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{OpId, PeerId};
-use crate::op::{Op, decode_ops, encode_ops};
+use crate::op::Body;
 use crate::stamp::{STAMP_END, Stamp};
 
 /// The largest block, in bytes. A larger transaction is refused when it is made.
@@ -57,7 +57,7 @@ pub struct Block {
 }
 
 impl Block {
-    pub(crate) fn encode(header: BlockHeader, ops: &[Op]) -> Self {
+    pub(crate) fn encode(header: BlockHeader, body: &Body) -> Self {
         let mut out = Writer::new();
         out.u8(FORMAT_VERSION);
         out.u8(KIND_PLAIN);
@@ -70,7 +70,7 @@ impl Block {
             dep.encode(&mut out);
         }
         let body_start = out.as_slice().len();
-        encode_ops(ops, &mut out);
+        body.encode(&mut out);
         out.u32_le(xxh32(out.as_slice(), 0));
         Self { header: Arc::new(header), bytes: out.into_vec().into(), body_start }
     }
@@ -101,15 +101,15 @@ impl Block {
     /// # Errors
     /// A [`DecodeError`] that names the first flaw.
     pub fn validate(&self) -> Result<(), DecodeError> {
-        self.ops().map(drop)
+        self.body().map(drop)
     }
 
-    pub(crate) fn ops(&self) -> Result<Vec<Op>, DecodeError> {
+    pub(crate) fn body(&self) -> Result<Body, DecodeError> {
         let mut input =
             Reader::new(&self.bytes[self.body_start..self.bytes.len() - CHECKSUM_BYTES]);
-        let ops = decode_ops(&mut input, self.header.len)?;
+        let body = Body::decode(&mut input, self.header.len)?;
         input.finish()?;
-        Ok(ops)
+        Ok(body)
     }
 
     /// Who wrote the block, when, and after what.

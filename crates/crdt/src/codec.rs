@@ -10,7 +10,7 @@ pub enum DecodeError {
     /// The input ends inside a field.
     #[error("input ends inside a field")]
     UnexpectedEnd,
-    /// A varint is longer than ten bytes or larger than its field allows.
+    /// A varint is longer than it need be, or larger than its field allows.
     #[error("integer out of range")]
     IntegerRange,
     /// A string is not UTF-8.
@@ -116,7 +116,8 @@ impl<'a> Reader<'a> {
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            // A last byte of zero says nothing: each number has one encoding.
+            if (shift == 63 && bits > 1) || (shift > 0 && byte == 0) {
                 return Err(DecodeError::IntegerRange);
             }
             value |= bits << shift;

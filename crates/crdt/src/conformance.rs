@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use crate::block::{Block, BlockHeader};
-use crate::op::Op;
+use crate::container::ContainerKind;
+use crate::op::{Body, Op};
+use crate::text::{Piece, RunKind};
 use crate::{ContainerId, Doc, OpId, PeerId, Stamp};
 
 fn read(name: &str) -> Option<String> {
@@ -95,25 +97,29 @@ fn text_of(case: &Json) -> String {
         deps.reverse();
         deps.dedup_by_key(|dep| dep.peer);
         deps.reverse();
-        let mut ops = Vec::new();
+        let mut pieces = Vec::new();
         for op in json["ops"].as_array().unwrap() {
             let (pos, len) = (number(&op[0]) as u32, number(&op[1]) as u32);
             let content = op[2].as_str().unwrap();
             if len > 0 {
-                ops.push(Op::TextDelete { text: text.clone(), pos, len });
+                pieces.push((Piece { kind: RunKind::Delete, pos, len, ..Piece::default() }, ""));
             }
             if !content.is_empty() {
-                ops.push(Op::TextInsert { text: text.clone(), pos, content: content.into() });
+                let len = content.chars().count() as u32;
+                pieces.push((Piece { pos, len, ..Piece::default() }, content));
             }
         }
+        let mut body = Body::default();
+        body.container(ContainerKind::Text, &text);
+        body.push_text(0, pieces.into_iter());
         let header = BlockHeader {
             peer: first.peer,
             seq: first.seq,
-            len: ops.iter().map(Op::len).sum(),
+            len: body.ops.iter().map(Op::len).sum(),
             stamp: Stamp(txn.span.0 as u64 + 1),
             deps,
         };
-        let import = doc.import(u64::MAX >> 16, [Block::encode(header, &ops)]).unwrap();
+        let import = doc.import(u64::MAX >> 16, [Block::encode(header, &body)]).unwrap();
         assert_eq!(import.pending, 0);
     }
     doc.text(&text).to_string()

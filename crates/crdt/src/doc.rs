@@ -1,16 +1,22 @@
 //! A document: containers that several authors change at once and that end up equal everywhere.
 
+use std::cell::OnceCell;
+
+use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
-use crate::graph::View;
+use crate::cells::{CellOp, RowRef};
+use crate::container::{
+    ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
+};
+use crate::graph::Lv;
 use crate::history::{ChainMark, History};
 use crate::id::{OpId, PeerId};
 use crate::lww::LwwMap;
-use crate::op::{ContainerId, Op};
+use crate::op::{Action, Body, Op};
 use crate::patch::Patch;
-use crate::stamp::Stamp;
-use crate::state::{Moment, State};
+use crate::snapshot::ColdHistory;
 use crate::table::Table;
-use crate::text::{Hidden, Text};
+use crate::text::{Text, delta_of};
 use crate::transaction::Transaction;
 use crate::undo::Undo;
 use crate::value::Value;
@@ -37,19 +43,20 @@ use crate::version::VersionVector;
 /// ```
 pub struct Doc {
     peer: PeerId,
-    pub(crate) history: History,
-    pub(crate) state: State,
+    /// Read from `cold` when it is first needed.
+    history: OnceCell<History>,
+    cold: Option<ColdHistory>,
+    pub(crate) containers: Containers,
     pub(crate) pending: Vec<Block>,
     pub(crate) undo: Undo,
 }
 
-/// What a transaction did: the block to keep and send, and what changed for views.
-#[derive(Clone, Debug)]
+/// A transaction that was made: ask [`Doc::block`] for the change to keep and send, and
+/// [`Doc::patches`] for what views must redraw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The change, encoded. Store it, then send it.
-    pub block: Block,
-    /// What changed, in order.
-    pub patches: Vec<Patch>,
+    pub(crate) start: Lv,
+    pub(crate) len: u32,
 }
 
 impl std::fmt::Debug for Doc {
@@ -62,21 +69,43 @@ impl std::fmt::Debug for Doc {
     }
 }
 
-static EMPTY_TEXT: Text = Text::new();
-static EMPTY_TABLE: Table = Table::new();
-static EMPTY_MAP: LwwMap = LwwMap::new();
-
 impl Doc {
     /// An empty document whose local changes will be written as `peer`.
     #[must_use]
     pub fn new(peer: PeerId) -> Self {
         Self {
             peer,
-            history: History::default(),
-            state: State::default(),
+            history: OnceCell::from(History::default()),
+            cold: None,
+            containers: Containers::default(),
             pending: Vec::new(),
             undo: Undo::default(),
         }
+    }
+
+    pub(crate) fn from_parts(peer: PeerId, containers: Containers, cold: ColdHistory) -> Self {
+        Self { history: OnceCell::new(), cold: Some(cold), containers, ..Self::new(peer) }
+    }
+
+    /// The log; it is read in now if the document was loaded without it.
+    pub(crate) fn history(&self) -> &History {
+        self.history.get_or_init(|| {
+            self.cold.as_ref().map(|cold| cold.thaw(&self.containers)).unwrap_or_default()
+        })
+    }
+
+    pub(crate) fn history_mut(&mut self) -> &mut History {
+        self.history();
+        self.cold = None;
+        self.history.get_mut().expect("the history was just read")
+    }
+
+    /// The log and the containers, to be changed side by side.
+    pub(crate) fn parts_mut(&mut self) -> (&mut History, &mut Containers) {
+        self.history();
+        self.cold = None;
+        let history = self.history.get_mut().expect("the history was just read");
+        (history, &mut self.containers)
     }
 
     /// Who the local changes are written as.
@@ -94,73 +123,100 @@ impl Doc {
     /// Which operations are in the document.
     #[must_use]
     pub fn version(&self) -> &VersionVector {
-        self.history.version()
+        match &self.cold {
+            Some(cold) => cold.version(),
+            None => self.history().graph.version(),
+        }
     }
 
     /// How many blocks the document was built from.
     #[must_use]
     pub fn block_count(&self) -> usize {
-        self.history.block_count()
+        self.history().block_count()
     }
 
-    /// How many bytes those blocks take, encoded.
-    #[must_use]
-    pub fn block_bytes(&self) -> usize {
-        self.history.bytes()
+    fn content(
+        &self,
+        kind: ContainerKind,
+        key: &ContainerKey<'_>,
+    ) -> Option<(ContainerIx, &Content)> {
+        let index = self.containers.find(kind, key)?;
+        Some((index, &self.containers.get(index).content))
     }
 
     /// The value of a register, if it was ever set.
     #[must_use]
-    pub fn register(&self, name: &str) -> Option<&Value> {
-        self.state.registers.get(name).map(crate::LwwRegister::get)
+    pub fn register(&self, name: &str) -> Option<Value> {
+        match self.content(ContainerKind::Register, &name.into())? {
+            (_, Content::Register(log, state)) => log.value(state.winner?, None),
+            _ => None,
+        }
     }
 
     /// The map of this name; empty if nobody wrote to it.
     #[must_use]
-    pub fn map(&self, name: &str) -> &LwwMap {
-        self.state.maps.get(name).unwrap_or(&EMPTY_MAP)
+    pub fn map(&self, name: &str) -> LwwMap<'_> {
+        let content = match self.content(ContainerKind::Map, &name.into()) {
+            Some((_, Content::Map(log, state))) => Some((log, state)),
+            _ => None,
+        };
+        LwwMap { content }
     }
 
     /// The table of this name; empty if nobody wrote to it.
     #[must_use]
-    pub fn table(&self, name: &str) -> &Table {
-        self.state.tables.get(name).unwrap_or(&EMPTY_TABLE)
+    pub fn table(&self, name: &str) -> Table<'_> {
+        let content = match self.content(ContainerKind::Table, &name.into()) {
+            Some((_, Content::Table(log, state))) => Some((log, state)),
+            _ => None,
+        };
+        Table { graph: &self.history().graph, content }
     }
 
     /// The counter's value: the wrapping sum of all that was added, 0 at first.
     #[must_use]
-    pub fn counter(&self, id: impl Into<ContainerId>) -> i64 {
-        self.state.counters.get(&id.into()).copied().unwrap_or_default().value()
+    pub fn counter<'k>(&self, id: impl Into<ContainerKey<'k>>) -> i64 {
+        match self.content(ContainerKind::Counter, &id.into()) {
+            Some((_, Content::Counter(_, state))) => state.value(),
+            _ => 0,
+        }
     }
 
     /// The text; empty if nobody wrote to it.
     #[must_use]
-    pub fn text(&self, id: impl Into<ContainerId>) -> &Text {
-        self.state.texts.get(&id.into()).unwrap_or(&EMPTY_TEXT)
+    pub fn text<'k>(&self, id: impl Into<ContainerKey<'k>>) -> Text<'_> {
+        self.text_of(self.containers.find(ContainerKind::Text, &id.into()))
     }
 
-    /// The names of the maps, tables, texts and registers at the top of the document, by kind.
-    pub fn roots(&self) -> impl Iterator<Item = (RootKind, &str)> {
-        let registers = self.state.registers.keys().map(|name| (RootKind::Register, &**name));
-        let maps = self.state.maps.keys().map(|name| (RootKind::Map, &**name));
-        let tables = self.state.tables.keys().map(|name| (RootKind::Table, &**name));
-        let counters = self.state.counters.keys().filter_map(root_name);
-        let texts = self.state.texts.keys().filter_map(root_name);
-        registers
-            .chain(maps)
-            .chain(tables)
-            .chain(counters.map(|name| (RootKind::Counter, name)))
-            .chain(texts.map(|name| (RootKind::Text, name)))
+    pub(crate) fn text_of(&self, index: Option<ContainerIx>) -> Text<'_> {
+        let content = index.and_then(|index| match &self.containers.get(index).content {
+            Content::Text(state) => Some((index, state)),
+            _ => None,
+        });
+        Text { doc: self, content }
+    }
+
+    /// The names of the containers at the top of the document, by kind.
+    pub fn roots(&self) -> impl Iterator<Item = (ContainerKind, &str)> {
+        self.containers
+            .iter()
+            .filter_map(|(_, container)| Some((container.kind, &**container.id.root_name()?)))
     }
 
     /// Every counter, those in rows too, and its value.
     pub fn counters(&self) -> impl Iterator<Item = (&ContainerId, i64)> {
-        self.state.counters.iter().map(|(id, counter)| (id, counter.value()))
+        self.containers.iter().filter_map(|(_, container)| match &container.content {
+            Content::Counter(_, state) => Some((&container.id, state.value())),
+            _ => None,
+        })
     }
 
     /// Every text, those in rows too.
-    pub fn texts(&self) -> impl Iterator<Item = (&ContainerId, &Text)> {
-        self.state.texts.iter()
+    pub fn texts(&self) -> impl Iterator<Item = (&ContainerId, Text<'_>)> {
+        self.containers.iter().filter_map(|(index, container)| match &container.content {
+            Content::Text(_) => Some((&container.id, self.text_of(Some(index)))),
+            _ => None,
+        })
     }
 
     /// Runs `edit` as one change: atomic everywhere, and one step of undo. Returns what `edit`
@@ -174,84 +230,147 @@ impl Doc {
     ) -> (R, Option<Commit>) {
         let mut tx = Transaction::new(self, wall_ms);
         let result = edit(&mut tx);
-        let (commit, inverses) = tx.finish();
-        self.undo.record(self.peer, wall_ms, inverses);
+        let commit = tx.finish();
+        self.undo.record(self.peer, wall_ms);
         (result, commit)
     }
 
-    /// The next change's id, stamp, and dependencies.
-    pub(crate) fn next_header(&self, wall_ms: u64) -> BlockHeader {
-        let heads = self.history.graph().heads().iter();
-        BlockHeader {
-            peer: self.peer,
-            seq: self.version().get(self.peer),
-            len: 0,
-            stamp: Stamp::next(self.history.stamp_next(), wall_ms),
-            deps: heads.copied().filter(|head| head.peer != self.peer).collect(),
-        }
+    /// A transaction of this document as a block, to be stored and sent.
+    #[must_use]
+    pub fn block(&self, commit: &Commit) -> Block {
+        let (start, len) = self.history().transaction_at(commit.start);
+        self.block_from(start, len)
     }
 
-    pub(crate) fn apply_op(
-        &mut self,
-        op: &Op,
-        id: OpId,
-        stamp: Stamp,
-        view: &View,
-        patches: &mut Vec<Patch>,
-    ) -> Vec<Hidden> {
-        self.state.apply(op, &Moment { id, stamp, view }, patches)
+    /// What a transaction of this replica changed, in order. Ask right after making it: positions
+    /// are those of that moment.
+    #[must_use]
+    pub fn patches(&self, commit: &Commit) -> Vec<Patch> {
+        let history = self.history();
+        let mut patches = Vec::new();
+        for (start, end, index) in history.spans(commit.start, commit.start + commit.len) {
+            let container = self.containers.get(index);
+            if let Some(log) = container.content.cells() {
+                let patch = |(lv, op): (Lv, CellOp)| {
+                    patch_of(&self.containers, &history.graph, index, lv, &op)
+                };
+                patches.extend(log.ops(start, end).filter_map(patch));
+                continue;
+            }
+            let runs = history.runs(index);
+            patches.extend(runs.pieces(start, end).map(|piece| Patch::Text {
+                id: container.id.clone(),
+                delta: delta_of(&piece, runs),
+            }));
+        }
+        patches
+    }
+
+    /// The block that holds an operation.
+    pub(crate) fn block_of(&self, op: OpId) -> Option<Block> {
+        let (start, len) = self.history().transaction_at(self.history().graph.lv_of(op)?);
+        Some(self.block_from(start, len))
+    }
+
+    /// The transaction from `start` on as a block.
+    fn block_from(&self, start: Lv, len: u32) -> Block {
+        let history = self.history();
+        let graph = &history.graph;
+        let id = graph.id_of(start);
+        let parents = graph.parents_of(start);
+        let parents = parents.iter().map(|parent| graph.id_of(*parent));
+        let mut deps: Vec<OpId> = parents.filter(|parent| parent.peer != id.peer).collect();
+        deps.sort_unstable();
+        let stamp = graph.stamp_of(start);
+        let header = BlockHeader { peer: id.peer, seq: id.seq, len, stamp, deps };
+        let mut body = Body::default();
+        for (start, end, index) in history.spans(start, start + len) {
+            let container = self.containers.get(index);
+            let place = body.container(container.kind, &container.id);
+            if let Some(log) = container.content.cells() {
+                let names = container.content.names();
+                for (_, op) in log.ops(start, end) {
+                    let op = op.map_names(|name| body.name(names.get(name)));
+                    let op = op.map_rows(|row| match row {
+                        RowRef::Known(row) => RowRef::Stray(graph.id_of(row)),
+                        stray => stray,
+                    });
+                    body.ops.push(Op { container: place, action: Action::Cell(op) });
+                }
+                continue;
+            }
+            let runs = history.runs(index);
+            let pieces = runs.pieces(start, end);
+            body.push_text(place, pieces.map(|piece| (piece, runs.content(piece.content))));
+        }
+        Block::encode(header, &body)
+    }
+
+    fn blocks_in(&self, (start, end): (Lv, Lv)) -> impl Iterator<Item = Block> {
+        let history = self.history();
+        let first = history.transaction_at(start).0;
+        let stretches = history.transactions(first, end).into_iter();
+        stretches.flat_map(move |(from, len, count)| {
+            (0..count).map(move |i| self.block_from(from + i * len, len))
+        })
     }
 
     /// The blocks with operations that `version` lacks, each after all it depends on.
     #[must_use]
     pub fn blocks_since(&self, version: &VersionVector) -> Vec<Block> {
-        self.history.since(version)
+        if version.covers(self.version()) {
+            return Vec::new();
+        }
+        let missing = self.history().graph.missing_from(version);
+        missing.into_iter().flat_map(|range| self.blocks_in(range)).collect()
     }
 
     /// How many blocks have operations that `version` lacks.
     #[must_use]
     pub fn count_blocks_since(&self, version: &VersionVector) -> usize {
-        self.history.count_since(version)
+        if version.covers(self.version()) {
+            return 0;
+        }
+        let history = self.history();
+        let count = |(start, end): (Lv, Lv)| {
+            let first = history.transaction_at(start).0;
+            history
+                .transactions(first, end)
+                .iter()
+                .map(|(_, _, count)| *count as usize)
+                .sum::<usize>()
+        };
+        history.graph.missing_from(version).into_iter().map(count).sum()
     }
 
     /// How far a peer's chain of blocks is known; `None` if it wrote nothing known here.
     #[must_use]
     pub fn chain_mark(&self, peer: PeerId) -> Option<ChainMark> {
-        self.history.mark(peer)
+        let seq = self.version().get(peer);
+        let hash = self.chain_hash_at(peer, seq)?;
+        (seq > 0).then_some(ChainMark { seq, hash })
     }
 
     /// The hash over a peer's blocks up to `seq`, if a known block ends there.
     #[must_use]
     pub fn chain_hash_at(&self, peer: PeerId, seq: u32) -> Option<u64> {
-        self.history.hash_at(peer, seq)
+        if seq > self.version().get(peer) {
+            return None;
+        }
+        let (mut hash, mut at) = (0, 0);
+        let history = self.history();
+        while at < seq {
+            let start = history.graph.lv_of(OpId::new(peer, at))?;
+            let (start, len) = history.transaction_at(start);
+            hash = self.block_from(start, len).chain_hash(hash);
+            at += len;
+        }
+        (at == seq).then_some(hash)
     }
 
     /// How many imported blocks wait for a block they depend on, or for the time they claim.
     #[must_use]
     pub fn pending_count(&self) -> usize {
         self.pending.len()
-    }
-}
-
-/// What kind of container a name at the top of a document stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum RootKind {
-    /// A single value.
-    Register,
-    /// A map of values.
-    Map,
-    /// A table of rows.
-    Table,
-    /// A counter.
-    Counter,
-    /// A collaborative text.
-    Text,
-}
-
-fn root_name(id: &ContainerId) -> Option<&str> {
-    match id {
-        ContainerId::Root(name) => Some(name),
-        ContainerId::Cell { .. } => None,
     }
 }

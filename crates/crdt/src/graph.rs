@@ -1,187 +1,462 @@
-//! The causal graph: which changes each change had seen.
+//! What happened after what: the causal graph, run-length encoded.
 //!
-//! Run-length encoded: consecutive changes of one peer that depend on nothing new share one run. A
-//! run's parents always lie in earlier runs, so descending run order visits children first.
+//! Operations are numbered in the order in which this replica took them in: their *local version*
+//! ([`Lv`]), which is dense, topological and never leaves the replica. A run is a stretch of one
+//! peer's operations that each follow the one before and nothing else; an hour of typing is one
+//! run. Many questions become comparisons of small integers that way: Gentle and Kleppmann,
+//! "Collaborative Text Editing with Eg-walker" (EuroSys 2025), section 3.
 
-use std::collections::BTreeMap;
+use std::collections::BinaryHeap;
 
 use crate::id::{OpId, PeerId};
+use crate::stamp::Stamp;
+use crate::version::VersionVector;
 
+/// A local version: the place of an operation in this replica's order.
+pub(crate) type Lv = u32;
+
+/// A peer's place in the graph's list of peers.
+pub(crate) type PeerIx = u32;
+
+#[derive(Clone, Copy, Debug)]
 struct Run {
-    peer: PeerId,
-    start: u32,
-    end: u32,
-    /// The last operations seen before `start`, the peer's own previous one included.
-    parents: Vec<OpId>,
+    start: Lv,
+    peer: PeerIx,
+    seq: u32,
+    /// Where the first operation's parents start in the pool; they end where the next run's do.
+    parents: u32,
+    stamp: Stamp,
 }
 
-/// The changes applied so far and what each depends on.
-#[derive(Default)]
+/// A stretch of operations by one peer, each following the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) start: Lv,
+    pub(crate) end: Lv,
+    pub(crate) peer: PeerIx,
+    pub(crate) seq: u32,
+    pub(crate) stamp: Stamp,
+}
+
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     runs: Vec<Run>,
-    runs_by_peer: BTreeMap<PeerId, Vec<usize>>,
-    /// The operations that nothing known depends on, by peer.
-    heads: Vec<OpId>,
+    parents: Vec<Lv>,
+    end: Lv,
+    peers: Vec<PeerId>,
+    /// Peers by id.
+    sorted_peers: Vec<(PeerId, PeerIx)>,
+    /// The runs of each peer, by seq.
+    runs_by_peer: Vec<Vec<u32>>,
+    heads: Vec<Lv>,
+    /// The operations that are before or after every other, as ascending ranges.
+    critical: Vec<(Lv, Lv)>,
+    version: VersionVector,
+    stamp_end: u64,
 }
 
-/// A past version, given as what it lacks of the present one: for each peer in `cuts`, operations
-/// from that seq on are absent; of every other peer all known operations are present.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct View {
-    cuts: Vec<(PeerId, u32)>,
-}
-
-impl View {
-    /// Whether the version has everything.
-    pub(crate) fn is_present(&self) -> bool {
-        self.cuts.is_empty()
-    }
-
-    /// Whether the version has the operation.
-    pub(crate) fn sees(&self, op: OpId) -> bool {
-        self.cut_of(op.peer).is_none_or(|cut| op.seq < cut)
-    }
-
-    /// The first seq of `peer` that is absent, if any is.
-    pub(crate) fn cut_of(&self, peer: PeerId) -> Option<u32> {
-        self.cuts.iter().find(|(cut_peer, _)| *cut_peer == peer).map(|(_, cut)| *cut)
-    }
-
-    /// Where in a run of `len` operations from `first` the version ends, if inside the run.
-    pub(crate) fn cut_inside(&self, first: OpId, len: u32) -> Option<u32> {
-        let cut = self.cut_of(first.peer)?;
-        (cut > first.seq && cut < first.seq + len).then(|| cut - first.seq)
-    }
-}
-
-/// How far a walk has seen into one run: all operations before these seqs.
-#[derive(Clone, Copy, Default)]
-struct Reach {
-    present: u32,
-    past: u32,
-}
+/// Whom an operation of a search is an ancestor of.
+const A: u8 = 1;
+const B: u8 = 2;
+const BOTH: u8 = 3;
 
 impl Graph {
-    /// The operations that nothing known depends on, by peer.
-    pub(crate) fn heads(&self) -> &[OpId] {
+    /// The local version that the next operation will get.
+    pub(crate) fn end(&self) -> Lv {
+        self.end
+    }
+
+    /// The operations that nothing follows, ascending.
+    pub(crate) fn heads(&self) -> &[Lv] {
         &self.heads
     }
 
-    /// Adds a change of `len` operations that had seen `deps` and its author's previous change.
-    pub(crate) fn add(&mut self, first: OpId, len: u32, deps: &[OpId]) {
-        let end = first.seq + len;
-        let previous = first.seq.checked_sub(1).map(|seq| OpId::new(first.peer, seq));
-        self.heads.retain(|head| !deps.contains(head) && Some(*head) != previous);
-        let at = self.heads.partition_point(|head| head.peer < first.peer);
-        self.heads.insert(at, OpId::new(first.peer, end - 1));
+    pub(crate) fn version(&self) -> &VersionVector {
+        &self.version
+    }
 
-        let runs = self.runs_by_peer.entry(first.peer).or_default();
-        if let Some(&last) = runs.last()
-            && deps.is_empty()
+    /// The lowest stamp above all known ones.
+    pub(crate) fn stamp_end(&self) -> u64 {
+        self.stamp_end
+    }
+
+    pub(crate) fn peer(&self, peer: PeerIx) -> PeerId {
+        self.peers[peer as usize]
+    }
+
+    pub(crate) fn peers(&self) -> &[PeerId] {
+        &self.peers
+    }
+
+    /// The index of a peer, which is added if it is new.
+    pub(crate) fn intern(&mut self, peer: PeerId) -> PeerIx {
+        match self.sorted_peers.binary_search_by_key(&peer, |(peer, _)| *peer) {
+            Ok(at) => self.sorted_peers[at].1,
+            Err(at) => {
+                let index = self.peers.len() as PeerIx;
+                self.peers.push(peer);
+                self.runs_by_peer.push(Vec::new());
+                self.sorted_peers.insert(at, (peer, index));
+                index
+            }
+        }
+    }
+
+    fn index_of(&self, peer: PeerId) -> Option<PeerIx> {
+        let at = self.sorted_peers.binary_search_by_key(&peer, |(peer, _)| *peer).ok()?;
+        Some(self.sorted_peers[at].1)
+    }
+
+    /// Adds operations of one peer that follow one another; the first has these parents.
+    /// `parents` is ascending and has nothing that another of them follows.
+    pub(crate) fn push(&mut self, id: OpId, len: u32, stamp: Stamp, parents: &[Lv]) -> Lv {
+        let start = self.end;
+        let peer = self.intern(id.peer);
+        self.note_critical(len, parents);
+        let follows = self.runs.last().is_some_and(|last| {
+            let before = start - last.start;
+            parents.len() == 1
+                && parents[0] + 1 == start
+                && last.peer == peer
+                && last.seq + before == id.seq
+                && last.stamp.plus(before) == stamp
+        });
+        if !follows {
+            let at = self.parents.len() as u32;
+            self.parents.extend_from_slice(parents);
+            self.runs_by_peer[peer as usize].push(self.runs.len() as u32);
+            self.runs.push(Run { start, peer, seq: id.seq, parents: at, stamp });
+        }
+        self.end += len;
+        if let [head] = self.heads[..]
+            && parents.len() == 1
+            && parents[0] == head
         {
-            self.runs[last].end = end;
+            self.heads[0] = self.end - 1;
+        } else {
+            self.heads.retain(|head| !parents.contains(head));
+            self.heads.push(self.end - 1);
+        }
+        self.version.extend(id.peer, id.seq + len);
+        self.stamp_end = self.stamp_end.max(stamp.plus(len).0);
+        start
+    }
+
+    /// Adds operations of one peer, which has seen everything here.
+    pub(crate) fn push_on_heads(&mut self, id: OpId, len: u32, stamp: Stamp) -> Lv {
+        // Mostly, a peer goes on where it stopped, and nothing has to be looked up.
+        if let (Some(run), [head]) = (self.runs.last(), &mut self.heads[..])
+            && let Some((_, critical_end)) = self.critical.last_mut()
+            && self.peers[run.peer as usize] == id.peer
+        {
+            let before = self.end - run.start;
+            if *head + 1 == self.end
+                && run.seq + before == id.seq
+                && run.stamp.plus(before) == stamp
+                && *critical_end == self.end
+            {
+                let start = self.end;
+                self.end += len;
+                *head = self.end - 1;
+                *critical_end = self.end;
+                self.version.extend(id.peer, id.seq + len);
+                self.stamp_end = self.stamp_end.max(stamp.plus(len).0);
+                return start;
+            }
+        }
+        let heads = self.heads.clone();
+        self.push(id, len, stamp, &heads)
+    }
+
+    fn note_critical(&mut self, len: u32, parents: &[Lv]) {
+        // What comes after the parents in our order is not among their ancestors.
+        let keep = parents.last().map_or(0, |last| last + 1);
+        while let Some(last) = self.critical.last_mut() {
+            if last.1 <= keep {
+                break;
+            }
+            last.1 = last.1.min(keep);
+            if last.0 < last.1 {
+                break;
+            }
+            self.critical.pop();
+        }
+        if parents != self.heads {
             return;
         }
-        runs.push(self.runs.len());
-        let parents = deps.iter().copied().chain(previous).collect();
-        self.runs.push(Run { peer: first.peer, start: first.seq, end, parents });
+        match self.critical.last_mut() {
+            Some(last) if last.1 == self.end => last.1 += len,
+            _ => self.critical.push((self.end, self.end + len)),
+        }
     }
 
-    fn run_of(&self, op: OpId) -> Option<usize> {
-        let runs = self.runs_by_peer.get(&op.peer)?;
-        let after = runs.partition_point(|&run| self.runs[run].start <= op.seq);
-        runs.get(after.checked_sub(1)?).copied()
+    /// The latest operation below `lv` that all others are either before or after.
+    pub(crate) fn critical_before(&self, lv: Lv) -> Option<Lv> {
+        let at = self.critical.partition_point(|(start, _)| *start < lv);
+        let (_, end) = self.critical.get(at.checked_sub(1)?)?;
+        Some((*end).min(lv) - 1)
     }
 
-    /// The version whose last operations are `deps` (and, of `author`, everything known).
-    ///
-    /// Costs in proportion to what the version lacks, not to the whole history: the walk stops
-    /// where both versions agree.
-    pub(crate) fn view_at(&self, author: PeerId, deps: &[OpId]) -> View {
-        let own = self.runs_by_peer.get(&author).and_then(|runs| runs.last());
-        let own = own.map(|&run| OpId::new(author, self.runs[run].end - 1));
-        if self.heads.iter().all(|head| deps.contains(head) || Some(*head) == own) {
-            return View::default();
+    fn run_at(&self, lv: Lv) -> usize {
+        match self.runs.last() {
+            Some(last) if last.start <= lv => self.runs.len() - 1,
+            _ => self.runs.partition_point(|run| run.start <= lv) - 1,
         }
-        let mut queue = BTreeMap::<usize, Reach>::new();
-        for &head in &self.heads {
-            self.reach(&mut queue, head, true, false);
+    }
+
+    fn run_end(&self, index: usize) -> Lv {
+        self.runs.get(index + 1).map_or(self.end, |run| run.start)
+    }
+
+    fn run_parents(&self, index: usize) -> &[Lv] {
+        let start = self.runs[index].parents as usize;
+        let end = self.runs.get(index + 1).map_or(self.parents.len(), |run| run.parents as usize);
+        &self.parents[start..end]
+    }
+
+    /// The stretch from `lv` to the end of its run.
+    pub(crate) fn stretch_at(&self, lv: Lv) -> Stretch {
+        let index = self.run_at(lv);
+        let (run, end) = (self.runs[index], self.run_end(index));
+        let offset = lv - run.start;
+        let (seq, stamp) = (run.seq + offset, run.stamp.plus(offset));
+        Stretch { start: lv, end, peer: run.peer, seq, stamp }
+    }
+
+    /// The parents of an operation.
+    pub(crate) fn parents_of(&self, lv: Lv) -> Parents<'_> {
+        let index = self.run_at(lv);
+        if lv > self.runs[index].start {
+            Parents { one: [lv - 1], many: None }
+        } else {
+            Parents { one: [0], many: Some(self.run_parents(index)) }
         }
-        for op in deps.iter().copied().chain(own) {
-            self.reach(&mut queue, op, false, true);
-        }
-        let mut cuts = BTreeMap::<PeerId, u32>::new();
-        while queue.values().any(|reach| reach.past < reach.present) {
-            let Some((index, reach)) = queue.pop_last() else { break };
-            let run = &self.runs[index];
-            if reach.past < reach.present {
-                let cut = cuts.entry(run.peer).or_insert(u32::MAX);
-                *cut = (*cut).min(reach.past.max(run.start));
+    }
+
+    pub(crate) fn id_of(&self, lv: Lv) -> OpId {
+        let run = self.runs[self.run_at(lv)];
+        OpId::new(self.peer(run.peer), run.seq + (lv - run.start))
+    }
+
+    pub(crate) fn peer_of(&self, lv: Lv) -> PeerId {
+        self.peer(self.runs[self.run_at(lv)].peer)
+    }
+
+    /// What decides between two writes: the greater one wins.
+    pub(crate) fn rank_of(&self, lv: Lv) -> (Stamp, PeerId) {
+        let run = self.runs[self.run_at(lv)];
+        (run.stamp.plus(lv - run.start), self.peer(run.peer))
+    }
+
+    pub(crate) fn stamp_of(&self, lv: Lv) -> Stamp {
+        self.rank_of(lv).0
+    }
+
+    pub(crate) fn lv_of(&self, id: OpId) -> Option<Lv> {
+        let peer = self.index_of(id.peer)?;
+        let runs = &self.runs_by_peer[peer as usize];
+        let at = match runs.last() {
+            Some(last) if self.runs[*last as usize].seq <= id.seq => runs.len() - 1,
+            _ => {
+                runs.partition_point(|run| self.runs[*run as usize].seq <= id.seq).checked_sub(1)?
             }
-            for &parent in &run.parents {
-                self.reach(&mut queue, parent, true, reach.past > run.start);
-            }
-        }
-        View { cuts: cuts.into_iter().collect() }
+        };
+        let index = runs[at] as usize;
+        let lv = self.runs[index].start + (id.seq - self.runs[index].seq);
+        (lv < self.run_end(index)).then_some(lv)
     }
 
-    fn reach(&self, queue: &mut BTreeMap<usize, Reach>, op: OpId, present: bool, past: bool) {
-        let Some(index) = self.run_of(op) else { return };
-        let reach = queue.entry(index).or_default();
-        if present {
-            reach.present = reach.present.max(op.seq + 1);
+    /// The stretches that a version lacks, in local order.
+    pub(crate) fn missing_from(&self, version: &VersionVector) -> Vec<(Lv, Lv)> {
+        let mut missing: Vec<(Lv, Lv)> = Vec::new();
+        for (index, runs) in self.runs_by_peer.iter().enumerate() {
+            let known = version.get(self.peers[index]);
+            let first = runs.partition_point(|run| {
+                let run = *run as usize;
+                self.runs[run].seq + (self.run_end(run) - self.runs[run].start) <= known
+            });
+            for run in &runs[first..] {
+                let (run, end) = (self.runs[*run as usize], self.run_end(*run as usize));
+                missing.push((run.start + known.saturating_sub(run.seq), end));
+            }
         }
-        if past {
-            // What the past has seen, the present has too.
-            reach.past = reach.past.max(op.seq + 1);
-            reach.present = reach.present.max(op.seq + 1);
+        missing.sort_unstable();
+        missing.dedup_by(|next, last| {
+            let joins = last.1 == next.0;
+            if joins {
+                last.1 = next.1;
+            }
+            joins
+        });
+        missing
+    }
+
+    /// Whether `lv` is one of `heads` or before one of them.
+    pub(crate) fn sees(&self, heads: &[Lv], lv: Lv) -> bool {
+        let mut queue: BinaryHeap<Lv> = heads.iter().copied().filter(|head| *head >= lv).collect();
+        while let Some(at) = queue.pop() {
+            while queue.peek() == Some(&at) {
+                queue.pop();
+            }
+            let run = self.run_at(at);
+            let start = self.runs[run].start;
+            if start <= lv {
+                return true;
+            }
+            // Heads inside the same run lead nowhere else.
+            while queue.peek().is_some_and(|next| *next >= start) {
+                queue.pop();
+            }
+            queue.extend(self.run_parents(run).iter().copied().filter(|parent| *parent >= lv));
         }
+        false
+    }
+
+    /// What is before only one of two versions, each as descending ranges.
+    pub(crate) fn diff(&self, a: &[Lv], b: &[Lv]) -> [Vec<(Lv, Lv)>; 2] {
+        let mut only = [Vec::new(), Vec::new()];
+        if a == b {
+            return only;
+        }
+        let mut queue: BinaryHeap<(Lv, u8)> =
+            a.iter().map(|lv| (*lv, A)).chain(b.iter().map(|lv| (*lv, B))).collect();
+        let mut unshared = queue.len();
+        let mut mark = |side: u8, start: Lv, end: Lv| {
+            if side == BOTH || start == end {
+                return;
+            }
+            let ranges: &mut Vec<(Lv, Lv)> = &mut only[usize::from(side == B)];
+            match ranges.last_mut() {
+                Some(last) if last.0 == end => last.0 = start,
+                _ => ranges.push((start, end)),
+            }
+        };
+        while unshared > 0 {
+            let Some((mut at, mut side)) = queue.pop() else { break };
+            unshared -= usize::from(side != BOTH);
+            let run = self.run_at(at);
+            let start = self.runs[run].start;
+            while let Some(&(next, next_side)) = queue.peek()
+                && next >= start
+            {
+                queue.pop();
+                unshared -= usize::from(next_side != BOTH);
+                if next_side | side != side {
+                    mark(side, next + 1, at + 1);
+                    at = next;
+                    side |= next_side;
+                }
+            }
+            mark(side, start, at + 1);
+            for parent in self.run_parents(run) {
+                queue.push((*parent, side));
+                unshared += usize::from(side != BOTH);
+            }
+        }
+        only
+    }
+}
+
+/// The parents of an operation, ascending.
+pub(crate) struct Parents<'a> {
+    one: [Lv; 1],
+    many: Option<&'a [Lv]>,
+}
+
+impl std::ops::Deref for Parents<'_> {
+    type Target = [Lv];
+
+    fn deref(&self) -> &[Lv] {
+        self.many.unwrap_or(&self.one)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn op(peer: u64, seq: u32) -> OpId {
-        OpId::new(PeerId(peer), seq)
+    /// The same questions, answered with sets.
+    #[derive(Default)]
+    struct Sets {
+        pasts: Vec<Vec<bool>>,
     }
 
-    fn graph() -> Graph {
-        let mut graph = Graph::default();
-        graph.add(op(1, 0), 3, &[]);
-        graph.add(op(2, 0), 2, &[op(1, 2)]);
-        graph.add(op(1, 3), 4, &[]);
-        graph.add(op(3, 0), 1, &[op(1, 6), op(2, 1)]);
-        graph
+    impl Sets {
+        fn push(&mut self, parents: &[Lv]) {
+            let lv = self.pasts.len();
+            let mut past = vec![false; lv + 1];
+            past[lv] = true;
+            for parent in parents {
+                for (seen, known) in past.iter_mut().zip(&self.pasts[*parent as usize]) {
+                    *seen |= known;
+                }
+            }
+            self.pasts.push(past);
+        }
+
+        fn sees(&self, heads: &[Lv], lv: Lv) -> bool {
+            let sees = |head: &Lv| self.pasts[*head as usize].get(lv as usize) == Some(&true);
+            heads.iter().any(sees)
+        }
     }
 
-    #[test]
-    fn heads_are_what_nothing_depends_on() {
-        let mut graph = graph();
-        assert_eq!(graph.heads(), [op(3, 0)]);
-        graph.add(op(2, 2), 1, &[]);
-        assert_eq!(graph.heads(), [op(2, 2), op(3, 0)]);
+    fn members(ranges: &[(Lv, Lv)]) -> Vec<Lv> {
+        let mut all: Vec<Lv> = ranges.iter().flat_map(|(start, end)| *start..*end).collect();
+        all.sort_unstable();
+        all
     }
 
-    #[test]
-    fn a_view_lacks_exactly_what_its_heads_had_not_seen() {
-        let graph = graph();
-        let view = graph.view_at(PeerId(9), &[op(2, 1)]);
-        assert!(view.sees(op(1, 2)) && view.sees(op(2, 1)));
-        assert!(!view.sees(op(1, 3)) && !view.sees(op(3, 0)));
-        let all = graph.view_at(PeerId(9), &[op(3, 0)]);
-        assert!(all.is_present());
-        let none = graph.view_at(PeerId(9), &[]);
-        assert!(!none.sees(op(1, 0)) && !none.sees(op(2, 0)) && !none.sees(op(3, 0)));
-    }
-
-    #[test]
-    fn an_author_always_sees_its_own_past() {
-        let mut graph = graph();
-        graph.add(op(2, 2), 5, &[]);
-        let view = graph.view_at(PeerId(2), &[]);
-        assert!(view.sees(op(2, 6)) && view.sees(op(1, 2)));
-        assert!(!view.sees(op(1, 3)) && !view.sees(op(3, 0)));
+    proptest! {
+        /// Three peers work and pull from one another; the graph answers as plain sets do.
+        #[test]
+        fn it_answers_as_sets_do(
+            steps in prop::collection::vec((0usize..3, 1u32..4, 0usize..4), 1..40),
+        ) {
+            let (mut graph, mut sets) = (Graph::default(), Sets::default());
+            let mut fronts: Vec<Vec<Lv>> = vec![Vec::new(); 3];
+            for (peer, len, from) in steps {
+                if let Some(other) = fronts.get(from).cloned() {
+                    let union = [fronts[peer].clone(), other].concat();
+                    let mut front: Vec<Lv> = union.iter().copied().filter(|lv| {
+                        !union.iter().any(|other| other != lv && sets.sees(&[*other], *lv))
+                    }).collect();
+                    front.sort_unstable();
+                    front.dedup();
+                    fronts[peer] = front;
+                }
+                let parents = fronts[peer].clone();
+                let id = OpId::new(PeerId(peer as u64), graph.version().get(PeerId(peer as u64)));
+                let start = graph.push(id, len, Stamp(u64::from(graph.end()) + 1), &parents);
+                for i in 0..len {
+                    sets.push(&if i == 0 { parents.clone() } else { vec![start + i - 1] });
+                    prop_assert_eq!(graph.id_of(start + i), OpId::new(id.peer, id.seq + i));
+                    prop_assert_eq!(graph.lv_of(graph.id_of(start + i)), Some(start + i));
+                }
+                fronts[peer] = vec![graph.end() - 1];
+            }
+            let all = 0..graph.end();
+            let is_critical = |lv: &Lv| all.clone().all(|other| {
+                if other <= *lv { sets.sees(&[*lv], other) } else { sets.sees(&[other], *lv) }
+            });
+            for lv in all.clone() {
+                let expected = (0..lv).rev().find(is_critical);
+                prop_assert_eq!(graph.critical_before(lv), expected);
+            }
+            for a in &fronts {
+                for lv in all.clone() {
+                    prop_assert_eq!(graph.sees(a, lv), sets.sees(a, lv));
+                }
+                for b in &fronts {
+                    let [only_a, only_b] = graph.diff(a, b);
+                    let lacks = |x: &[Lv], y: &[Lv]| -> Vec<Lv> {
+                        all.clone().filter(|lv| sets.sees(x, *lv) && !sets.sees(y, *lv)).collect()
+                    };
+                    prop_assert_eq!(members(&only_a), lacks(a, b));
+                    prop_assert_eq!(members(&only_b), lacks(b, a));
+                }
+            }
+        }
     }
 }

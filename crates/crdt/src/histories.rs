@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Applies a step to one of the replicas; its wall clock moves by a step-dependent jitter.
 fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
     let doc = &mut docs[who];
-    let rows: Vec<RowId> = doc.state.tables.get("t").map_or_else(Vec::new, |t| t.known().collect());
+    let rows: Vec<RowId> = doc.table("t").known().collect();
     let row = |index: &prop::sample::Index| (!rows.is_empty()).then(|| *index.get(&rows));
     match step {
         Step::Insert { pos, content } => {
@@ -127,18 +127,18 @@ fn assert_is_model(doc: &Doc, model: &Model) {
     assert_eq!(doc.text(&text).to_string(), model.text(&text));
     assert_eq!(doc.text(&text).len(), model.text(&text).chars().count());
     assert_eq!(doc.text(&text).len_utf16(), model.text(&text).encode_utf16().count());
-    assert_eq!(doc.register("r"), model.register("r"));
+    assert_eq!(doc.register("r"), model.register("r").cloned());
     for key in ["0", "1", "2"] {
-        assert_eq!(doc.map("m").get(key), model.entry("m", key));
+        assert_eq!(doc.map("m").get(key), model.entry("m", key).cloned());
     }
     for (id, value) in &model.counters {
         assert_eq!(doc.counter(id), *value);
     }
-    let Some(table) = doc.state.tables.get("t") else { return };
+    let table = doc.table("t");
     for row in table.known() {
         assert_eq!(table.contains(row), model.is_alive("t", row));
         for field in ["0", "1", "2"] {
-            assert_eq!(table.get(row, field), model.cell("t", row, field));
+            assert_eq!(table.get(row, field), model.cell("t", row, field).cloned());
         }
     }
 }
@@ -192,7 +192,9 @@ proptest! {
             whole.import(u64::MAX >> 16, doc.blocks_since(&VersionVector::new())).unwrap();
         }
         let mut blocks: Vec<Block> = whole.blocks_since(&VersionVector::new());
-        prop_assume!(!blocks.is_empty());
+        if blocks.is_empty() {
+            return Ok(());
+        }
         let by = shuffled.index(blocks.len());
         blocks.rotate_left(by);
         blocks.reverse();
@@ -241,7 +243,7 @@ proptest! {
         let [mut doc] = docs;
         let shown = |doc: &Doc| {
             let rows: Vec<_> = doc.table("t").rows()
-                .map(|row| (row, doc.table("t").get(row, "0").cloned())).collect();
+                .map(|row| (row, doc.table("t").get(row, "0"))).collect();
             (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows)
         };
         let end = shown(&doc);
@@ -258,7 +260,7 @@ proptest! {
         flip in any::<prop::sample::Index>(),
     ) {
         let _ = Block::parse(&*bytes);
-        let _ = crate::decode_update(&bytes);
+        let _ = Doc::new(PeerId(1)).import_update(0, &bytes);
         let _ = Doc::from_snapshot(PeerId(1), &bytes);
         let mut doc = Doc::new(PeerId(1));
         doc.transact(0, |tx| tx.text("x").insert(0, "hello")).0.unwrap();

@@ -1,11 +1,14 @@
-//! The blocks that a document was built from, by author, for sending to others.
+//! The log of a document: what happened, in local order, as run-length columns.
+//!
+//! Who, when and after what is in the [`Graph`]; which container each stretch is about, in `spans`;
+//! where transactions begin, in `bounds`; what was typed, in each text's [`Runs`]. What was written
+//! to registers, maps, tables and counters is in their own logs ([`crate::cells`]).
 
-use std::collections::BTreeMap;
-
-use crate::block::Block;
-use crate::graph::Graph;
-use crate::id::{OpId, PeerId};
+use crate::container::ContainerIx;
+use crate::graph::{Graph, Lv};
+use crate::id::OpId;
 use crate::stamp::Stamp;
+use crate::text::Runs;
 use crate::version::VersionVector;
 
 /// How far an author's chain of blocks is known, and a hash of all of it.
@@ -13,108 +16,120 @@ use crate::version::VersionVector;
 pub struct ChainMark {
     /// The seq after the last known operation.
     pub seq: u32,
-    /// The hash over the author's blocks up to there; see [`Block::chain_hash`].
+    /// The hash over the author's blocks up to there; see [`crate::Block::chain_hash`].
     pub hash: u64,
 }
 
-struct Link {
-    block: Block,
-    hash: u64,
-}
+static NO_RUNS: Runs = Runs::new();
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    chains: BTreeMap<PeerId, Vec<Link>>,
-    version: VersionVector,
-    graph: Graph,
+    pub(crate) graph: Graph,
+    /// From which operation on a container is meant, until the next entry.
+    spans: Vec<(Lv, ContainerIx)>,
+    /// From which operation on transactions have this length, until the next entry.
+    bounds: Vec<(Lv, u32)>,
     block_count: usize,
-    bytes: usize,
-    stamp_next: u64,
+    texts: Vec<Runs>,
 }
 
 impl History {
-    pub(crate) fn version(&self) -> &VersionVector {
-        &self.version
-    }
-
-    pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
+    /// The history of a document of which only the version is left: that each peer made so many
+    /// operations.
+    pub(crate) fn unknown(version: &VersionVector) -> Self {
+        let mut history = Self::default();
+        for (peer, count) in version.iter() {
+            let heads = history.graph.heads().to_vec();
+            let stamp = Stamp(history.graph.stamp_end());
+            let start = history.graph.push(OpId::new(peer, 0), count, stamp, &heads);
+            history.note_bounds(start, count, 1);
+        }
+        history
     }
 
     pub(crate) fn block_count(&self) -> usize {
         self.block_count
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// A text's log.
+    pub(crate) fn runs(&self, text: ContainerIx) -> &Runs {
+        self.texts.get(text as usize).unwrap_or(&NO_RUNS)
     }
 
-    /// The lowest stamp greater than all known ones.
-    pub(crate) fn stamp_next(&self) -> u64 {
-        self.stamp_next
+    pub(crate) fn runs_mut(&mut self, text: ContainerIx) -> &mut Runs {
+        self.parts_mut(text).1
     }
 
-    /// Adds the next block of its author, all of whose dependencies are known.
-    pub(crate) fn push(&mut self, block: Block) {
-        let header = block.header();
-        self.version.extend(header.peer, block.end());
-        self.graph.add(OpId::new(header.peer, header.seq), header.len, &header.deps);
-        self.stamp_next = self.stamp_next.max(header.stamp.plus(header.len).0);
-        self.block_count += 1;
-        self.bytes += block.bytes().len();
-        let chain = self.chains.entry(header.peer).or_default();
-        let hash = block.chain_hash(chain.last().map_or(0, |link| link.hash));
-        chain.push(Link { block, hash });
-    }
-
-    /// The block that holds an operation.
-    pub(crate) fn block_of(&self, op: OpId) -> Option<&Block> {
-        let chain = self.chains.get(&op.peer)?;
-        let at = chain.partition_point(|link| link.block.end() <= op.seq);
-        chain.get(at).map(|link| &link.block)
-    }
-
-    pub(crate) fn stamp_of(&self, op: OpId) -> Option<Stamp> {
-        let block = self.block_of(op)?;
-        Some(block.header().stamp.plus(op.seq - block.seq()))
-    }
-
-    pub(crate) fn mark(&self, peer: PeerId) -> Option<ChainMark> {
-        let last = self.chains.get(&peer)?.last()?;
-        Some(ChainMark { seq: last.block.end(), hash: last.hash })
-    }
-
-    pub(crate) fn hash_at(&self, peer: PeerId, seq: u32) -> Option<u64> {
-        if seq == 0 {
-            return Some(0);
+    /// The graph, and a text's log to be changed beside it.
+    pub(crate) fn parts_mut(&mut self, text: ContainerIx) -> (&Graph, &mut Runs) {
+        if self.texts.len() <= text as usize {
+            self.texts.resize_with(text as usize + 1, Runs::default);
         }
-        let chain = self.chains.get(&peer)?;
-        let at = chain.binary_search_by_key(&seq, |link| link.block.end()).ok()?;
-        Some(chain[at].hash)
+        (&self.graph, &mut self.texts[text as usize])
     }
 
-    pub(crate) fn count_since(&self, version: &VersionVector) -> usize {
-        let missing = |(peer, chain): (&PeerId, &Vec<Link>)| {
-            let known = version.get(*peer);
-            chain.len() - chain.partition_point(|link| link.block.end() <= known)
-        };
-        self.chains.iter().map(missing).sum()
+    /// Adds the next operations of a peer, which has seen everything here.
+    pub(crate) fn push_local(
+        &mut self,
+        id: OpId,
+        len: u32,
+        stamp: Stamp,
+        container: ContainerIx,
+    ) -> Lv {
+        let lv = self.graph.push_on_heads(id, len, stamp);
+        self.note_span(lv, container);
+        lv
     }
 
-    /// Blocks with operations outside `version`, causally ordered.
-    pub(crate) fn since(&self, version: &VersionVector) -> Vec<Block> {
-        let mut blocks = Vec::new();
-        for (peer, chain) in &self.chains {
-            let known = version.get(*peer);
-            let from = chain.partition_point(|link| link.block.end() <= known);
-            blocks.extend(chain[from..].iter().map(|link| link.block.clone()));
+    /// Notes which container the operations from `lv` on are about.
+    pub(crate) fn note_span(&mut self, lv: Lv, container: ContainerIx) {
+        if self.spans.last().is_none_or(|(_, last)| *last != container) {
+            self.spans.push((lv, container));
         }
-        sort_causally(&mut blocks);
-        blocks
     }
-}
 
-/// A change's stamp is above those of all it depends on, so stamp order is a causal order.
-pub(crate) fn sort_causally(blocks: &mut [Block]) {
-    blocks.sort_by_key(|block| (block.header().stamp, block.peer(), block.seq()));
+    /// Notes `count` transactions of `len` operations each, from `lv` on.
+    pub(crate) fn note_bounds(&mut self, lv: Lv, len: u32, count: u32) {
+        self.block_count += count as usize;
+        let goes_on = self.bounds.last().is_some_and(|(from, last)| {
+            *last == len && (len == 1 || (lv - from).is_multiple_of(len))
+        });
+        if !goes_on {
+            self.bounds.push((lv, len));
+        }
+    }
+
+    /// The transaction that holds an operation: its first operation and its length.
+    pub(crate) fn transaction_at(&self, lv: Lv) -> (Lv, u32) {
+        let at = self.bounds.partition_point(|(from, _)| *from <= lv) - 1;
+        let (from, len) = self.bounds[at];
+        (lv - (lv - from) % len, len)
+    }
+
+    /// The stretches of equally long transactions between two operations, as `(first, length of
+    /// each, count)`; both ends must be bounds.
+    pub(crate) fn transactions(&self, start: Lv, end: Lv) -> Vec<(Lv, u32, u32)> {
+        let mut out = Vec::new();
+        let mut at = start;
+        let mut index = self.bounds.partition_point(|(from, _)| *from <= start);
+        while at < end {
+            let len = self.bounds[index - 1].1;
+            let upto = self.bounds.get(index).map_or(end, |(from, _)| *from).min(end);
+            out.push((at, len, (upto - at) / len));
+            at = upto;
+            index += 1;
+        }
+        out
+    }
+
+    /// The stretches about one container each, between two operations, as `(start, end, which)`.
+    pub(crate) fn spans(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, Lv, ContainerIx)> {
+        let first = self.spans.partition_point(|(from, _)| *from <= start).saturating_sub(1);
+        let ends = self.spans[first..].iter().skip(1).map(|(from, _)| *from).chain([Lv::MAX]);
+        self.spans[first..]
+            .iter()
+            .zip(ends)
+            .map(move |((from, which), upto)| (start.max(*from), end.min(upto), *which))
+            .take_while(|(from, upto, _)| from < upto)
+    }
 }

@@ -1,13 +1,18 @@
 //! Taking in what others wrote: validate everything, then commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::apply::apply_cell;
 use crate::block::Block;
+use crate::cells::RowRef;
 use crate::codec::DecodeError;
+use crate::container::{ContainerIx, ContainerKey, Containers, Content};
 use crate::doc::Doc;
-use crate::history::sort_causally;
+use crate::graph::{Graph, Lv};
+use crate::history::History;
 use crate::id::{OpId, PeerId};
-use crate::op::Op;
+use crate::names::NameIx;
+use crate::op::{Action, Body};
 use crate::patch::Patch;
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
@@ -15,12 +20,15 @@ use crate::version::VersionVector;
 /// How many blocks may wait for what they depend on.
 pub const PENDING_BLOCKS_MAX: usize = 100_000;
 
+/// A document holds fewer operations than this.
+pub(crate) const OPS_MAX: Lv = 1 << 31;
+
 /// What an import did.
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     /// The blocks that are now in the document and were not before, in the order of application.
     pub applied: Vec<Block>,
-    /// What changed, in order.
+    /// What changed. The patches of one text are in order; so are those of everything else.
     pub patches: Vec<Patch>,
     /// How many blocks now wait inside the document for what they depend on.
     pub pending: usize,
@@ -42,6 +50,9 @@ pub enum ImportError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// An update file does not decode.
+    #[error("the update is malformed")]
+    Update(#[source] DecodeError),
     /// A different block with this name is already known: two authors share a peer id.
     #[error("two different blocks are called {peer}.{seq}")]
     DuplicatePeer {
@@ -58,19 +69,33 @@ pub enum ImportError {
         /// The block's first seq.
         seq: u32,
     },
+    /// An update depends on a change that is not here: ask for an update since this version.
+    #[error("the update depends on {0}, which is not here")]
+    Missing(OpId),
+    /// An update claims to be from more than [`crate::FUTURE_MS_MAX`] ahead of the clock.
+    #[error("the update is from the future")]
+    FromTheFuture,
     /// More than [`PENDING_BLOCKS_MAX`] blocks would wait for what they depend on.
     #[error("too many blocks wait for missing dependencies")]
     TooManyPending,
+    /// The document would have more than 2^31 operations.
+    #[error("the document is full")]
+    Full,
 }
 
 /// Blocks by author and first seq.
 type Waiting = BTreeMap<(PeerId, u32), Block>;
 
 /// What an import will do, worked out before anything is changed.
+#[derive(Default)]
 struct Plan {
-    ready: Vec<(Block, Vec<Op>)>,
+    ready: Vec<(Block, Body)>,
     waiting: Waiting,
     rejected: Vec<OpId>,
+    /// What will be in the document.
+    version: VersionVector,
+    /// End and stamp of the ready blocks.
+    stamps: BTreeMap<(PeerId, u32), (u32, Stamp)>,
 }
 
 impl Doc {
@@ -93,9 +118,8 @@ impl Doc {
         let mut import = Import { rejected: plan.rejected, ..Import::default() };
         self.pending = plan.waiting.into_values().collect();
         import.pending = self.pending.len();
-        for (block, ops) in plan.ready {
-            self.apply_block(&block, &ops, &mut import.patches);
-            import.applied.push(block);
+        if !plan.ready.is_empty() {
+            self.commit(plan.ready, &mut import);
         }
         Ok(import)
     }
@@ -105,51 +129,66 @@ impl Doc {
         let (peer, seq) = (block.peer(), block.seq());
         let duplicate = ImportError::DuplicatePeer { peer, seq };
         if seq < self.version().get(peer) {
-            let known = self.history.block_of(OpId::new(peer, seq));
-            return if known == Some(&block) { Ok(()) } else { Err(duplicate) };
+            let known = self.block_of(OpId::new(peer, seq));
+            return if known.as_ref() == Some(&block) { Ok(()) } else { Err(duplicate) };
         }
-        block.validate().map_err(|source| ImportError::Decode { peer, seq, source })?;
         match incoming.insert((peer, seq), block.clone()) {
             Some(other) if other != block => Err(duplicate),
             _ => Ok(()),
         }
     }
 
+    /// Orders blocks so that each comes after what it depends on, an author's one after the other
+    /// as far as that goes: versions then seldom have to be switched when they are merged.
     fn plan(&self, wall_ms: u64, incoming: Waiting) -> Result<Plan, ImportError> {
-        let mut waiting = incoming.clone();
+        let mut plan = Plan { version: self.version().clone(), ..Plan::default() };
+        plan.waiting = incoming.clone();
         for block in &self.pending {
-            waiting.entry((block.peer(), block.seq())).or_insert_with(|| block.clone());
+            plan.waiting.entry((block.peer(), block.seq())).or_insert_with(|| block.clone());
         }
-        let mut order: Vec<Block> = waiting.values().cloned().collect();
-        sort_causally(&mut order);
-        let mut plan = Plan { ready: Vec::new(), waiting, rejected: Vec::new() };
-        let mut version = self.version().clone();
-        let mut stamps = BTreeMap::new();
-        // Valid blocks are ready in one pass; invalid stamps can need another to come to light.
-        loop {
-            let before = order.len();
-            let mut later = Vec::new();
-            for block in order {
-                if !is_ready(&block, &version, wall_ms) {
-                    later.push(block);
-                    continue;
+        // Who waits for which operation of whom.
+        let mut blocked = BTreeSet::<(PeerId, u32, PeerId)>::new();
+        let mut peers: Vec<PeerId> = plan.waiting.keys().map(|(peer, _)| *peer).collect();
+        peers.dedup();
+        peers.reverse();
+        while let Some(peer) = peers.pop() {
+            while let Some((key, block)) = next_of(&plan.waiting, peer) {
+                if block.header().stamp.is_future(wall_ms) {
+                    break;
                 }
-                let key = (block.peer(), block.seq());
+                if let Some(missing) = missing_dep(&block, &plan.version) {
+                    blocked.insert((missing.peer, missing.seq, peer));
+                    break;
+                }
                 plan.waiting.remove(&key);
-                match self.check(&block, &version, &stamps) {
-                    Ok(ops) => {
-                        version.extend(block.peer(), block.end());
-                        stamps.insert(key, (block.end(), block.header().stamp));
-                        plan.ready.push((block, ops));
+                match self.check(&block, &plan) {
+                    Ok(body) => {
+                        plan.version.extend(peer, block.end());
+                        plan.stamps.insert(key, (block.end(), block.header().stamp));
+                        plan.ready.push((block, body));
                     }
                     Err(error) if incoming.contains_key(&key) => return Err(error),
                     Err(_) => plan.rejected.push(OpId::new(key.0, key.1)),
                 }
             }
-            if later.len() == before || later.is_empty() {
-                break;
+            let upto = plan.version.get(peer);
+            let free: Vec<_> =
+                blocked.range((peer, 0, PeerId(0))..(peer, upto, PeerId(0))).copied().collect();
+            for entry in free {
+                blocked.remove(&entry);
+                peers.push(entry.2);
             }
-            order = later;
+        }
+        // What has to wait must at least be sound.
+        for ((peer, seq), block) in &plan.waiting {
+            if incoming.contains_key(&(*peer, *seq)) {
+                let malformed = |source| ImportError::Decode { peer: *peer, seq: *seq, source };
+                block.validate().map_err(malformed)?;
+            }
+        }
+        let new: u64 = plan.ready.iter().map(|(block, _)| u64::from(block.header().len)).sum();
+        if u64::from(self.history().graph.end()) + new >= u64::from(OPS_MAX) {
+            return Err(ImportError::Full);
         }
         if plan.waiting.len() > PENDING_BLOCKS_MAX {
             return Err(ImportError::TooManyPending);
@@ -158,47 +197,150 @@ impl Doc {
     }
 
     /// The last check of a block whose dependencies are all at hand.
-    fn check(
-        &self,
-        block: &Block,
-        version: &VersionVector,
-        stamps: &BTreeMap<(PeerId, u32), (u32, Stamp)>,
-    ) -> Result<Vec<Op>, ImportError> {
+    fn check(&self, block: &Block, plan: &Plan) -> Result<Body, ImportError> {
         let (peer, seq) = (block.peer(), block.seq());
-        if seq != version.get(peer) {
+        if seq != plan.version.get(peer) {
             return Err(ImportError::DuplicatePeer { peer, seq });
         }
         let previous = seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
+        let graph = &self.history().graph;
         for dep in block.header().deps.iter().copied().chain(previous) {
-            let planned = stamps.range(..=(dep.peer, dep.seq)).next_back();
+            let planned = plan.stamps.range(..=(dep.peer, dep.seq)).next_back();
             let planned = planned.filter(|((of, _), (end, _))| *of == dep.peer && dep.seq < *end);
             let stamp = planned.map_or_else(
-                || self.history.stamp_of(dep),
+                || graph.lv_of(dep).map(|lv| graph.stamp_of(lv)),
                 |((_, first), (_, stamp))| Some(stamp.plus(dep.seq - first)),
             );
             if stamp.is_none_or(|stamp| block.header().stamp <= stamp) {
                 return Err(ImportError::Stamp { peer, seq });
             }
         }
-        block.ops().map_err(|source| ImportError::Decode { peer, seq, source })
+        block.body().map_err(|source| ImportError::Decode { peer, seq, source })
     }
 
-    fn apply_block(&mut self, block: &Block, ops: &[Op], patches: &mut Vec<Patch>) {
-        let header = block.header();
-        let view = self.history.graph().view_at(header.peer, &header.deps);
-        let (mut id, mut stamp) = (OpId::new(header.peer, header.seq), header.stamp);
-        for op in ops {
-            self.apply_op(op, id, stamp, &view, patches);
-            id = id.plus(op.len());
-            stamp = stamp.plus(op.len());
+    fn commit(&mut self, ready: Vec<(Block, Body)>, import: &mut Import) {
+        let (history, containers) = self.parts_mut();
+        let mut texts = TextsToMerge::new(&history.graph);
+        for (block, body) in ready {
+            let header = block.header();
+            let id = OpId::new(header.peer, header.seq);
+            let parents = parents_of(&history.graph, id, &header.deps);
+            let start = history.graph.push(id, header.len, header.stamp, &parents);
+            history.note_bounds(start, header.len, 1);
+            let places: Vec<ContainerIx> = body
+                .containers
+                .iter()
+                .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
+                .collect();
+            let mut lv = start;
+            for op in body.ops {
+                let index = places[op.container];
+                history.note_span(lv, index);
+                let len = op.len();
+                match op.action {
+                    Action::Text { kind, pos, len, content } => {
+                        history.runs_mut(index).push_run(lv, pos, len, kind, &content, false);
+                        texts.touch(index);
+                    }
+                    Action::Cell(op) => {
+                        let content = &mut containers.get_mut(index).content;
+                        let row_of = row_resolver(&history.graph, content, lv);
+                        let op = op.map_rows(row_of);
+                        let op =
+                            op.map_names(|name| intern_name(content, &body.names[name as usize]));
+                        apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
+                    }
+                }
+                lv += len;
+            }
+            import.applied.push(block);
         }
-        self.history.push(block.clone());
+        texts.merge(history, containers, &mut import.patches);
     }
 }
 
-fn is_ready(block: &Block, version: &VersionVector, wall_ms: u64) -> bool {
+/// The texts that an import wrote to, and where it starts.
+pub(crate) struct TextsToMerge {
+    start: Lv,
+    heads: Vec<Lv>,
+    texts: Vec<ContainerIx>,
+}
+
+impl TextsToMerge {
+    pub(crate) fn new(graph: &Graph) -> Self {
+        Self { start: graph.end(), heads: graph.heads().to_vec(), texts: Vec::new() }
+    }
+
+    pub(crate) fn touch(&mut self, text: ContainerIx) {
+        if !self.texts.contains(&text) {
+            self.texts.push(text);
+        }
+    }
+
+    pub(crate) fn merge(
+        self,
+        history: &mut History,
+        containers: &mut Containers,
+        patches: &mut Vec<Patch>,
+    ) {
+        let range = (self.start, history.graph.end());
+        for index in self.texts {
+            let container = containers.get_mut(index);
+            if let Content::Text(state) = &mut container.content {
+                let (graph, runs) = history.parts_mut(index);
+                for delta in state.merge(graph, runs, &self.heads, range) {
+                    patches.push(Patch::Text { id: container.id.clone(), delta });
+                }
+            }
+        }
+    }
+}
+
+/// An author's next waiting block.
+fn next_of(waiting: &Waiting, peer: PeerId) -> Option<((PeerId, u32), Block)> {
+    let (key, block) = waiting.range((peer, 0)..=(peer, u32::MAX)).next()?;
+    Some((*key, block.clone()))
+}
+
+/// An operation that a block depends on and a version lacks.
+fn missing_dep(block: &Block, version: &VersionVector) -> Option<OpId> {
     let header = block.header();
-    header.seq <= version.get(header.peer)
-        && header.deps.iter().all(|dep| version.contains(*dep))
-        && !header.stamp.is_future(wall_ms)
+    let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
+    let mut all = header.deps.iter().copied().chain(previous);
+    all.find(|dep| !version.contains(*dep))
+}
+
+/// The parents of a peer's operation that depends on these: its own last one too, unless those
+/// follow it.
+pub(crate) fn parents_of(graph: &Graph, id: OpId, deps: &[OpId]) -> Vec<Lv> {
+    let known = |id: OpId| graph.lv_of(id).expect("dependencies are checked before");
+    let mut parents: Vec<Lv> = deps.iter().map(|dep| known(*dep)).collect();
+    if let Some(seq) = id.seq.checked_sub(1) {
+        let previous = known(OpId::new(id.peer, seq));
+        if !graph.sees(&parents, previous) {
+            parents.push(previous);
+        }
+    }
+    parents.sort_unstable();
+    parents
+}
+
+pub(crate) fn intern_name(content: &mut Content, name: &str) -> NameIx {
+    match content {
+        Content::Map(_, state) => state.intern(name),
+        Content::Table(_, state) => state.names.intern(name),
+        _ => 0,
+    }
+}
+
+/// What the rows that an operation names are here.
+pub(crate) fn row_resolver<'a>(
+    graph: &'a Graph,
+    content: &'a Content,
+    lv: Lv,
+) -> impl Fn(RowRef) -> RowRef + 'a {
+    move |row| match (row, content) {
+        (RowRef::Stray(id), Content::Table(_, state)) => state.row_ref(graph, id, lv),
+        _ => row,
+    }
 }

@@ -18,18 +18,22 @@
 //! laptop.import(0, phone.blocks_since(laptop.version()))?;
 //! phone.import(0, laptop.blocks_since(phone.version()))?;
 //! for doc in [&laptop, &phone] {
-//!     assert_eq!(doc.table("tasks").get(task, "title"), Some(&"Buy oat milk".into()));
-//!     assert_eq!(doc.table("tasks").get(task, "done"), Some(&true.into()));
+//!     assert_eq!(doc.table("tasks").get(task, "title"), Some("Buy oat milk".into()));
+//!     assert_eq!(doc.table("tasks").get(task, "done"), Some(true.into()));
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! This crate does no I/O and knows no clock, randomness, thread or `async`.
 
+mod apply;
 mod block;
+mod bulk;
+mod cells;
 mod codec;
 #[cfg(test)]
 mod conformance;
+mod container;
 mod counter;
 mod doc;
 mod graph;
@@ -41,34 +45,37 @@ mod import;
 mod lww;
 #[cfg(test)]
 mod model;
+mod names;
 mod op;
 mod patch;
+mod range_map;
 mod reauthor;
+mod rope;
 mod snapshot;
 mod stamp;
-mod state;
+mod sum_tree;
 mod table;
 mod text;
 mod transaction;
 mod undo;
+mod update;
 mod value;
 mod version;
 
 pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader};
 pub use codec::{DecodeError, Reader, Writer};
-pub use counter::Counter;
-pub use doc::{Commit, Doc, RootKind};
+pub use container::{ContainerId, ContainerKey, ContainerKind};
+pub use doc::{Commit, Doc};
 pub use history::ChainMark;
 pub use id::{DocId, DocIdError, OpId, PeerId, RowId};
 pub use import::{Import, ImportError, PENDING_BLOCKS_MAX};
 pub use lww::{LwwMap, LwwRegister};
-pub use op::ContainerId;
 pub use patch::{Patch, RowChange, TextDelta};
 pub use reauthor::ReauthorError;
-pub use snapshot::{decode_update, encode_update, is_update};
+pub use snapshot::is_update;
 pub use stamp::{FUTURE_MS_MAX, Stamp};
 pub use table::Table;
-pub use text::{Cursor, Side, Text, TextError};
+pub use text::{Authorship, Cursor, Side, Text, TextError};
 pub use transaction::{
     CounterMut, INSERT_BYTES_MAX, MapMut, RegisterMut, RowError, TableMut, TextMut, Transaction,
 };

@@ -1,10 +1,11 @@
-//! Last writer wins: the register and the map of registers that maps and tables are built of.
+//! Last writer wins: registers and maps.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::cells::CellLog;
+use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
+use crate::names::{NameIx, Names};
 use crate::stamp::Stamp;
 use crate::value::Value;
 
@@ -55,121 +56,121 @@ impl<V> LwwRegister<V> {
     }
 }
 
-impl LwwRegister<Value> {
-    pub(crate) fn encode(&self, out: &mut Writer) {
-        encode_mark(self, out);
-        self.value.encode(out);
-    }
-
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (stamp, peer) = decode_mark(input)?;
-        Ok(Self { value: Value::decode(input)?, stamp, peer })
-    }
+/// Whether a write overrules the one that holds. A write that nothing holds against wins.
+pub(crate) fn overrules(graph: &Graph, new: Lv, held: Option<Lv>) -> bool {
+    held.is_none_or(|held| graph.rank_of(new) > graph.rank_of(held))
 }
 
-impl LwwRegister<bool> {
-    pub(crate) fn encode(&self, out: &mut Writer) {
-        encode_mark(self, out);
-        out.u8(u8::from(self.value));
-    }
-
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (stamp, peer) = decode_mark(input)?;
-        Ok(Self { value: input.u8()? != 0, stamp, peer })
-    }
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RegisterState {
+    pub(crate) winner: Option<Lv>,
 }
 
-fn encode_mark<V>(register: &LwwRegister<V>, out: &mut Writer) {
-    out.varint(register.stamp.0);
-    out.u64_le(register.peer.0);
-}
-
-fn decode_mark(input: &mut Reader<'_>) -> Result<(Stamp, PeerId), DecodeError> {
-    Ok((Stamp(input.varint()?), PeerId(input.u64_le()?)))
-}
-
-/// A map whose entries are [`LwwRegister`]s. Removing a key is a write like any other, so a removal
-/// and a concurrent set are ordered by `(stamp, peer)` too.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LwwMap {
-    entries: BTreeMap<Arc<str>, LwwRegister<Option<Value>>>,
-}
-
-impl LwwMap {
-    /// An empty map.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { entries: BTreeMap::new() }
-    }
-
-    /// Takes in a write of `key` (`None` removes it) and says whether it won.
-    pub fn write(
-        &mut self,
-        key: Arc<str>,
-        value: Option<Value>,
-        stamp: Stamp,
-        peer: PeerId,
-    ) -> bool {
-        match self.entries.entry(key) {
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                entry.get_mut().write(value, stamp, peer)
-            }
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(LwwRegister::new(value, stamp, peer));
-                true
-            }
+impl RegisterState {
+    /// Takes in a write and says whether it won.
+    pub(crate) fn write(&mut self, graph: &Graph, lv: Lv) -> bool {
+        let wins = overrules(graph, lv, self.winner);
+        if wins {
+            self.winner = Some(lv);
         }
+        wins
+    }
+}
+
+/// The write that holds for a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) lv: Lv,
+    pub(crate) is_set: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MapState {
+    pub(crate) names: Names,
+    /// By name; as long as `names`.
+    pub(crate) held: Vec<Option<Held>>,
+}
+
+impl MapState {
+    pub(crate) fn intern(&mut self, key: &str) -> NameIx {
+        let key = self.names.intern(key);
+        self.held.resize(self.names.len(), None);
+        key
     }
 
+    pub(crate) fn held(&self, key: &str) -> Option<Held> {
+        self.held[self.names.find(key)? as usize]
+    }
+
+    /// Takes in a write and says whether it won.
+    pub(crate) fn write(&mut self, graph: &Graph, key: NameIx, lv: Lv, is_set: bool) -> bool {
+        let held = &mut self.held[key as usize];
+        let wins = overrules(graph, lv, held.map(|held| held.lv));
+        if wins {
+            *held = Some(Held { lv, is_set });
+        }
+        wins
+    }
+}
+
+/// A map of a document, as it is now. Each entry is a register of its own; removing a key is a
+/// write like any other, so a removal and a concurrent set are ordered by `(stamp, peer)` too.
+///
+/// ```
+/// use leptos_sync_crdt::{Doc, PeerId};
+/// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+/// ada.transact(1_000, |tx| tx.map("settings").set("colour", "red"));
+/// ben.transact(9_000, |tx| tx.map("settings").set("colour", "blue"));
+/// ada.import(9_000, ben.blocks_since(ada.version()))?;
+/// assert_eq!(ada.map("settings").get("colour"), Some("blue".into())); // the later write won
+/// # Ok::<(), leptos_sync_crdt::ImportError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct LwwMap<'a> {
+    pub(crate) content: Option<(&'a CellLog, &'a MapState)>,
+}
+
+impl<'a> LwwMap<'a> {
     /// The value of `key`, if it is set.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.get(key)?.get().as_ref()
+    pub fn get(&self, key: &str) -> Option<Value> {
+        let (log, state) = self.content?;
+        log.value(state.held(key)?.lv, None)
     }
 
-    /// The register behind `key`, removed or not.
+    /// Whether `key` is set.
     #[must_use]
-    pub fn register(&self, key: &str) -> Option<&LwwRegister<Option<Value>>> {
-        self.entries.get(key)
+    pub fn contains(&self, key: &str) -> bool {
+        self.content.and_then(|(_, state)| state.held(key)).is_some_and(|held| held.is_set)
+    }
+
+    fn set(&self) -> impl Iterator<Item = (&'a Arc<str>, Held)> + use<'a> {
+        self.content.into_iter().flat_map(|(_, state)| {
+            let held = |name: &NameIx| Some((state.names.get(*name), state.held[*name as usize]?));
+            state.names.sorted().iter().filter_map(held).filter(|(_, held)| held.is_set)
+        })
+    }
+
+    /// The keys that are set, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.set().map(|(key, _)| &**key)
     }
 
     /// The keys that are set, with their values, by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries.iter().filter_map(|(key, register)| Some((&**key, register.get().as_ref()?)))
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Value)> + use<'a> {
+        let content = self.content;
+        self.set().filter_map(move |(key, held)| Some((&**key, content?.0.value(held.lv, None)?)))
     }
 
     /// How many keys are set.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.set().count()
     }
 
     /// Whether no key is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
-
-    pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.entries.len());
-        for (key, register) in &self.entries {
-            out.str(key);
-            encode_mark(register, out);
-            out.u8(u8::from(register.value.is_some()));
-            if let Some(value) = &register.value {
-                value.encode(out);
-            }
-        }
-    }
-
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut entries = BTreeMap::new();
-        for _ in 0..input.count(11)? {
-            let key = Arc::from(input.str()?);
-            let (stamp, peer) = decode_mark(input)?;
-            let value = if input.u8()? == 0 { None } else { Some(Value::decode(input)?) };
-            entries.insert(key, LwwRegister { value, stamp, peer });
-        }
-        Ok(Self { entries })
+        self.set().next().is_none()
     }
 }

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::history::sort_causally;
+use crate::cells::{CellOp, RowRef};
+use crate::container::ContainerId;
 use crate::id::{OpId, PeerId, RowId};
-use crate::op::{ContainerId, Op};
+use crate::op::{Action, Body, Op};
 use crate::stamp::Stamp;
+use crate::text::RunKind;
 use crate::value::Value;
 
 type Key = (u8, Arc<str>, Option<RowId>, Arc<str>);
@@ -86,6 +88,13 @@ impl Tree {
         self.chars.insert(Some(id), char);
     }
 
+    fn delete(&mut self, id: OpId, pos: usize, version: &BTreeSet<OpId>) {
+        let mut known = Vec::new();
+        self.walk(None, &|id| version.contains(&id), &mut known);
+        known.retain(|id| self.shown(*id, version));
+        self.chars.get_mut(&Some(known[pos])).unwrap().deleted_by.push(id);
+    }
+
     fn shown(&self, id: OpId, version: &BTreeSet<OpId>) -> bool {
         !self.chars[&Some(id)].deleted_by.iter().any(|delete| version.contains(delete))
     }
@@ -94,6 +103,11 @@ impl Tree {
         let chars = self.all().into_iter().map(|id| &self.chars[&Some(id)]);
         chars.filter(|char| char.deleted_by.is_empty()).map(|char| char.content).collect()
     }
+}
+
+/// A change's stamp is above those of all it depends on, so stamp order is a causal order.
+fn sort_causally(blocks: &mut [Block]) {
+    blocks.sort_by_key(|block| (block.header().stamp, block.peer(), block.seq()));
 }
 
 /// What a set of blocks means.
@@ -119,9 +133,10 @@ impl Model {
                 version.extend(&pasts[&dep]);
             }
             let mut seq = first.seq;
-            for op in block.ops().unwrap() {
+            let body = block.body().unwrap();
+            for op in &body.ops {
                 let stamp = block.header().stamp.plus(seq - first.seq);
-                model.apply(&op, OpId::new(first.peer, seq), stamp, &version);
+                model.apply(&body, op, OpId::new(first.peer, seq), stamp, &version);
                 version.extend((seq..seq + op.len()).map(|seq| OpId::new(first.peer, seq)));
                 seq += op.len();
             }
@@ -138,48 +153,69 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, op: &Op, id: OpId, stamp: Stamp, version: &BTreeSet<OpId>) {
-        let peer = id.peer;
-        let none: Arc<str> = "".into();
-        match op.clone() {
-            Op::RegisterSet { name, value } => {
-                self.write((0, name, None, none), stamp, peer, Some(value));
+    fn apply(&mut self, body: &Body, op: &Op, id: OpId, stamp: Stamp, version: &BTreeSet<OpId>) {
+        let container = &body.containers[op.container].1;
+        match &op.action {
+            Action::Cell(CellOp::Add(delta)) => {
+                *self.counters.entry(container.clone()).or_default() += delta;
             }
-            Op::MapSet { map, key, value } => self.write((1, map, None, key), stamp, peer, value),
-            Op::RowInsert { table, fields } | Op::RowRestore { table, fields, .. } => {
-                let row = if let Op::RowRestore { row, .. } = op { *row } else { RowId(id) };
-                for (field, value) in fields {
-                    self.write((2, table.clone(), Some(row), field), stamp, peer, Some(value));
-                }
-                self.write((3, table, Some(row), none), stamp, peer, Some(true.into()));
-            }
-            Op::RowSet { table, row, field, value } => {
-                self.write((2, table, Some(row), field), stamp, peer, Some(value));
-            }
-            Op::RowRemove { table, row } => {
-                self.write((3, table, Some(row), none), stamp, peer, Some(false.into()));
-            }
-            Op::CounterAdd { counter, delta } => {
-                *self.counters.entry(counter).or_default() += delta;
-            }
-            Op::TextInsert { text, pos, content } => {
-                let tree = self.texts.entry(text).or_default();
+            Action::Cell(op) => self.apply_cell(body, container, op, id, stamp),
+            Action::Text { kind, pos, len, content } => {
+                let tree = self.texts.entry(container.clone()).or_default();
                 let mut version = version.clone();
-                for (i, c) in content.chars().enumerate() {
-                    let id = id.plus(i as u32);
-                    tree.insert(id, c, pos as usize + i, &version);
+                let mut chars = content.chars();
+                for i in 0..*len {
+                    let id = id.plus(i);
+                    match kind {
+                        RunKind::Insert => {
+                            let char = chars.next().unwrap();
+                            tree.insert(id, char, (pos + i) as usize, &version);
+                        }
+                        RunKind::Delete => tree.delete(id, *pos as usize, &version),
+                        RunKind::Backspace => tree.delete(id, (pos - i) as usize, &version),
+                    }
                     version.insert(id);
                 }
             }
-            Op::TextDelete { text, pos, len } => {
-                let tree = self.texts.entry(text).or_default();
-                let mut known = Vec::new();
-                tree.walk(None, &|id| version.contains(&id), &mut known);
-                known.retain(|id| tree.shown(*id, version));
-                for (i, target) in known[pos as usize..(pos + len) as usize].iter().enumerate() {
-                    tree.chars.get_mut(&Some(*target)).unwrap().deleted_by.push(id.plus(i as u32));
-                }
+        }
+    }
+
+    fn apply_cell(
+        &mut self,
+        body: &Body,
+        container: &ContainerId,
+        op: &CellOp,
+        id: OpId,
+        stamp: Stamp,
+    ) {
+        let ContainerId::Root(name) = container.clone() else { return };
+        let (peer, none): (_, Arc<str>) = (id.peer, "".into());
+        let field = |field: &u32| body.names[*field as usize].clone();
+        let row = match op.row() {
+            Some(RowRef::Stray(row)) => RowId(row),
+            _ => RowId(id),
+        };
+        match op {
+            CellOp::Set(value) => {
+                self.write((0, name, None, none), stamp, peer, Some(value.clone()));
             }
+            CellOp::Put { key, value } => {
+                self.write((1, name, None, field(key)), stamp, peer, value.clone());
+            }
+            CellOp::Insert { fields } | CellOp::Restore { fields, .. } => {
+                for (f, value) in fields {
+                    let key = (2, name.clone(), Some(row), field(f));
+                    self.write(key, stamp, peer, Some(value.clone()));
+                }
+                self.write((3, name, Some(row), none), stamp, peer, Some(true.into()));
+            }
+            CellOp::Cell { field: f, value, .. } => {
+                self.write((2, name, Some(row), field(f)), stamp, peer, Some(value.clone()));
+            }
+            CellOp::Remove { .. } => {
+                self.write((3, name, Some(row), none), stamp, peer, Some(false.into()));
+            }
+            CellOp::Add(_) => {}
         }
     }
 

@@ -1,281 +1,263 @@
-//! Operations: what a change block's body is made of.
+//! Operations as a change block's body has them.
 //!
 //! Text operations name positions, counted in Unicode scalars, in the text as its author saw it.
 //! Each inserted or deleted scalar takes one seq; every other operation takes one.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::id::{OpId, RowId};
-use crate::value::Value;
+use crate::container::{ContainerId, ContainerKind};
+use crate::names::NameIx;
+use crate::text::{Piece, RunKind, Runs};
 
-/// Where a text or a counter lives in its document.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ContainerId {
-    /// At the top of the document, under a name.
-    Root(Arc<str>),
-    /// In a field of a table's row.
-    Cell {
-        /// The table's name.
-        table: Arc<str>,
-        /// The row.
-        row: RowId,
-        /// The field's name.
-        field: Arc<str>,
-    },
-}
-
-impl ContainerId {
-    /// The container called `name` at the top of the document.
-    #[must_use]
-    pub fn root(name: &str) -> Self {
-        Self::Root(name.into())
-    }
-
-    /// The container in `field` of a row.
-    #[must_use]
-    pub fn cell(table: &str, row: RowId, field: &str) -> Self {
-        Self::Cell { table: table.into(), row, field: field.into() }
-    }
-}
-
-impl From<&str> for ContainerId {
-    fn from(name: &str) -> Self {
-        Self::root(name)
-    }
-}
-
-impl From<&ContainerId> for ContainerId {
-    fn from(id: &ContainerId) -> Self {
-        id.clone()
-    }
+/// What an operation does. Names in a [`CellOp`] are numbers in the body's list.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    Cell(CellOp),
+    Text { kind: RunKind, pos: u32, len: u32, content: Arc<str> },
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Op {
-    RegisterSet { name: Arc<str>, value: Value },
-    MapSet { map: Arc<str>, key: Arc<str>, value: Option<Value> },
-    RowInsert { table: Arc<str>, fields: Vec<(Arc<str>, Value)> },
-    RowSet { table: Arc<str>, row: RowId, field: Arc<str>, value: Value },
-    RowRemove { table: Arc<str>, row: RowId },
-    RowRestore { table: Arc<str>, row: RowId, fields: Vec<(Arc<str>, Value)> },
-    CounterAdd { counter: ContainerId, delta: i64 },
-    TextInsert { text: ContainerId, pos: u32, content: Arc<str> },
-    TextDelete { text: ContainerId, pos: u32, len: u32 },
+pub(crate) struct Op {
+    /// A place in [`Body::containers`].
+    pub(crate) container: usize,
+    pub(crate) action: Action,
 }
 
 impl Op {
     /// How many seqs the operation takes.
     pub(crate) fn len(&self) -> u32 {
-        match self {
-            Self::TextInsert { content, .. } => content.chars().count() as u32,
-            Self::TextDelete { len, .. } => *len,
-            _ => 1,
+        match &self.action {
+            Action::Cell(_) => 1,
+            Action::Text { len, .. } => *len,
         }
     }
 }
 
-/// Names are written once per block; operations refer to them by index.
-#[derive(Default)]
-struct Names {
-    index: BTreeMap<Arc<str>, usize>,
-    list: Vec<Arc<str>>,
+/// A transaction: the containers and names that it uses, in order of first use, and its operations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Body {
+    pub(crate) containers: Vec<(ContainerKind, ContainerId)>,
+    pub(crate) names: Vec<Arc<str>>,
+    pub(crate) ops: Vec<Op>,
 }
 
-impl Names {
-    fn intern(&mut self, name: &Arc<str>) -> usize {
-        *self.index.entry(name.clone()).or_insert_with(|| {
-            self.list.push(name.clone());
-            self.list.len() - 1
+const TEXT_CODE: u8 = 16;
+
+fn text_code(kind: RunKind) -> u8 {
+    TEXT_CODE
+        + match kind {
+            RunKind::Insert => 0,
+            RunKind::Delete => 1,
+            RunKind::Backspace => 2,
+        }
+}
+
+impl Body {
+    /// The place of a container, which is added if it is new.
+    pub(crate) fn container(&mut self, kind: ContainerKind, id: &ContainerId) -> usize {
+        let known = self.containers.iter().position(|(k, other)| *k == kind && other == id);
+        known.unwrap_or_else(|| {
+            self.containers.push((kind, id.clone()));
+            self.containers.len() - 1
         })
     }
-}
 
-/// Writes a block's body: names, then operations.
-pub(crate) fn encode_ops(ops: &[Op], out: &mut Writer) {
-    let mut names = Names::default();
-    let mut body = Writer::new();
-    for op in ops {
-        encode_op(op, &mut names, &mut body);
+    /// The number of a name, which is added if it is new.
+    pub(crate) fn name(&mut self, name: &Arc<str>) -> NameIx {
+        let known = self.names.iter().position(|other| other == name);
+        known.unwrap_or_else(|| {
+            self.names.push(name.clone());
+            self.names.len() - 1
+        }) as NameIx
     }
-    out.len(names.list.len());
-    for name in &names.list {
-        out.str(name);
-    }
-    out.len(ops.len());
-    out.raw(body.as_slice());
-}
 
-fn encode_op(op: &Op, names: &mut Names, out: &mut Writer) {
-    match op {
-        Op::RegisterSet { name, value } => {
-            out.u8(0);
-            out.len(names.intern(name));
-            value.encode(out);
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.len(self.containers.len());
+        for (kind, id) in &self.containers {
+            out.u8(kind.code());
+            id.encode(out);
         }
-        Op::MapSet { map, key, value } => {
-            out.u8(if value.is_some() { 1 } else { 2 });
-            out.len(names.intern(map));
-            out.str(key);
-            if let Some(value) = value {
-                value.encode(out);
+        out.len(self.names.len());
+        for name in &self.names {
+            out.str(name);
+        }
+        out.len(self.ops.len());
+        for op in &self.ops {
+            out.len(op.container);
+            match &op.action {
+                Action::Cell(op) => op.encode(out),
+                Action::Text { kind, pos, len, content } => {
+                    out.u8(text_code(*kind));
+                    out.varint(u64::from(*pos));
+                    if *kind == RunKind::Insert {
+                        out.str(content);
+                    } else {
+                        out.varint(u64::from(*len));
+                    }
+                }
             }
         }
-        Op::RowInsert { table, fields } => {
-            out.u8(3);
-            out.len(names.intern(table));
-            encode_fields(fields, names, out);
+    }
+
+    /// Reads a body, which must take exactly `len` seqs and be what [`Body::encode`] would write:
+    /// one transaction has one encoding, so that hashes over it agree everywhere.
+    pub(crate) fn decode(input: &mut Reader<'_>, len: u32) -> Result<Self, DecodeError> {
+        let mut body = Self::default();
+        for _ in 0..input.count(3)? {
+            body.containers.push((ContainerKind::decode(input)?, ContainerId::decode(input)?));
         }
-        Op::RowSet { table, row, field, value } => {
-            out.u8(4);
-            out.len(names.intern(table));
-            row.0.encode(out);
-            out.len(names.intern(field));
-            value.encode(out);
+        for _ in 0..input.count(1)? {
+            body.names.push(Arc::from(input.str()?));
         }
-        Op::RowRemove { table, row } => {
-            out.u8(5);
-            out.len(names.intern(table));
-            row.0.encode(out);
+        let mut uses = Uses::default();
+        let mut total = 0u64;
+        for _ in 0..input.count(2)? {
+            let container = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
+            uses.container(container)?;
+            let (kind, _) =
+                body.containers.get(container).ok_or(DecodeError::Invalid("container"))?;
+            let action = decode_action(input, *kind, &mut uses)?;
+            let op = Op { container, action };
+            total += u64::from(op.len());
+            body.ops.push(op);
         }
-        Op::RowRestore { table, row, fields } => {
-            out.u8(6);
-            out.len(names.intern(table));
-            row.0.encode(out);
-            encode_fields(fields, names, out);
+        if total != u64::from(len) {
+            return Err(DecodeError::Invalid("operation count"));
         }
-        Op::CounterAdd { counter, delta } => {
-            encode_target(7, counter, names, out);
-            out.varint_i64(*delta);
-        }
-        Op::TextInsert { text, pos, content } => {
-            encode_target(9, text, names, out);
-            out.varint(u64::from(*pos));
-            out.str(content);
-        }
-        Op::TextDelete { text, pos, len } => {
-            encode_target(11, text, names, out);
-            out.varint(u64::from(*pos));
-            out.varint(u64::from(*len));
+        uses.finish(&body)?;
+        let is_canonical = body.ops.chunk_by(|a, b| a.container == b.container).all(is_canonical);
+        if is_canonical { Ok(body) } else { Err(DecodeError::Invalid("operation runs")) }
+    }
+
+    /// Adds text operations that follow one another, in the one form that they are encoded in.
+    pub(crate) fn push_text<'a>(
+        &mut self,
+        container: usize,
+        pieces: impl Iterator<Item = (Piece, &'a str)>,
+    ) {
+        let runs = canonical(pieces);
+        for piece in runs.pieces(0, u32::MAX) {
+            let Piece { kind, pos, len, content, .. } = piece;
+            let content = runs.content(content).into();
+            self.ops.push(Op { container, action: Action::Text { kind, pos, len, content } });
         }
     }
 }
 
-// The operation code is `base` for a root container and `base + 1` for one in a cell.
-fn encode_target(base: u8, id: &ContainerId, names: &mut Names, out: &mut Writer) {
-    match id {
-        ContainerId::Root(name) => {
-            out.u8(base);
-            out.len(names.intern(name));
-        }
-        ContainerId::Cell { table, row, field } => {
-            out.u8(base + 1);
-            out.len(names.intern(table));
-            row.0.encode(out);
-            out.len(names.intern(field));
-        }
+fn canonical<'a>(pieces: impl Iterator<Item = (Piece, &'a str)>) -> Runs {
+    let (mut runs, mut start) = (Runs::new(), 0);
+    for (piece, text) in pieces {
+        runs.push_canonical(&Piece { start, ..piece }, text);
+        start += piece.len;
     }
+    runs
 }
 
-fn encode_fields(fields: &[(Arc<str>, Value)], names: &mut Names, out: &mut Writer) {
-    out.len(fields.len());
-    for (field, value) in fields {
-        out.len(names.intern(field));
-        value.encode(out);
+/// Whether text operations that follow one another are in the one form for what they do.
+fn is_canonical(ops: &[Op]) -> bool {
+    if ops.len() < 2 || matches!(ops[0].action, Action::Cell(_)) {
+        return true;
     }
+    let piece = |op: &Op| match &op.action {
+        Action::Text { kind, pos, len, content } => Some((
+            Piece { start: 0, len: *len, kind: *kind, pos: *pos, content: (0, 0), is_void: false },
+            content.clone(),
+        )),
+        Action::Cell(_) => None,
+    };
+    let pieces: Vec<(Piece, Arc<str>)> = ops.iter().filter_map(piece).collect();
+    let runs = canonical(pieces.iter().map(|(piece, text)| (*piece, &**text)));
+    let expected = runs.pieces(0, u32::MAX).map(|piece| (piece.kind, piece.pos, piece.len));
+    expected.eq(pieces.iter().map(|(piece, _)| (piece.kind, piece.pos, piece.len)))
 }
 
-/// Reads a block's body, which must take exactly `len` seqs.
-pub(crate) fn decode_ops(input: &mut Reader<'_>, len: u32) -> Result<Vec<Op>, DecodeError> {
-    let name_count = input.count(1)?;
-    let mut names = Vec::new();
-    for _ in 0..name_count {
-        names.push(Arc::from(input.str()?));
-    }
-    let op_count = input.count(2)?;
-    let mut ops = Vec::new();
-    let mut total = 0u64;
-    for _ in 0..op_count {
-        let op = decode_op(input, &names)?;
-        if op.len() == 0 {
-            return Err(DecodeError::Invalid("empty operation"));
-        }
-        total += u64::from(op.len());
-        ops.push(op);
-    }
-    if total != u64::from(len) {
-        return Err(DecodeError::Invalid("block length"));
-    }
-    Ok(ops)
-}
-
-fn decode_op(input: &mut Reader<'_>, names: &[Arc<str>]) -> Result<Op, DecodeError> {
-    let code = input.u8()?;
-    Ok(match code {
-        0 => Op::RegisterSet { name: name(input, names)?, value: Value::decode(input)? },
-        1 | 2 => {
-            let map = name(input, names)?;
-            let key = Arc::from(input.str()?);
-            let value = if code == 1 { Some(Value::decode(input)?) } else { None };
-            Op::MapSet { map, key, value }
-        }
-        3 => Op::RowInsert { table: name(input, names)?, fields: decode_fields(input, names)? },
-        4 => Op::RowSet {
-            table: name(input, names)?,
-            row: RowId(OpId::decode(input)?),
-            field: name(input, names)?,
-            value: Value::decode(input)?,
-        },
-        5 => Op::RowRemove { table: name(input, names)?, row: RowId(OpId::decode(input)?) },
-        6 => Op::RowRestore {
-            table: name(input, names)?,
-            row: RowId(OpId::decode(input)?),
-            fields: decode_fields(input, names)?,
-        },
-        7 | 8 => {
-            Op::CounterAdd { counter: target(input, names, code == 8)?, delta: input.varint_i64()? }
-        }
-        9 | 10 => Op::TextInsert {
-            text: target(input, names, code == 10)?,
-            pos: input.varint_u32()?,
-            content: Arc::from(input.str()?),
-        },
-        11 | 12 => Op::TextDelete {
-            text: target(input, names, code == 12)?,
-            pos: input.varint_u32()?,
-            len: input.varint_u32()?,
-        },
-        _ => return Err(DecodeError::Invalid("operation code")),
-    })
-}
-
-fn name(input: &mut Reader<'_>, names: &[Arc<str>]) -> Result<Arc<str>, DecodeError> {
-    let index = usize::try_from(input.varint()?).map_err(|_| DecodeError::IntegerRange)?;
-    names.get(index).cloned().ok_or(DecodeError::Invalid("name index"))
-}
-
-fn target(
+fn decode_action(
     input: &mut Reader<'_>,
-    names: &[Arc<str>],
-    in_cell: bool,
-) -> Result<ContainerId, DecodeError> {
-    let first = name(input, names)?;
-    if !in_cell {
-        return Ok(ContainerId::Root(first));
+    kind: ContainerKind,
+    uses: &mut Uses,
+) -> Result<Action, DecodeError> {
+    if kind == ContainerKind::Text {
+        let code = input.u8()?;
+        let pos = input.varint_u32()?;
+        let (kind, content, len) = match code.wrapping_sub(TEXT_CODE) {
+            0 => {
+                let content = input.str()?;
+                (RunKind::Insert, content, content.chars().count() as u32)
+            }
+            1 => (RunKind::Delete, "", input.varint_u32()?),
+            2 => (RunKind::Backspace, "", input.varint_u32()?),
+            _ => return Err(DecodeError::Invalid("operation kind")),
+        };
+        let reaches_back = kind == RunKind::Backspace && (len < 2 || pos + 1 < len);
+        if len == 0 || reaches_back || pos.checked_add(len).is_none_or(|end| end > POS_MAX) {
+            return Err(DecodeError::Invalid("text operation"));
+        }
+        return Ok(Action::Text { kind, pos, len, content: content.into() });
     }
-    let row = RowId(OpId::decode(input)?);
-    Ok(ContainerId::Cell { table: first, row, field: name(input, names)? })
+    let op = CellOp::decode(input)?;
+    let fits = match &op {
+        CellOp::Set(_) => kind == ContainerKind::Register,
+        CellOp::Put { key, .. } => {
+            uses.name(*key)?;
+            kind == ContainerKind::Map
+        }
+        CellOp::Insert { fields } => {
+            fields.iter().try_for_each(|(field, _)| uses.name(*field))?;
+            kind == ContainerKind::Table
+        }
+        CellOp::Restore { row, fields } => {
+            fields.iter().try_for_each(|(field, _)| uses.name(*field))?;
+            kind == ContainerKind::Table && is_by_id(*row)
+        }
+        CellOp::Cell { row, field, .. } => {
+            uses.name(*field)?;
+            kind == ContainerKind::Table && is_by_id(*row)
+        }
+        CellOp::Remove { row } => kind == ContainerKind::Table && is_by_id(*row),
+        CellOp::Add(_) => kind == ContainerKind::Counter,
+    };
+    if fits { Ok(Action::Cell(op)) } else { Err(DecodeError::Invalid("operation kind")) }
 }
 
-fn decode_fields(
-    input: &mut Reader<'_>,
-    names: &[Arc<str>],
-) -> Result<Vec<(Arc<str>, Value)>, DecodeError> {
-    let len = input.count(2)?;
-    let mut fields = Vec::new();
-    for _ in 0..len {
-        fields.push((name(input, names)?, Value::decode(input)?));
+/// Texts are shorter than this, in scalars.
+pub(crate) const POS_MAX: u32 = 1 << 30;
+
+fn is_by_id(row: RowRef) -> bool {
+    matches!(row, RowRef::Stray(_))
+}
+
+/// Checks that lists are in order of first use and used up.
+#[derive(Default)]
+struct Uses {
+    containers: usize,
+    names: usize,
+}
+
+impl Uses {
+    fn container(&mut self, index: usize) -> Result<(), DecodeError> {
+        first_use(&mut self.containers, index).ok_or(DecodeError::Invalid("container order"))
     }
-    Ok(fields)
+
+    fn name(&mut self, index: NameIx) -> Result<(), DecodeError> {
+        first_use(&mut self.names, index as usize).ok_or(DecodeError::Invalid("name order"))
+    }
+
+    fn finish(&self, body: &Body) -> Result<(), DecodeError> {
+        let is_used_up = self.containers == body.containers.len() && self.names == body.names.len();
+        let containers: BTreeSet<_> = body.containers.iter().collect();
+        let names: BTreeSet<_> = body.names.iter().collect();
+        if is_used_up && containers.len() == self.containers && names.len() == self.names {
+            Ok(())
+        } else {
+            Err(DecodeError::Invalid("names or containers"))
+        }
+    }
+}
+
+fn first_use(seen: &mut usize, index: usize) -> Option<()> {
+    *seen += usize::from(index == *seen);
+    (index < *seen).then_some(())
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::container::ContainerId;
 use crate::id::RowId;
-use crate::op::ContainerId;
 
 /// One thing that changed. Patches of a change are listed in the order in which they happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,11 @@
 //! are relative to a version, so only names have to change.
 
 use crate::block::{Block, BlockHeader};
+use crate::cells::RowRef;
+use crate::container::ContainerId;
 use crate::doc::Doc;
 use crate::id::{OpId, PeerId, RowId};
-use crate::op::{ContainerId, Op};
+use crate::op::{Action, Body};
 use crate::version::VersionVector;
 
 /// Why changes could not be written again. The document is as it was.
@@ -50,15 +52,18 @@ impl Renaming {
         }
     }
 
-    fn op(&self, op: &mut Op) {
-        match op {
-            Op::RowSet { row, .. } | Op::RowRemove { row, .. } | Op::RowRestore { row, .. } => {
-                *row = RowId(self.id(row.0));
+    fn body(&self, body: &mut Body) {
+        for (_, id) in &mut body.containers {
+            *id = self.container(id);
+        }
+        for op in &mut body.ops {
+            if let Action::Cell(cell) = &op.action {
+                let renamed = cell.clone().map_rows(|row| match row {
+                    RowRef::Stray(id) => RowRef::Stray(self.id(id)),
+                    known => known,
+                });
+                op.action = Action::Cell(renamed);
             }
-            Op::CounterAdd { counter: id, .. }
-            | Op::TextInsert { text: id, .. }
-            | Op::TextDelete { text: id, .. } => *id = self.container(id),
-            Op::RegisterSet { .. } | Op::MapSet { .. } | Op::RowInsert { .. } => {}
         }
     }
 
@@ -70,10 +75,10 @@ impl Renaming {
             deps.push(OpId::new(header.peer, header.seq - 1));
         }
         deps.sort();
-        let mut ops = block.ops().expect("an applied block decodes");
-        ops.iter_mut().for_each(|op| self.op(op));
+        let mut body = block.body().expect("an applied block decodes");
+        self.body(&mut body);
         let seq = header.seq - self.from.seq;
-        Block::encode(BlockHeader { peer: self.to, seq, deps, ..header.clone() }, &ops)
+        Block::encode(BlockHeader { peer: self.to, seq, deps, ..header.clone() }, &body)
     }
 }
 
@@ -87,7 +92,7 @@ impl Doc {
         if self.version().get(to) > 0 {
             return Err(ReauthorError::PeerInUse(to));
         }
-        if self.history.block_of(from).is_none_or(|block| block.seq() != from.seq) {
+        if self.block_of(from).is_none_or(|block| block.seq() != from.seq) {
             return Err(ReauthorError::NoSuchChange(from));
         }
         let renaming = Renaming { from, to };
@@ -137,7 +142,7 @@ mod tests {
         assert_eq!(original.version(), clone.version());
         for doc in [&original, &clone] {
             assert_eq!(doc.text("x").to_string(), "kept");
-            assert_eq!(doc.table(shared).get(row, "a"), Some(&2i64.into()));
+            assert_eq!(doc.table(shared).get(row, "a"), Some(2i64.into()));
             let moved = doc.table(shared).rows().find(|other| *other != row).unwrap();
             assert_eq!(doc.counter(ContainerId::cell(shared, moved, "votes")), 4);
         }

@@ -2,25 +2,38 @@
 //!
 //! | field | size | meaning |
 //! |---|---|---|
-//! | magic | 4 | `LSU1` update, `LSS1` snapshot |
+//! | magic | 4 | `LSU2` update, `LSS2` snapshot |
 //! | chunks | to the end | kind (1), length (varint), bytes, xxHash32 of them (4, little-endian) |
 //!
-//! An update has one chunk, `blocks` (1). A snapshot has `state` (2), then `blocks` (1): the state
-//! is read as it is and the blocks are only indexed, so that loading does not replay history.
-//! Chunks of other kinds are skipped, unless the kind's high bit says that they must be understood.
+//! An update has one chunk, `history` (1); see [`crate::update`]. A snapshot has `state` (2), then
+//! `history` without what the state holds: the state is read as it is, and the history only when
+//! something asks for it. Chunks of other kinds are skipped, unless the kind's high bit says that
+//! they must be understood.
+
+use std::collections::BTreeMap;
 
 use xxhash_rust::xxh32::xxh32;
 
-use crate::block::Block;
+use crate::cells::CellLog;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::container::{
+    ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
+};
+use crate::counter::CounterState;
 use crate::doc::Doc;
+use crate::graph::Lv;
+use crate::history::History;
 use crate::id::PeerId;
-use crate::state::State;
+use crate::lww::{Held, MapState, RegisterState};
+use crate::names::Names;
+use crate::table::TableState;
+use crate::text::TextState;
+use crate::update::{Column, Parent, Update, encode};
 use crate::version::VersionVector;
 
-const UPDATE_MAGIC: &[u8; 4] = b"LSU1";
-const SNAPSHOT_MAGIC: &[u8; 4] = b"LSS1";
-const CHUNK_BLOCKS: u8 = 1;
+const UPDATE_MAGIC: &[u8; 4] = b"LSU2";
+const SNAPSHOT_MAGIC: &[u8; 4] = b"LSS2";
+const CHUNK_HISTORY: u8 = 1;
 const CHUNK_STATE: u8 = 2;
 const CHUNK_CRITICAL: u8 = 0x80;
 
@@ -30,26 +43,7 @@ fn write_chunk(out: &mut Writer, kind: u8, bytes: &[u8]) {
     out.u32_le(xxh32(bytes, 0));
 }
 
-fn write_blocks(out: &mut Writer, blocks: &[Block]) {
-    let mut chunk = Writer::new();
-    chunk.len(blocks.len());
-    for block in blocks {
-        chunk.bytes(block.bytes());
-    }
-    write_chunk(out, CHUNK_BLOCKS, chunk.as_slice());
-}
-
-fn read_blocks(bytes: &[u8]) -> Result<Vec<Block>, DecodeError> {
-    let mut input = Reader::new(bytes);
-    let mut blocks = Vec::new();
-    for _ in 0..input.count(2)? {
-        blocks.push(Block::parse(input.bytes()?)?);
-    }
-    input.finish()?;
-    Ok(blocks)
-}
-
-/// The chunks of a file that are understood, by kind.
+/// The chunks of a file that are understood: history and state.
 fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<[Option<&'a [u8]>; 2], DecodeError> {
     let mut input = Reader::new(bytes);
     if input.take(4).ok() != Some(magic) {
@@ -63,7 +57,7 @@ fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<[Option<&'a [u8]>
             return Err(DecodeError::Checksum);
         }
         match kind {
-            CHUNK_BLOCKS => chunks[0] = Some(chunk),
+            CHUNK_HISTORY => chunks[0] = Some(chunk),
             CHUNK_STATE => chunks[1] = Some(chunk),
             other if other & CHUNK_CRITICAL != 0 => {
                 return Err(DecodeError::UnsupportedVersion(other));
@@ -80,29 +74,28 @@ pub fn is_update(bytes: &[u8]) -> bool {
     bytes.starts_with(UPDATE_MAGIC)
 }
 
-/// Blocks as an update file, which [`decode_update`] reads.
-#[must_use]
-pub fn encode_update(blocks: &[Block]) -> Vec<u8> {
-    let mut out = Writer::new();
-    out.raw(UPDATE_MAGIC);
-    write_blocks(&mut out, blocks);
-    out.into_vec()
-}
-
-/// Reads an update file. The blocks' bodies are checked when they are imported.
-///
-/// # Errors
-/// A [`DecodeError`] if the bytes are not one whole update.
-pub fn decode_update(bytes: &[u8]) -> Result<Vec<Block>, DecodeError> {
-    let [blocks, _] = read_chunks(bytes, UPDATE_MAGIC)?;
-    read_blocks(blocks.ok_or(DecodeError::UnexpectedEnd)?)
+pub(crate) fn read_update(bytes: &[u8]) -> Result<Update, DecodeError> {
+    let [history, _] = read_chunks(bytes, UPDATE_MAGIC)?;
+    let mut input = Reader::new(history.ok_or(DecodeError::UnexpectedEnd)?);
+    let update = Update::decode(&mut input, true)?;
+    input.finish()?;
+    Ok(update)
 }
 
 impl Doc {
-    /// What `version` lacks, as an update file.
+    /// What `version` lacks, as an update file, which [`Doc::import_update`] reads.
     #[must_use]
     pub fn encode_update(&self, version: &VersionVector) -> Vec<u8> {
-        encode_update(&self.blocks_since(version))
+        let history = self.history();
+        let missing = history.graph.missing_from(version).into_iter();
+        let ranges: Vec<(Lv, Lv)> =
+            missing.map(|(start, end)| (history.transaction_at(start).0, end)).collect();
+        let mut chunk = Writer::new();
+        encode(history, &self.containers, &ranges, true, &mut chunk);
+        let mut out = Writer::new();
+        out.raw(UPDATE_MAGIC);
+        write_chunk(&mut out, CHUNK_HISTORY, chunk.as_slice());
+        out.into_vec()
     }
 
     /// The whole document, history included. Blocks that wait for others are not in it.
@@ -112,17 +105,35 @@ impl Doc {
     /// let mut doc = Doc::new(PeerId(1));
     /// doc.transact(0, |tx| tx.register("title").set("Plan"));
     /// let copy = Doc::from_snapshot(PeerId(2), &doc.encode_snapshot())?;
-    /// assert_eq!(copy.register("title"), Some(&"Plan".into()));
+    /// assert_eq!(copy.register("title"), Some("Plan".into()));
     /// # Ok::<(), leptos_sync_crdt::DecodeError>(())
     /// ```
     #[must_use]
     pub fn encode_snapshot(&self) -> Vec<u8> {
+        let history = self.history();
+        let whole = (0, history.graph.end());
+        let mut used: Vec<ContainerIx> = Vec::new();
+        for (_, _, index) in history.spans(whole.0, whole.1) {
+            if !used.contains(&index) {
+                used.push(index);
+            }
+        }
         let mut state = Writer::new();
-        self.state.encode(&mut state);
+        self.version().encode(&mut state);
+        state.len(used.len());
+        for index in used {
+            let container = self.containers.get(index);
+            state.u8(container.kind.code());
+            container.id.encode(&mut state);
+            encode_content(&container.content, &mut state);
+        }
+        let ranges = if whole.1 > 0 { vec![whole] } else { Vec::new() };
+        let mut chunk = Writer::new();
+        encode(history, &self.containers, &ranges, false, &mut chunk);
         let mut out = Writer::new();
         out.raw(SNAPSHOT_MAGIC);
         write_chunk(&mut out, CHUNK_STATE, state.as_slice());
-        write_blocks(&mut out, &self.blocks_since(&VersionVector::new()));
+        write_chunk(&mut out, CHUNK_HISTORY, chunk.as_slice());
         out.into_vec()
     }
 
@@ -134,20 +145,211 @@ impl Doc {
     /// # Errors
     /// A [`DecodeError`] if the bytes are not one whole snapshot.
     pub fn from_snapshot(peer: PeerId, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let [blocks, state] = read_chunks(bytes, SNAPSHOT_MAGIC)?;
+        let [history, state] = read_chunks(bytes, SNAPSHOT_MAGIC)?;
         let mut input = Reader::new(state.ok_or(DecodeError::UnexpectedEnd)?);
-        let mut doc = Self::new(peer);
-        doc.state = State::decode(&mut input)?;
-        input.finish()?;
-        for block in read_blocks(blocks.ok_or(DecodeError::UnexpectedEnd)?)? {
-            let header = block.header();
-            let follows = header.seq == doc.version().get(header.peer)
-                && header.deps.iter().all(|dep| doc.version().contains(*dep));
-            if !follows {
-                return Err(DecodeError::Invalid("block order"));
+        let version = VersionVector::decode(&mut input)?;
+        let total: u64 = version.iter().map(|(_, count)| u64::from(count)).sum();
+        let end = u32::try_from(total).ok().filter(|end| *end < crate::import::OPS_MAX);
+        let end = end.ok_or(DecodeError::Invalid("version"))?;
+        let mut containers = Containers::default();
+        for expected in 0..input.count(3)? {
+            let kind = ContainerKind::decode(&mut input)?;
+            let id = ContainerId::decode(&mut input)?;
+            let index = containers.intern(kind, &ContainerKey::Owned(id));
+            if index as usize != expected {
+                return Err(DecodeError::Invalid("container"));
             }
-            doc.history.push(block);
+            containers.get_mut(index).content = decode_content(kind, &mut input, end)?;
         }
-        Ok(doc)
+        input.finish()?;
+        let bytes = history.ok_or(DecodeError::UnexpectedEnd)?.into();
+        Ok(Self::from_parts(peer, containers, ColdHistory { version, bytes }))
     }
+}
+
+/// A document's history as it was stored, until something asks for it.
+pub(crate) struct ColdHistory {
+    version: VersionVector,
+    bytes: Box<[u8]>,
+}
+
+impl ColdHistory {
+    pub(crate) fn version(&self) -> &VersionVector {
+        &self.version
+    }
+
+    /// Reads the history. Its checksum was verified when the document was loaded; if it is not
+    /// sound all the same, the document goes on without it, knowing its version only.
+    pub(crate) fn thaw(&self, containers: &Containers) -> History {
+        let update = Update::decode(&mut Reader::new(&self.bytes), false);
+        let history = update.ok().and_then(|update| restore(&update, containers));
+        history
+            .filter(|history| *history.graph.version() == self.version)
+            .unwrap_or_else(|| History::unknown(&self.version))
+    }
+}
+
+/// The history that a whole update tells, for containers that already have their state.
+fn restore(update: &Update, containers: &Containers) -> Option<History> {
+    let mut history = History::default();
+    for stretch in &update.stretches {
+        let inside = |parent: &Parent| match parent {
+            Parent::Inside(place) => Some(*place),
+            Parent::Outside(_) => None,
+        };
+        let mut parents: Vec<Lv> = stretch.parents.iter().map(inside).collect::<Option<_>>()?;
+        parents.sort_unstable();
+        if stretch.id.seq != history.graph.version().get(stretch.id.peer) {
+            return None;
+        }
+        history.graph.push(stretch.id, stretch.len, stretch.stamp, &parents);
+    }
+    let mut at = 0;
+    for (len, count) in &update.bounds {
+        history.note_bounds(at, *len, *count);
+        at += len * count;
+    }
+    let index_of =
+        |(kind, id): &(ContainerKind, ContainerId)| containers.find(*kind, &ContainerKey::Id(id));
+    let places: Vec<ContainerIx> = update.containers.iter().map(index_of).collect::<Option<_>>()?;
+    for (start, _, place) in &update.spans {
+        history.note_span(*start, places[*place]);
+    }
+    for (column, index) in update.columns.iter().zip(&places) {
+        if let Column::Text(runs) = column {
+            *history.runs_mut(*index) = runs.clone();
+        }
+    }
+    Some(history)
+}
+
+fn encode_names(names: &Names, out: &mut Writer) {
+    out.len(names.len());
+    names.iter().for_each(|name| out.str(name));
+}
+
+fn decode_names(input: &mut Reader<'_>) -> Result<Names, DecodeError> {
+    let mut names = Names::default();
+    for expected in 0..input.count(1)? {
+        if names.intern(input.str()?) as usize != expected {
+            return Err(DecodeError::Invalid("name"));
+        }
+    }
+    Ok(names)
+}
+
+fn encode_content(content: &Content, out: &mut Writer) {
+    match content {
+        Content::Register(_, state) => out.varint(state.winner.map_or(0, |lv| u64::from(lv) + 1)),
+        Content::Map(_, state) => {
+            encode_names(&state.names, out);
+            for held in &state.held {
+                let code = |held: &Held| (u64::from(held.lv) + 1) << 1 | u64::from(held.is_set);
+                out.varint(held.as_ref().map_or(0, code));
+            }
+        }
+        Content::Table(_, state) => {
+            encode_names(&state.names, out);
+            encode_table(state, out);
+        }
+        Content::Counter(_, state) => out.varint_i64(state.value()),
+        Content::Text(state) => out.str(&state.rope.text()),
+    }
+    if let Some(log) = content.cells() {
+        log.encode(out);
+    }
+}
+
+fn encode_table(state: &TableState, out: &mut Writer) {
+    out.len(state.rows.len());
+    let mut last = 0;
+    for (start, end) in &state.rows {
+        out.varint(u64::from(start - last));
+        out.varint(u64::from(end - start));
+        last = *end;
+    }
+    out.len(state.written.len());
+    for ((row, field), lv) in &state.written {
+        out.varint(u64::from(*row));
+        out.varint(u64::from(*field));
+        out.varint(u64::from(*lv));
+    }
+    out.len(state.fates.len());
+    for (row, (lv, alive)) in &state.fates {
+        out.varint(u64::from(*row));
+        out.varint(u64::from(*lv) << 1 | u64::from(*alive));
+    }
+}
+
+fn decode_content(
+    kind: ContainerKind,
+    input: &mut Reader<'_>,
+    end: Lv,
+) -> Result<Content, DecodeError> {
+    let below = |lv: u64| u32::try_from(lv).ok().filter(|lv| *lv < end);
+    let below = |lv: u64| below(lv).ok_or(DecodeError::Invalid("local version"));
+    Ok(match kind {
+        ContainerKind::Register => {
+            let winner = input.varint()?.checked_sub(1).map(below).transpose()?;
+            let log = CellLog::decode(input, kind, 0, end)?;
+            Content::Register(log, RegisterState { winner })
+        }
+        ContainerKind::Map => {
+            let names = decode_names(input)?;
+            let mut held = Vec::new();
+            for _ in 0..names.len() {
+                let code = input.varint()?;
+                let lv = (code >> 1).checked_sub(1).map(below).transpose()?;
+                held.push(lv.map(|lv| Held { lv, is_set: code & 1 == 1 }));
+            }
+            let log = CellLog::decode(input, kind, names.len(), end)?;
+            Content::Map(log, MapState { names, held })
+        }
+        ContainerKind::Table => {
+            let names = decode_names(input)?;
+            let state = decode_table(names, input, &below)?;
+            let log = CellLog::decode(input, kind, state.names.len(), end)?;
+            Content::Table(log, state)
+        }
+        ContainerKind::Counter => {
+            let state = CounterState::new(input.varint_i64()?);
+            Content::Counter(CellLog::decode(input, kind, 0, end)?, state)
+        }
+        ContainerKind::Text => Content::Text(TextState::from_text(input.str()?)),
+    })
+}
+
+fn decode_table(
+    names: Names,
+    input: &mut Reader<'_>,
+    below: &dyn Fn(u64) -> Result<Lv, DecodeError>,
+) -> Result<TableState, DecodeError> {
+    let (mut rows, mut last) = (Vec::new(), 0u64);
+    for _ in 0..input.count(2)? {
+        let start = last + u64::from(input.varint_u32()?);
+        let end = start + u64::from(input.varint_u32()?);
+        if end == start {
+            return Err(DecodeError::Invalid("rows"));
+        }
+        rows.push((below(start)?, below(end - 1)? + 1));
+        last = end;
+    }
+    let mut state = TableState { names, rows, written: BTreeMap::new(), fates: BTreeMap::new() };
+    for _ in 0..input.count(3)? {
+        let (row, field) = (below(input.varint()?)?, input.varint_u32()?);
+        let lv = below(input.varint()?)?;
+        if field as usize >= state.names.len() || !state.has_row(row) {
+            return Err(DecodeError::Invalid("cell"));
+        }
+        state.written.insert((row, field), lv);
+    }
+    for _ in 0..input.count(2)? {
+        let row = below(input.varint()?)?;
+        let code = input.varint()?;
+        if !state.has_row(row) {
+            return Err(DecodeError::Invalid("row"));
+        }
+        state.fates.insert(row, (below(code >> 1)?, code & 1 == 1));
+    }
+    Ok(state)
 }

@@ -1,149 +1,199 @@
 //! Tables: rows of field-level registers, the ground under typed collections.
 //!
-//! Merge rule: each field of a row is its own [`LwwRegister`], and so is whether the row is alive;
-//! editing a field of a removed row does not bring the row back.
+//! Merge rule: each field of a row is its own register, and so is whether the row is alive; editing
+//! a field of a removed row does not bring the row back.
+//!
+//! A row is the operation that inserted it. Most rows are never touched again, so the state is the
+//! stretches of insertions, plus the fields that were overwritten since and the rows that were
+//! removed or restored.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::id::{OpId, PeerId, RowId};
-use crate::lww::{LwwMap, LwwRegister};
+use crate::cells::{CellLog, Fields, RowRef};
+use crate::graph::{Graph, Lv};
+use crate::id::{OpId, RowId};
+use crate::lww::overrules;
+use crate::names::{NameIx, Names};
 use crate::stamp::Stamp;
 use crate::value::Value;
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
-    pub(crate) alive: LwwRegister<bool>,
-    pub(crate) cells: LwwMap,
-    created: Stamp,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableState {
+    pub(crate) names: Names,
+    /// The insertions, as ascending ranges.
+    pub(crate) rows: Vec<(Lv, Lv)>,
+    /// The writes that overruled a row's first values.
+    pub(crate) written: BTreeMap<(Lv, NameIx), Lv>,
+    /// The rows that were removed or restored: by what, and whether they are alive.
+    pub(crate) fates: BTreeMap<Lv, (Lv, bool)>,
 }
 
-/// Rows, in the order in which they were inserted.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    rows: BTreeMap<RowId, Row>,
-    alive: BTreeSet<(Stamp, RowId)>,
-}
-
-impl Table {
-    pub(crate) const fn new() -> Self {
-        Self { rows: BTreeMap::new(), alive: BTreeSet::new() }
+impl TableState {
+    /// Whether this operation inserted a row.
+    pub(crate) fn has_row(&self, lv: Lv) -> bool {
+        let at = self.rows.partition_point(|(start, _)| *start <= lv);
+        at > 0 && lv < self.rows[at - 1].1
     }
 
+    pub(crate) fn is_alive(&self, row: Lv) -> bool {
+        self.fates.get(&row).is_none_or(|(_, alive)| *alive)
+    }
+
+    pub(crate) fn insert(&mut self, lv: Lv) {
+        match self.rows.last_mut() {
+            Some(last) if last.1 == lv => last.1 += 1,
+            _ => self.rows.push((lv, lv + 1)),
+        }
+    }
+
+    /// The write that holds for a field.
+    pub(crate) fn holder(&self, row: Lv, field: NameIx) -> Lv {
+        self.written.get(&(row, field)).copied().unwrap_or(row)
+    }
+
+    /// Takes in a write of a known row's field and says whether it won.
+    pub(crate) fn write(&mut self, graph: &Graph, row: Lv, field: NameIx, lv: Lv) -> bool {
+        let wins = overrules(graph, lv, Some(self.holder(row, field)));
+        if wins {
+            self.written.insert((row, field), lv);
+        }
+        wins
+    }
+
+    /// Takes in a removal or a return of a known row and says whether the row changed.
+    pub(crate) fn decide(&mut self, graph: &Graph, row: Lv, lv: Lv, alive: bool) -> bool {
+        let (held, was_alive) = self.fates.get(&row).copied().unwrap_or((row, true));
+        let wins = overrules(graph, lv, Some(held));
+        if wins {
+            self.fates.insert(row, (lv, alive));
+        }
+        wins && alive != was_alive
+    }
+
+    /// Takes in what a returned row brings; lists the fields that it won.
+    pub(crate) fn write_all(
+        &mut self,
+        graph: &Graph,
+        row: Lv,
+        fields: &Fields,
+        lv: Lv,
+    ) -> Vec<NameIx> {
+        let fields = fields.iter().map(|(field, _)| *field);
+        fields.filter(|field| self.write(graph, row, *field, lv)).collect()
+    }
+
+    /// The row that an author saw under this id before its operation `lv`.
+    pub(crate) fn row_ref(&self, graph: &Graph, row: OpId, lv: Lv) -> RowRef {
+        let known = graph.lv_of(row).filter(|row| self.has_row(*row));
+        match known {
+            Some(row) if is_before(graph, row, lv) => RowRef::Known(row),
+            _ => RowRef::Stray(row),
+        }
+    }
+
+    /// How many rows are not removed.
+    fn len(&self) -> usize {
+        let all: Lv = self.rows.iter().map(|(start, end)| end - start).sum();
+        all as usize - self.fates.values().filter(|(_, alive)| !alive).count()
+    }
+}
+
+fn is_before(graph: &Graph, early: Lv, late: Lv) -> bool {
+    graph.critical_before(late).is_some_and(|critical| early <= critical)
+        || graph.sees(&graph.parents_of(late), early)
+}
+
+/// A table of a document, as it is now: rows in the order in which they were inserted.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) content: Option<(&'a CellLog, &'a TableState)>,
+}
+
+impl<'a> Table<'a> {
     /// The rows that are not removed, oldest first.
-    pub fn rows(&self) -> impl DoubleEndedIterator<Item = RowId> {
-        self.alive.iter().map(|(_, row)| *row)
+    pub fn rows(&self) -> impl DoubleEndedIterator<Item = RowId> + use<'a> {
+        let mut rows = Vec::new();
+        for (start, end) in self.content.iter().flat_map(|(_, state)| &state.rows) {
+            let mut at = *start;
+            while at < *end {
+                let stretch = self.graph.stretch_at(at);
+                let peer = self.graph.peer(stretch.peer);
+                for lv in at..stretch.end.min(*end) {
+                    if self.content.is_some_and(|(_, state)| state.is_alive(lv)) {
+                        let offset = lv - stretch.start;
+                        let id = OpId::new(peer, stretch.seq + offset);
+                        rows.push((stretch.stamp.plus(offset), RowId(id)));
+                    }
+                }
+                at = stretch.end;
+            }
+        }
+        rows.sort();
+        rows.into_iter().map(|(_, row)| row)
     }
 
     /// How many rows are not removed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.alive.len()
+        self.content.map_or(0, |(_, state)| state.len())
     }
 
     /// Whether no row is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.alive.is_empty()
+        self.len() == 0
+    }
+
+    /// The row's insertion, if there was one, removed since or not.
+    pub(crate) fn find(&self, row: RowId) -> Option<Lv> {
+        let (_, state) = self.content?;
+        self.graph.lv_of(row.0).filter(|lv| state.has_row(*lv))
     }
 
     /// Whether the row exists and is not removed.
     #[must_use]
     pub fn contains(&self, row: RowId) -> bool {
-        self.rows.get(&row).is_some_and(|row| *row.alive.get())
+        let alive = |lv| self.content.is_some_and(|(_, state)| state.is_alive(lv));
+        self.find(row).is_some_and(alive)
     }
 
     /// The value in a field, also of a removed row; `None` where it was never written.
     #[must_use]
-    pub fn get(&self, row: RowId, field: &str) -> Option<&Value> {
-        self.rows.get(&row)?.cells.get(field)
+    pub fn get(&self, row: RowId, field: &str) -> Option<Value> {
+        let (log, state) = self.content?;
+        let field = state.names.find(field)?;
+        log.value(state.holder(self.find(row)?, field), Some(field))
     }
 
     /// The fields of a row that hold a value, by name; also of a removed row.
-    pub fn fields(&self, row: RowId) -> impl Iterator<Item = (&str, &Value)> {
-        self.rows.get(&row).into_iter().flat_map(|row| row.cells.iter())
+    pub fn fields(&self, row: RowId) -> impl Iterator<Item = (&'a str, Value)> + use<'a> {
+        let found = self.content.and_then(|content| Some((content, self.find(row)?)));
+        found.into_iter().flat_map(|((log, state), row)| {
+            state.names.sorted().iter().filter_map(move |field| {
+                let value = log.value(state.holder(row, *field), Some(*field))?;
+                Some((&**state.names.get(*field), value))
+            })
+        })
     }
 
     /// When the row was inserted; `None` for an unknown row.
     #[must_use]
     pub fn created(&self, row: RowId) -> Option<Stamp> {
-        self.rows.get(&row).map(|row| row.created)
+        self.find(row).map(|lv| self.graph.stamp_of(lv))
     }
 
     /// Whether the row was ever inserted, removed since or not.
-    pub(crate) fn knows(&self, row: RowId) -> bool {
-        self.rows.contains_key(&row)
+    #[must_use]
+    pub fn knows(&self, row: RowId) -> bool {
+        self.find(row).is_some()
     }
 
     #[cfg(test)]
-    pub(crate) fn known(&self) -> impl Iterator<Item = RowId> {
-        self.rows.keys().copied()
-    }
-
-    pub(crate) fn row(&self, row: RowId) -> Option<&Row> {
-        self.rows.get(&row)
-    }
-
-    pub(crate) fn insert(&mut self, row: RowId, stamp: Stamp, fields: &[(Arc<str>, Value)]) {
-        let peer = row.0.peer;
-        let mut cells = LwwMap::new();
-        for (field, value) in fields {
-            cells.write(field.clone(), Some(value.clone()), stamp, peer);
-        }
-        let alive = LwwRegister::new(true, stamp, peer);
-        self.rows.insert(row, Row { alive, cells, created: stamp });
-        self.alive.insert((stamp, row));
-    }
-
-    /// Writes a cell of a known row and says whether the write won.
-    pub(crate) fn set(
-        &mut self,
-        row: RowId,
-        field: &Arc<str>,
-        value: &Value,
-        stamp: Stamp,
-        peer: PeerId,
-    ) -> bool {
-        let Some(row) = self.rows.get_mut(&row) else { return false };
-        row.cells.write(field.clone(), Some(value.clone()), stamp, peer)
-    }
-
-    /// Writes whether a known row is alive and says whether that changed.
-    pub(crate) fn set_alive(&mut self, id: RowId, alive: bool, stamp: Stamp, peer: PeerId) -> bool {
-        let Some(row) = self.rows.get_mut(&id) else { return false };
-        let before = *row.alive.get();
-        row.alive.write(alive, stamp, peer);
-        let after = *row.alive.get();
-        if after {
-            self.alive.insert((row.created, id));
-        } else {
-            self.alive.remove(&(row.created, id));
-        }
-        before != after
-    }
-
-    pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.rows.len());
-        for (id, row) in &self.rows {
-            id.0.encode(out);
-            out.varint(row.created.0);
-            row.alive.encode(out);
-            row.cells.encode(out);
-        }
-    }
-
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut table = Self::default();
-        for _ in 0..input.count(21)? {
-            let id = RowId(OpId::decode(input)?);
-            let created = Stamp(input.varint()?);
-            let alive = LwwRegister::<bool>::decode(input)?;
-            if *alive.get() {
-                table.alive.insert((created, id));
-            }
-            table.rows.insert(id, Row { alive, cells: LwwMap::decode(input)?, created });
-        }
-        Ok(table)
+    pub(crate) fn known(&self) -> impl Iterator<Item = RowId> + use<'a> {
+        let rows = self.content.iter().flat_map(|(_, state)| state.rows.clone());
+        let rows: Vec<Lv> = rows.flat_map(|(start, end)| start..end).collect();
+        let graph = self.graph;
+        rows.into_iter().map(|lv| RowId(graph.id_of(lv)))
     }
 }

@@ -1,14 +1,14 @@
 //! Writing: several edits that become one change.
 
-use std::sync::Arc;
-
-use crate::block::{Block, BlockHeader};
+use crate::apply::apply_cell;
+use crate::cells::{CellOp, RowRef};
+use crate::container::{ContainerIx, ContainerKey, ContainerKind, Content};
 use crate::doc::{Commit, Doc};
-use crate::graph::View;
+use crate::graph::Lv;
 use crate::id::{OpId, RowId};
-use crate::op::{ContainerId, Op};
-use crate::patch::Patch;
-use crate::text::{Hidden, TextError};
+use crate::names::NameIx;
+use crate::stamp::Stamp;
+use crate::text::TextError;
 use crate::undo::Inverse;
 use crate::value::Value;
 
@@ -18,38 +18,55 @@ pub const INSERT_BYTES_MAX: usize = 4 << 20;
 /// Edits in progress. Each is visible at once to reads through [`Transaction::doc`].
 pub struct Transaction<'a> {
     doc: &'a mut Doc,
-    header: BlockHeader,
-    ops: Vec<Op>,
-    patches: Vec<Patch>,
-    inverses: Vec<Inverse>,
+    wall_ms: u64,
+    start: Lv,
+    len: u32,
 }
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(doc: &'a mut Doc, wall_ms: u64) -> Self {
-        let header = doc.next_header(wall_ms);
-        Self { doc, header, ops: Vec::new(), patches: Vec::new(), inverses: Vec::new() }
+        Self { doc, wall_ms, start: 0, len: 0 }
     }
 
-    pub(crate) fn finish(self) -> (Option<Commit>, Vec<Inverse>) {
-        if self.ops.is_empty() {
-            return (None, self.inverses);
+    pub(crate) fn finish(self) -> Option<Commit> {
+        let Self { doc, start, len, .. } = self;
+        if len == 0 {
+            return None;
         }
-        let block = Block::encode(self.header, &self.ops);
-        self.doc.history.push(block.clone());
-        (Some(Commit { block, patches: self.patches }), self.inverses)
+        doc.history_mut().note_bounds(start, len, 1);
+        Some(Commit { start, len })
     }
 
-    fn push(&mut self, op: Op) -> (OpId, Vec<Hidden>) {
-        let id = self.next_id();
-        let stamp = self.header.stamp.plus(self.header.len);
-        let hidden = self.doc.apply_op(&op, id, stamp, &View::default(), &mut self.patches);
-        self.header.len += op.len();
-        self.ops.push(op);
-        (id, hidden)
+    /// Takes the next `len` operations for a container.
+    fn begin(&mut self, len: u32, container: ContainerIx) -> Lv {
+        let peer = self.doc.peer();
+        let history = self.doc.history_mut();
+        let free = history.graph.stamp_end();
+        let stamp = if self.len == 0 { Stamp::next(free, self.wall_ms) } else { Stamp(free) };
+        let id = OpId::new(peer, history.graph.version().get(peer));
+        let lv = history.push_local(id, len, stamp, container);
+        if self.len == 0 {
+            self.start = lv;
+        }
+        self.len += len;
+        lv
     }
 
-    pub(crate) fn next_id(&self) -> OpId {
-        OpId::new(self.header.peer, self.header.seq + self.header.len)
+    fn write(&mut self, container: ContainerIx, op: &CellOp) -> Lv {
+        let lv = self.begin(1, container);
+        let (history, containers) = self.doc.parts_mut();
+        // What changed is worked out when it is asked for.
+        let mut patches = Vec::new();
+        apply_cell(containers, &history.graph, container, lv, op, &mut patches);
+        lv
+    }
+
+    fn note(&mut self, inverse: Inverse) {
+        self.doc.undo.note(inverse);
+    }
+
+    pub(crate) fn doc_mut(&mut self) -> &mut Doc {
+        self.doc
     }
 
     /// The document with the edits made so far.
@@ -59,71 +76,106 @@ impl<'a> Transaction<'a> {
     }
 
     /// The register of this name.
-    pub fn register(&mut self, name: &str) -> RegisterMut<'_, 'a> {
-        RegisterMut { tx: self, name: name.into() }
+    pub fn register<'t>(&'t mut self, name: &str) -> RegisterMut<'t, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Register, &name.into());
+        RegisterMut { tx: self, index }
     }
 
     /// The map of this name.
-    pub fn map(&mut self, name: &str) -> MapMut<'_, 'a> {
-        MapMut { tx: self, name: name.into() }
+    pub fn map<'t>(&'t mut self, name: &str) -> MapMut<'t, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Map, &name.into());
+        MapMut { tx: self, index }
     }
 
     /// The table of this name.
-    pub fn table(&mut self, name: &str) -> TableMut<'_, 'a> {
-        TableMut { tx: self, name: name.into() }
+    pub fn table<'t>(&'t mut self, name: &str) -> TableMut<'t, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Table, &name.into());
+        TableMut { tx: self, index }
     }
 
     /// A counter.
-    pub fn counter(&mut self, id: impl Into<ContainerId>) -> CounterMut<'_, 'a> {
-        CounterMut { tx: self, id: id.into() }
+    pub fn counter<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> CounterMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Counter, &id.into());
+        CounterMut { tx: self, index }
     }
 
     /// A text.
-    pub fn text(&mut self, id: impl Into<ContainerId>) -> TextMut<'_, 'a> {
-        TextMut { tx: self, id: id.into() }
+    pub fn text<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> TextMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Text, &id.into());
+        TextMut { tx: self, index }
+    }
+
+    pub(crate) fn text_at(&mut self, index: ContainerIx) -> TextMut<'_, 'a> {
+        TextMut { tx: self, index }
+    }
+
+    pub(crate) fn map_at(&mut self, index: ContainerIx) -> MapMut<'_, 'a> {
+        MapMut { tx: self, index }
+    }
+
+    pub(crate) fn table_at(&mut self, index: ContainerIx) -> TableMut<'_, 'a> {
+        TableMut { tx: self, index }
+    }
+
+    pub(crate) fn register_at(&mut self, index: ContainerIx) -> RegisterMut<'_, 'a> {
+        RegisterMut { tx: self, index }
+    }
+
+    pub(crate) fn counter_at(&mut self, index: ContainerIx) -> CounterMut<'_, 'a> {
+        CounterMut { tx: self, index }
     }
 }
 
 /// Writes one register.
 pub struct RegisterMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
-    name: Arc<str>,
+    index: ContainerIx,
 }
 
 impl RegisterMut<'_, '_> {
     /// Replaces the value. Levels nested deeper than [`crate::MAX_NESTING`] are stored as null.
     pub fn set(&mut self, value: impl Into<Value>) {
-        let previous = self.tx.doc.register(&self.name).cloned();
-        let inverse = Inverse::Register { name: self.name.clone(), previous };
-        self.tx.push(Op::RegisterSet { name: self.name.clone(), value: value.into().shallow() });
-        self.tx.inverses.push(inverse);
+        let Content::Register(_, state) = &self.tx.doc.containers.get(self.index).content else {
+            return;
+        };
+        let previous = state.winner;
+        self.tx.write(self.index, &CellOp::Set(value.into().shallow()));
+        self.tx.note(Inverse::Register { index: self.index, previous });
     }
 }
 
 /// Writes the entries of one map.
 pub struct MapMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
-    name: Arc<str>,
+    index: ContainerIx,
 }
 
 impl MapMut<'_, '_> {
     /// Sets an entry. Levels nested deeper than [`crate::MAX_NESTING`] are stored as null.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.write(key, Some(value.into().shallow()));
+        if let Content::Map(_, state) = &mut self.tx.doc.containers.get_mut(self.index).content {
+            let key = state.intern(key);
+            self.write(key, Some(value.into().shallow()));
+        }
     }
 
     /// Removes an entry; a key that is not set stays so.
     pub fn remove(&mut self, key: &str) {
-        if self.tx.doc.map(&self.name).get(key).is_some() {
+        if let Content::Map(_, state) = &self.tx.doc.containers.get(self.index).content
+            && let Some(key) = state.names.find(key)
+            && state.held[key as usize].is_some_and(|held| held.is_set)
+        {
             self.write(key, None);
         }
     }
 
-    pub(crate) fn write(&mut self, key: &str, value: Option<Value>) {
-        let key: Arc<str> = key.into();
-        let previous = self.tx.doc.map(&self.name).get(&key).cloned();
-        self.tx.push(Op::MapSet { map: self.name.clone(), key: key.clone(), value });
-        self.tx.inverses.push(Inverse::MapEntry { map: self.name.clone(), key, previous });
+    pub(crate) fn write(&mut self, key: NameIx, value: Option<Value>) {
+        let Content::Map(_, state) = &self.tx.doc.containers.get(self.index).content else {
+            return;
+        };
+        let previous = state.held[key as usize].filter(|held| held.is_set).map(|held| held.lv);
+        self.tx.write(self.index, &CellOp::Put { key, value });
+        self.tx.note(Inverse::MapEntry { index: self.index, key, previous });
     }
 }
 
@@ -139,21 +191,45 @@ pub enum RowError {
 /// Writes the rows of one table.
 pub struct TableMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
-    name: Arc<str>,
+    index: ContainerIx,
 }
 
 impl TableMut<'_, '_> {
+    fn intern(&mut self, field: &str) -> NameIx {
+        match &mut self.tx.doc.containers.get_mut(self.index).content {
+            Content::Table(_, state) => state.names.intern(field),
+            _ => unreachable!("a table's number is that of a table"),
+        }
+    }
+
+    fn find(&self, row: RowId) -> Result<Lv, RowError> {
+        let lv = self.tx.doc.history().graph.lv_of(row.0);
+        match &self.tx.doc.containers.get(self.index).content {
+            Content::Table(_, state) => lv.filter(|lv| state.has_row(*lv)).ok_or(RowError::Unknown),
+            _ => Err(RowError::Unknown),
+        }
+    }
+
+    fn is_alive(&self, row: Lv) -> bool {
+        match &self.tx.doc.containers.get(self.index).content {
+            Content::Table(_, state) => state.is_alive(row),
+            _ => false,
+        }
+    }
+
     /// Adds a row with these fields and returns its id.
     pub fn insert<F, V>(&mut self, fields: impl IntoIterator<Item = (F, V)>) -> RowId
     where
         F: AsRef<str>,
         V: Into<Value>,
     {
-        let fields = fields.into_iter().map(|(f, v)| (f.as_ref().into(), v.into().shallow()));
-        let op = Op::RowInsert { table: self.name.clone(), fields: fields.collect() };
-        let row = RowId(self.tx.push(op).0);
-        self.tx.inverses.push(Inverse::RowAlive { table: self.name.clone(), row, before: false });
-        row
+        let fields = fields.into_iter();
+        let fields =
+            fields.map(|(field, value)| (self.intern(field.as_ref()), value.into().shallow()));
+        let op = CellOp::Insert { fields: fields.collect() };
+        let row = self.tx.write(self.index, &op);
+        self.tx.note(Inverse::RowAlive { index: self.index, row, before: false });
+        RowId(self.tx.doc.history().graph.id_of(row))
     }
 
     /// Replaces the value in a field, also of a removed row (which stays removed). Levels nested
@@ -167,13 +243,19 @@ impl TableMut<'_, '_> {
         field: &str,
         value: impl Into<Value>,
     ) -> Result<(), RowError> {
-        self.known(row)?;
-        let (table, field): (_, Arc<str>) = (self.name.clone(), field.into());
-        let previous = self.tx.doc.table(&table).get(row, &field).cloned();
-        let value = value.into().shallow();
-        self.tx.push(Op::RowSet { table: table.clone(), row, field: field.clone(), value });
-        self.tx.inverses.push(Inverse::Cell { table, row, field, previous });
+        let row = self.find(row)?;
+        let field = self.intern(field);
+        self.write(row, field, value.into().shallow());
         Ok(())
+    }
+
+    pub(crate) fn write(&mut self, row: Lv, field: NameIx, value: Value) {
+        let Content::Table(_, state) = &self.tx.doc.containers.get(self.index).content else {
+            return;
+        };
+        let previous = state.holder(row, field);
+        self.tx.write(self.index, &CellOp::Cell { row: RowRef::Known(row), field, value });
+        self.tx.note(Inverse::Cell { index: self.index, row, field, previous });
     }
 
     /// Removes a row; one that is already removed stays so.
@@ -181,13 +263,16 @@ impl TableMut<'_, '_> {
     /// # Errors
     /// [`RowError::Unknown`] if the table never had the row.
     pub fn remove(&mut self, row: RowId) -> Result<(), RowError> {
-        self.known(row)?;
-        let table = self.name.clone();
-        if self.tx.doc.table(&table).contains(row) {
-            self.tx.push(Op::RowRemove { table: table.clone(), row });
-            self.tx.inverses.push(Inverse::RowAlive { table, row, before: true });
-        }
+        let row = self.find(row)?;
+        self.remove_at(row);
         Ok(())
+    }
+
+    pub(crate) fn remove_at(&mut self, row: Lv) {
+        if self.is_alive(row) {
+            self.tx.write(self.index, &CellOp::Remove { row: RowRef::Known(row) });
+            self.tx.note(Inverse::RowAlive { index: self.index, row, before: true });
+        }
     }
 
     /// Brings a removed row back, with every field as it stands here; one that is there stays so.
@@ -195,15 +280,23 @@ impl TableMut<'_, '_> {
     /// # Errors
     /// [`RowError::Unknown`] if the table never had the row.
     pub fn restore(&mut self, row: RowId) -> Result<(), RowError> {
-        self.known(row)?;
-        let table = self.name.clone();
-        if !self.tx.doc.table(&table).contains(row) {
-            let fields = self.tx.doc.table(&table).fields(row);
-            let fields = fields.map(|(field, value)| (field.into(), value.clone())).collect();
-            self.tx.push(Op::RowRestore { table: table.clone(), row, fields });
-            self.tx.inverses.push(Inverse::RowAlive { table, row, before: false });
-        }
+        let row = self.find(row)?;
+        self.restore_at(row);
         Ok(())
+    }
+
+    pub(crate) fn restore_at(&mut self, row: Lv) {
+        if self.is_alive(row) {
+            return;
+        }
+        let Content::Table(log, state) = &self.tx.doc.containers.get(self.index).content else {
+            return;
+        };
+        let value =
+            |field: &NameIx| Some((*field, log.value(state.holder(row, *field), Some(*field))?));
+        let fields = state.names.sorted().iter().filter_map(value).collect();
+        self.tx.write(self.index, &CellOp::Restore { row: RowRef::Known(row), fields });
+        self.tx.note(Inverse::RowAlive { index: self.index, row, before: false });
     }
 
     /// Adds to the counter in a row's field.
@@ -211,31 +304,26 @@ impl TableMut<'_, '_> {
     /// # Errors
     /// [`RowError::Unknown`] if the table never had the row.
     pub fn add(&mut self, row: RowId, field: &str, delta: i64) -> Result<(), RowError> {
-        self.known(row)?;
-        let id = ContainerId::Cell { table: self.name.clone(), row, field: field.into() };
-        self.tx.counter(id).add(delta);
+        self.find(row)?;
+        let container = self.tx.doc.containers.get(self.index);
+        let table = container.id.root_name().cloned().unwrap_or_default();
+        self.tx.counter(crate::ContainerId::cell(&table, row, field)).add(delta);
         Ok(())
-    }
-
-    fn known(&self, row: RowId) -> Result<(), RowError> {
-        let known = self.tx.doc.table(&self.name).knows(row);
-        known.then_some(()).ok_or(RowError::Unknown)
     }
 }
 
 /// Adds to one counter.
 pub struct CounterMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
-    id: ContainerId,
+    index: ContainerIx,
 }
 
 impl CounterMut<'_, '_> {
     /// Adds `delta`; the sum wraps around at the ends of `i64`. Adding 0 writes nothing.
     pub fn add(&mut self, delta: i64) {
         if delta != 0 {
-            let counter = self.id.clone();
-            self.tx.push(Op::CounterAdd { counter: counter.clone(), delta });
-            self.tx.inverses.push(Inverse::Counter { id: counter, delta });
+            self.tx.write(self.index, &CellOp::Add(delta));
+            self.tx.note(Inverse::Counter { index: self.index, delta });
         }
     }
 }
@@ -243,26 +331,38 @@ impl CounterMut<'_, '_> {
 /// Edits one text. Positions count Unicode scalars.
 pub struct TextMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
-    id: ContainerId,
+    index: ContainerIx,
 }
 
 impl TextMut<'_, '_> {
+    fn check(&self, end: usize) -> Result<(), TextError> {
+        match &self.tx.doc.containers.get(self.index).content {
+            Content::Text(state) if end > state.rope.len() => {
+                Err(TextError::OutOfRange { end, len: state.rope.len() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Inserts `content` before the character at `pos`, or at the end if `pos` is the length.
     ///
     /// # Errors
     /// [`TextError::OutOfRange`] past the end, [`TextError::TooLarge`] over
     /// [`INSERT_BYTES_MAX`].
     pub fn insert(&mut self, pos: usize, content: &str) -> Result<(), TextError> {
-        let pos = self.check(pos)?;
+        self.check(pos)?;
         if content.len() > INSERT_BYTES_MAX {
             return Err(TextError::TooLarge);
         }
         if !content.is_empty() {
-            let text = self.id.clone();
-            let op = Op::TextInsert { text: text.clone(), pos, content: content.into() };
-            let len = op.len();
-            let (id, _) = self.tx.push(op);
-            self.tx.inverses.push(Inverse::TextInserted { text, id, len });
+            let len = crate::rope::measure(content)[0];
+            let lv = self.tx.begin(len, self.index);
+            let (history, containers) = self.tx.doc.parts_mut();
+            history.runs_mut(self.index).push(lv, pos as u32, len, content);
+            if let Content::Text(state) = &mut containers.get_mut(self.index).content {
+                state.rope.insert(pos, content);
+            }
+            self.tx.doc.undo.note_inserted(self.index, lv, len);
         }
         Ok(())
     }
@@ -272,12 +372,16 @@ impl TextMut<'_, '_> {
     /// # Errors
     /// [`TextError::OutOfRange`] if they reach past the end; nothing is deleted then.
     pub fn delete(&mut self, pos: usize, len: usize) -> Result<(), TextError> {
-        let end = self.check(pos.saturating_add(len))?;
+        self.check(pos.saturating_add(len))?;
         if len > 0 {
-            let (text, pos) = (self.id.clone(), pos as u32);
-            let op = Op::TextDelete { text: text.clone(), pos, len: end - pos };
-            let (_, hidden) = self.tx.push(op);
-            self.tx.inverses.push(Inverse::TextHidden { text, hidden });
+            let lv = self.tx.begin(len as u32, self.index);
+            let history = self.tx.doc.history_mut();
+            history.runs_mut(self.index).push(lv, pos as u32, len as u32, "");
+            let Doc { containers, undo, .. } = &mut *self.tx.doc;
+            if let Content::Text(state) = &mut containers.get_mut(self.index).content {
+                let gone = undo.note_deleted(self.index, lv, len as u32);
+                state.rope.delete(pos, len, Some(gone));
+            }
         }
         Ok(())
     }
@@ -292,13 +396,5 @@ impl TextMut<'_, '_> {
         }
         self.delete(pos, deleted)?;
         self.insert(pos, content)
-    }
-
-    fn check(&self, end: usize) -> Result<u32, TextError> {
-        let len = self.tx.doc.text(&self.id).len();
-        if end > len {
-            return Err(TextError::OutOfRange { end, len });
-        }
-        u32::try_from(end).map_err(|_| TextError::TooLarge)
     }
 }

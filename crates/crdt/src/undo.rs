@@ -5,127 +5,178 @@
 //! a cell is put back only while its value is still ours, and text that someone else deleted too
 //! stays deleted.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
+use crate::container::{ContainerIx, Content};
 use crate::doc::{Commit, Doc};
-use crate::id::{OpId, PeerId, RowId};
-use crate::op::ContainerId;
-use crate::text::Hidden;
+use crate::graph::Lv;
+use crate::id::PeerId;
+use crate::names::NameIx;
+use crate::text::{Hidden, Reborn, lives_of};
 use crate::transaction::Transaction;
 use crate::value::Value;
 
 /// Typing in one text with pauses shorter than this is one step.
 const GROUP_MS: u64 = 500;
 
-/// A step with this many edits is full; further typing starts another.
+/// A step with this many edits apart is full; further typing starts another.
 const STEP_EDITS_MAX: usize = 1_000;
 
 /// Older steps than this many are forgotten.
 const STEPS_MAX: usize = 1_000;
 
-#[derive(Clone, Debug)]
+/// How to undo an edit. Values that were overwritten are named by the operation that wrote them.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Inverse {
-    Register { name: Arc<str>, previous: Option<Value> },
-    MapEntry { map: Arc<str>, key: Arc<str>, previous: Option<Value> },
-    Cell { table: Arc<str>, row: RowId, field: Arc<str>, previous: Option<Value> },
-    RowAlive { table: Arc<str>, row: RowId, before: bool },
-    Counter { id: ContainerId, delta: i64 },
-    TextInserted { text: ContainerId, id: OpId, len: u32 },
-    TextHidden { text: ContainerId, hidden: Vec<Hidden> },
+    Register {
+        index: ContainerIx,
+        previous: Option<Lv>,
+    },
+    MapEntry {
+        index: ContainerIx,
+        key: NameIx,
+        previous: Option<Lv>,
+    },
+    Cell {
+        index: ContainerIx,
+        row: Lv,
+        field: NameIx,
+        previous: Lv,
+    },
+    RowAlive {
+        index: ContainerIx,
+        row: Lv,
+        before: bool,
+    },
+    Counter {
+        index: ContainerIx,
+        delta: i64,
+    },
+    TextInserted {
+        index: ContainerIx,
+        start: Lv,
+        len: u32,
+    },
+    /// What was deleted stands in the step's content from this byte on.
+    TextDeleted {
+        index: ContainerIx,
+        start: Lv,
+        len: u32,
+        content: usize,
+    },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Step {
     wall_ms: u64,
     inverses: Vec<Inverse>,
+    content: String,
     /// Nothing but edits of one text: more typing may join.
-    is_typing: bool,
+    typing_in: Option<ContainerIx>,
 }
 
-/// Characters that an undo brought back under new ids.
-#[derive(Clone, Copy, Debug)]
-struct Reborn {
-    old: OpId,
-    len: u32,
-    new: OpId,
+impl Step {
+    fn push(&mut self, new: Inverse) {
+        match (self.inverses.last_mut(), new) {
+            (
+                Some(Inverse::TextInserted { index: i, start, len }),
+                Inverse::TextInserted { index, start: next, len: more },
+            )
+            | (
+                Some(Inverse::TextDeleted { index: i, start, len, .. }),
+                Inverse::TextDeleted { index, start: next, len: more, .. },
+            ) if *i == index && *start + *len == next => *len += more,
+            _ => self.inverses.push(new),
+        }
+    }
+
+    /// Adds the edits of another step, which is empty then.
+    fn append(&mut self, other: &mut Self) {
+        for mut inverse in other.inverses.drain(..) {
+            if let Inverse::TextDeleted { content, .. } = &mut inverse {
+                *content += self.content.len();
+            }
+            self.push(inverse);
+        }
+        self.content.push_str(&other.content);
+        other.content.clear();
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
     /// Every peer that this replica has written as.
-    peers: BTreeSet<PeerId>,
+    peers: Vec<PeerId>,
     done: Vec<Step>,
     undone: Vec<Step>,
     reborn: Vec<Reborn>,
+    /// The edits of the transaction in progress.
+    open: Step,
 }
 
 impl Undo {
-    pub(crate) fn record(&mut self, peer: PeerId, wall_ms: u64, inverses: Vec<Inverse>) {
-        if inverses.is_empty() {
+    pub(crate) fn note(&mut self, inverse: Inverse) {
+        self.open.push(inverse);
+    }
+
+    pub(crate) fn note_inserted(&mut self, index: ContainerIx, start: Lv, len: u32) {
+        self.open.push(Inverse::TextInserted { index, start, len });
+    }
+
+    /// Notes a deletion; what it deletes is to be appended to the result.
+    pub(crate) fn note_deleted(&mut self, index: ContainerIx, start: Lv, len: u32) -> &mut String {
+        let content = self.open.content.len();
+        self.open.push(Inverse::TextDeleted { index, start, len, content });
+        &mut self.open.content
+    }
+
+    fn is_ours(&self, peer: PeerId) -> bool {
+        self.peers.contains(&peer)
+    }
+
+    fn note_peer(&mut self, peer: PeerId) {
+        if self.peers.last() != Some(&peer) && !self.is_ours(peer) {
+            self.peers.push(peer);
+        }
+    }
+
+    /// Makes the transaction's edits a step, or part of the last one.
+    pub(crate) fn record(&mut self, peer: PeerId, wall_ms: u64) {
+        if self.open.inverses.is_empty() {
             return;
         }
-        self.peers.insert(peer);
+        self.note_peer(peer);
         let may_group = self.undone.is_empty();
         self.undone.clear();
-        if let Some(last) = self.done.last_mut()
-            && may_group
-            && last.inverses.len() < STEP_EDITS_MAX
-            && wall_ms.saturating_sub(last.wall_ms) < GROUP_MS
-            && last.is_typing
-            && is_typing_in_one_text(last.inverses.last().into_iter().chain(&inverses))
-        {
-            last.wall_ms = wall_ms;
-            last.inverses.extend(inverses);
-            return;
-        }
-        let is_typing = is_typing_in_one_text(inverses.iter());
-        self.done.push(Step { wall_ms, inverses, is_typing });
-        if self.done.len() > STEPS_MAX {
-            self.done.remove(0);
-        }
-    }
-
-    /// The id that a character brought back by an undo had before.
-    fn earlier_life(&self, id: OpId) -> Option<OpId> {
-        self.reborn.iter().find_map(|reborn| {
-            let offset = id.seq.checked_sub(reborn.new.seq)?;
-            let inside = id.peer == reborn.new.peer && offset < reborn.len;
-            inside.then(|| reborn.old.plus(offset))
-        })
-    }
-
-    /// A run of characters under every id it has had.
-    fn lives_of(&self, id: OpId, len: u32) -> Vec<(OpId, u32)> {
-        let mut lives = vec![(id, len)];
-        // A rebirth is recorded after the life it follows, so one pass in order finds them all.
-        for reborn in &self.reborn {
-            for life in 0..lives.len() {
-                let (id, len) = lives[life];
-                let start = id.seq.max(reborn.old.seq);
-                let end = (id.seq + len).min(reborn.old.seq + reborn.len);
-                if id.peer == reborn.old.peer && start < end {
-                    lives.push((reborn.new.plus(start - reborn.old.seq), end - start));
+        let typing_in = typing_in(&self.open.inverses);
+        match self.done.last_mut() {
+            Some(last)
+                if may_group
+                    && typing_in.is_some()
+                    && last.typing_in == typing_in
+                    && last.inverses.len() < STEP_EDITS_MAX
+                    && wall_ms.saturating_sub(last.wall_ms) < GROUP_MS =>
+            {
+                last.wall_ms = wall_ms;
+                last.append(&mut self.open);
+            }
+            _ => {
+                let step = std::mem::take(&mut self.open);
+                self.done.push(Step { wall_ms, typing_in, ..step });
+                if self.done.len() > STEPS_MAX {
+                    self.done.remove(0);
                 }
             }
         }
-        lives
     }
 }
 
-fn is_typing_in_one_text<'a>(inverses: impl Iterator<Item = &'a Inverse>) -> bool {
-    let mut text = None;
-    for inverse in inverses {
-        let (Inverse::TextInserted { text: id, .. } | Inverse::TextHidden { text: id, .. }) =
-            inverse
-        else {
-            return false;
-        };
-        if *text.get_or_insert(id) != id {
-            return false;
-        }
-    }
-    true
+/// The text that all of these edit, if they edit nothing else.
+fn typing_in(inverses: &[Inverse]) -> Option<ContainerIx> {
+    let text = |inverse: &Inverse| match inverse {
+        Inverse::TextInserted { index, .. } | Inverse::TextDeleted { index, .. } => Some(*index),
+        _ => None,
+    };
+    let first = text(inverses.first()?);
+    inverses.iter().all(|inverse| text(inverse) == first).then_some(first)?
 }
 
 impl Doc {
@@ -138,15 +189,15 @@ impl Doc {
     /// doc.transact(0, |tx| tx.map("m").set("colour", "red"));
     /// doc.transact(0, |tx| tx.map("m").set("colour", "blue"));
     /// doc.undo(0);
-    /// assert_eq!(doc.map("m").get("colour"), Some(&"red".into()));
+    /// assert_eq!(doc.map("m").get("colour"), Some("red".into()));
     /// doc.redo(0);
-    /// assert_eq!(doc.map("m").get("colour"), Some(&"blue".into()));
+    /// assert_eq!(doc.map("m").get("colour"), Some("blue".into()));
     /// ```
     pub fn undo(&mut self, wall_ms: u64) -> Option<Commit> {
         while let Some(step) = self.undo.done.pop() {
-            let (commit, inverses) = self.apply_step(wall_ms, step);
+            let (commit, inverse) = self.apply_step(wall_ms, step);
             if commit.is_some() {
-                self.undo.undone.push(Step { wall_ms: 0, inverses, is_typing: false });
+                self.undo.undone.push(inverse);
                 return commit;
             }
         }
@@ -157,9 +208,9 @@ impl Doc {
     /// forgets what was undone.
     pub fn redo(&mut self, wall_ms: u64) -> Option<Commit> {
         while let Some(step) = self.undo.undone.pop() {
-            let (commit, inverses) = self.apply_step(wall_ms, step);
+            let (commit, inverse) = self.apply_step(wall_ms, step);
             if commit.is_some() {
-                self.undo.done.push(Step { wall_ms: 0, inverses, is_typing: false });
+                self.undo.done.push(inverse);
                 return commit;
             }
         }
@@ -178,81 +229,128 @@ impl Doc {
         !self.undo.undone.is_empty()
     }
 
-    fn apply_step(&mut self, wall_ms: u64, step: Step) -> (Option<Commit>, Vec<Inverse>) {
-        let mut undo = std::mem::take(&mut self.undo);
-        undo.peers.insert(self.peer());
+    fn apply_step(&mut self, wall_ms: u64, step: Step) -> (Option<Commit>, Step) {
+        self.undo.note_peer(self.peer());
         let mut tx = Transaction::new(self, wall_ms);
-        for inverse in step.inverses.into_iter().rev() {
-            inverse.apply(&mut tx, &mut undo);
+        for inverse in step.inverses.iter().rev() {
+            inverse.apply(&step.content, &mut tx);
         }
-        let result = tx.finish();
-        self.undo = undo;
-        result
+        let commit = tx.finish();
+        (commit, std::mem::take(&mut self.undo.open))
+    }
+
+    fn is_ours(&self, lv: Option<Lv>) -> bool {
+        lv.is_some_and(|lv| self.undo.is_ours(self.history().graph.peer_of(lv)))
+    }
+
+    fn written(&self, index: ContainerIx, lv: Lv, field: Option<NameIx>) -> Option<Value> {
+        self.containers.get(index).content.cells()?.value(lv, field)
     }
 }
 
 impl Inverse {
-    fn apply(self, tx: &mut Transaction<'_>, undo: &mut Undo) {
+    fn apply(self, content: &str, tx: &mut Transaction<'_>) {
         match self {
-            Self::Register { name, previous } => {
-                let register = tx.doc().state.registers.get(&name);
-                if register.is_some_and(|register| undo.peers.contains(&register.peer())) {
-                    tx.register(&name).set(previous.unwrap_or_default());
+            Self::Counter { index, delta } => tx.counter_at(index).add(delta.wrapping_neg()),
+            Self::TextInserted { index, start, len } => {
+                hide(tx, index, start, start + len);
+            }
+            Self::TextDeleted { index, start, len, content: from } => {
+                let text = &content[from..];
+                let text = &text[..crate::rope::byte_of_scalar(text, len as usize)];
+                for hidden in tx.doc().hidden_by_us(index, start, text) {
+                    bring_back(tx, index, hidden);
                 }
             }
-            Self::MapEntry { map, key, previous } => {
-                let register = tx.doc().map(&map).register(&key);
-                if register.is_some_and(|register| undo.peers.contains(&register.peer())) {
-                    tx.map(&map).write(&key, previous);
-                }
+            _ => self.apply_to_cell(tx),
+        }
+    }
+
+    fn apply_to_cell(self, tx: &mut Transaction<'_>) {
+        match (self, self.content(tx.doc())) {
+            (Self::Register { index, previous }, Some(Content::Register(_, state)))
+                if tx.doc().is_ours(state.winner) =>
+            {
+                let value = previous.and_then(|lv| tx.doc().written(index, lv, None));
+                tx.register_at(index).set(value.unwrap_or_default());
             }
-            Self::Cell { table, row, field, previous } => {
-                let cell =
-                    tx.doc().table(&table).row(row).and_then(|row| row.cells.register(&field));
-                let ours = cell.is_some_and(|cell| undo.peers.contains(&cell.peer()));
-                if ours && tx.doc().table(&table).contains(row) {
-                    let previous = previous.unwrap_or_default();
-                    tx.table(&table).set(row, &field, previous).expect("the row is known");
-                }
+            (Self::MapEntry { index, key, previous }, Some(Content::Map(_, state)))
+                if tx.doc().is_ours(state.held[key as usize].map(|held| held.lv)) =>
+            {
+                let value = previous.and_then(|lv| tx.doc().written(index, lv, None));
+                tx.map_at(index).write(key, value);
             }
-            Self::RowAlive { table, row, before } => {
-                let known = tx.doc().table(&table).row(row);
-                if known.is_some_and(|row| undo.peers.contains(&row.alive.peer())) {
-                    let mut rows = tx.table(&table);
-                    let written = if before { rows.restore(row) } else { rows.remove(row) };
-                    written.expect("the row is known");
-                }
+            (Self::Cell { index, row, field, previous }, Some(Content::Table(_, state)))
+                if state.is_alive(row) && tx.doc().is_ours(Some(state.holder(row, field))) =>
+            {
+                let value = tx.doc().written(index, previous, Some(field));
+                tx.table_at(index).write(row, field, value.unwrap_or_default());
             }
-            Self::Counter { id, delta } => tx.counter(id).add(delta.wrapping_neg()),
-            Self::TextInserted { text, id, len } => {
-                for (id, len) in undo.lives_of(id, len) {
-                    for (pos, len) in tx.doc().text(&text).shown_ranges(id, len) {
-                        let deleted = tx.text(&text).delete(pos as usize, len as usize);
-                        deleted.expect("the range is shown");
+            (Self::RowAlive { index, row, before }, Some(Content::Table(_, state))) => {
+                let decided = state.fates.get(&row).map_or(row, |(lv, _)| *lv);
+                if tx.doc().is_ours(Some(decided)) {
+                    if before {
+                        tx.table_at(index).restore_at(row);
+                    } else {
+                        tx.table_at(index).remove_at(row);
                     }
                 }
             }
-            Self::TextHidden { text, hidden } => {
-                for hidden in hidden {
-                    for run in tx.doc().text(&text).hidden_only_by(&hidden, &undo.peers) {
-                        bring_back(tx, undo, &text, &run);
-                    }
-                }
-            }
+            _ => {}
+        }
+    }
+
+    fn content(self, doc: &Doc) -> Option<&Content> {
+        let (Self::Register { index, .. }
+        | Self::MapEntry { index, .. }
+        | Self::Cell { index, .. }
+        | Self::RowAlive { index, .. }) = self
+        else {
+            return None;
+        };
+        Some(&doc.containers.get(index).content)
+    }
+}
+
+/// Deletes what is shown of a run of characters, under every id it has had.
+fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
+    for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
+        let mut shown = tx.doc().with_whole(index, |whole| whole.shown(start, end));
+        // From the right, so that the positions of the others stay true.
+        shown.sort_unstable_by(|a, b| b.cmp(a));
+        for (pos, len) in shown {
+            let deleted = tx.text_at(index).delete(pos as usize, len as usize);
+            deleted.expect("the range is shown");
         }
     }
 }
 
-fn bring_back(tx: &mut Transaction<'_>, undo: &mut Undo, text: &ContainerId, run: &Hidden) {
-    let later_lives = |id, len| undo.lives_of(id, len).split_off(1);
-    let is_later_life = |id| undo.earlier_life(id).is_some();
+fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, run: Hidden) {
+    let reborn = &tx.doc().undo.reborn;
     let mut first = run.id;
-    while let Some(earlier) = undo.earlier_life(first) {
+    while let Some(earlier) = crate::text::earlier_life(reborn, first) {
         first = earlier;
     }
-    let pos = tx.doc().text(text).return_position(first, later_lives, is_later_life);
-    let new = tx.next_id();
-    tx.text(text).insert(pos, &run.content).expect("a tombstone's position is in range");
+    let pos = tx.doc().with_whole(index, |whole| whole.return_position(first, reborn));
+    let new = tx.doc().history().graph.end();
+    tx.text_at(index).insert(pos as usize, &run.content).expect("tombstones are in range");
     let len = run.content.chars().count() as u32;
-    undo.reborn.push(Reborn { old: run.id, len, new });
+    tx.doc_mut().undo.reborn.push(Reborn { old: run.id, len, new });
+}
+
+impl Doc {
+    fn with_whole<R>(&self, index: ContainerIx, ask: impl FnOnce(&crate::text::Tracker) -> R) -> R {
+        let history = self.history();
+        let Content::Text(state) = &self.containers.get(index).content else {
+            unreachable!("a text's number is that of a text")
+        };
+        ask(&state.whole(&history.graph, history.runs(index)))
+    }
+
+    /// What our deletions from `start` on hid, `content`, as far as nobody else hid it too.
+    fn hidden_by_us(&self, index: ContainerIx, start: Lv, content: &str) -> Vec<Hidden> {
+        let graph = &self.history().graph;
+        let ours = |peer| self.undo.is_ours(peer);
+        self.with_whole(index, |whole| whole.hidden_only_by(graph, start, content, &ours))
+    }
 }

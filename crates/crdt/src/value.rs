@@ -126,8 +126,12 @@ impl Value {
             2 => Self::Bool(true),
             3 => Self::I64(input.varint_i64()?),
             4 => {
-                let value = f64::from_bits(input.u64_le()?);
-                Self::F64(if value.is_nan() { f64::NAN } else { value })
+                let bits = input.u64_le()?;
+                let value = f64::from_bits(bits);
+                if value.is_nan() && bits != f64::NAN.to_bits() {
+                    return Err(DecodeError::Invalid("not a number"));
+                }
+                Self::F64(value)
             }
             5 => Self::String(input.str()?.to_owned()),
             6 => Self::Bytes(input.bytes()?.to_vec()),

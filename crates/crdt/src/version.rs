@@ -3,28 +3,31 @@
 //! A peer's previous operation is always an ancestor of its next (the chain rule), so a count per
 //! peer names an exact set of operations.
 
-use std::collections::BTreeMap;
-
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{OpId, PeerId};
 
 /// For each peer, how many of its operations are included. Absent means none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VersionVector {
-    counts: BTreeMap<PeerId, u32>,
+    /// By peer, ascending; no count is 0.
+    counts: Vec<(PeerId, u32)>,
 }
 
 impl VersionVector {
     /// The version before everything.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { counts: Vec::new() }
+    }
+
+    fn find(&self, peer: PeerId) -> Result<usize, usize> {
+        self.counts.binary_search_by_key(&peer, |(peer, _)| *peer)
     }
 
     /// How many operations of `peer` are included: also the seq of its next one.
     #[must_use]
     pub fn get(&self, peer: PeerId) -> u32 {
-        self.counts.get(&peer).copied().unwrap_or(0)
+        self.find(peer).map_or(0, |at| self.counts[at].1)
     }
 
     /// Whether the operation is included.
@@ -35,8 +38,10 @@ impl VersionVector {
 
     /// Includes the first `count` operations of `peer`; never forgets any.
     pub fn extend(&mut self, peer: PeerId, count: u32) {
-        if count > self.get(peer) {
-            self.counts.insert(peer, count);
+        match self.find(peer) {
+            Ok(at) => self.counts[at].1 = self.counts[at].1.max(count),
+            Err(at) if count > 0 => self.counts.insert(at, (peer, count)),
+            Err(_) => {}
         }
     }
 
@@ -55,7 +60,7 @@ impl VersionVector {
 
     /// The peers and their counts, by peer.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, u32)> + '_ {
-        self.counts.iter().map(|(&peer, &count)| (peer, count))
+        self.counts.iter().copied()
     }
 
     /// Whether nothing is included.
@@ -85,14 +90,14 @@ impl VersionVector {
     /// A [`DecodeError`]; peers must be strictly ascending and counts above zero.
     pub fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let len = input.count(9)?;
-        let mut counts = BTreeMap::new();
+        let mut counts = Vec::<(PeerId, u32)>::new();
         for _ in 0..len {
             let peer = PeerId(input.u64_le()?);
             let count = input.varint_u32()?;
-            if count == 0 || counts.last_key_value().is_some_and(|(last, _)| *last >= peer) {
+            if count == 0 || counts.last().is_some_and(|(last, _)| *last >= peer) {
                 return Err(DecodeError::Invalid("version vector"));
             }
-            counts.insert(peer, count);
+            counts.push((peer, count));
         }
         Ok(Self { counts })
     }

@@ -44,7 +44,7 @@ pub enum RecordError {
 /// Where a record's fields are read from.
 pub trait RowSource {
     /// The value of a plain field, `None` if it was never written.
-    fn value(&self, field: &'static str) -> Option<&Value>;
+    fn value(&self, field: &'static str) -> Option<Value>;
     /// The sum of a counter field.
     fn counter(&self, field: &'static str) -> i64;
     /// The whole text of a text field.
@@ -135,7 +135,7 @@ pub fn read_field<T: FieldValue>(
     default: Option<fn() -> T>,
 ) -> Result<T, RecordError> {
     match (row.value(field), default) {
-        (Some(value), _) => T::from_value(value).ok_or(RecordError::WrongType(field)),
+        (Some(value), _) => T::from_value(&value).ok_or(RecordError::WrongType(field)),
         (None, Some(default)) => Ok(default()),
         (None, None) => Err(RecordError::MissingField(field)),
     }
@@ -438,7 +438,7 @@ mod tests {
     fn a_missing_field_needs_a_default() {
         struct Empty;
         impl RowSource for Empty {
-            fn value(&self, _: &'static str) -> Option<&Value> {
+            fn value(&self, _: &'static str) -> Option<Value> {
                 None
             }
             fn counter(&self, _: &'static str) -> i64 {

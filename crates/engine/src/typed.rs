@@ -50,7 +50,7 @@ impl DocRow<'_> {
 }
 
 impl RowSource for DocRow<'_> {
-    fn value(&self, field: &'static str) -> Option<&Value> {
+    fn value(&self, field: &'static str) -> Option<Value> {
         self.doc.table(self.table).get(self.row, field)
     }
 

@@ -95,7 +95,9 @@ impl<T: FieldValue> Field<T> {
     pub(crate) fn read_in(&self, doc: &Doc) -> T {
         let value = self.row.table.get();
         let value = value.and_then(|table| {
-            doc.table(&table.name).get(self.row.row, self.name).and_then(T::from_value)
+            doc.table(&table.name)
+                .get(self.row.row, self.name)
+                .and_then(|value| T::from_value(&value))
         });
         value.unwrap_or_else(self.default)
     }
@@ -108,7 +110,7 @@ impl<T: FieldValue> Field<T> {
 }
 
 fn write_cell(tx: &mut Transaction<'_>, table: &str, row: RowId, name: &str, value: Value) {
-    if tx.doc().table(table).get(row, name) != Some(&value) {
+    if tx.doc().table(table).get(row, name).as_ref() != Some(&value) {
         // A row that this device does not know cannot be written; it reads as default too.
         let _ = tx.table(table).set(row, name, value);
     }

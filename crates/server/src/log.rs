@@ -218,7 +218,7 @@ mod tests {
         let mut doc = Doc::new(PeerId(peer));
         doc.import(NOW, after.iter().cloned()).expect("valid blocks");
         let ((), commit) = doc.transact(NOW, |tx| tx.register("r").set(text));
-        commit.expect("something was written").block
+        doc.block(&commit.expect("something was written"))
     }
 
     fn log_of(blocks: &[Block]) -> DocLog {

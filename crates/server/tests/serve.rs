@@ -141,7 +141,7 @@ async fn bad_changes_are_refused_by_name() {
     let mut ahead = Doc::new(PeerId(6));
     let wall_ms = now_ms() + FUTURE_MS_MAX + 60_000;
     let ((), commit) = ahead.transact(wall_ms, |tx| tx.register("r").set("later"));
-    twin.send(vec![commit.unwrap().block]).await;
+    twin.send(vec![ahead.block(&commit.unwrap())]).await;
     assert_eq!(refused(&mut twin).await, NackCode::ClockSkew);
 
     // The same block again is acknowledged again.

@@ -71,7 +71,7 @@ pub fn blocks(peer: u64, count: usize, ops: usize, text: &str) -> Vec<Block> {
                 tx.register("r").set(text);
             }
         });
-        commit.expect("something was written").block
+        author.block(&commit.expect("something was written"))
     };
     (0..count).map(write).collect()
 }
@@ -118,7 +118,7 @@ pub async fn blocks_come_back_in_causal_order(subject: &impl Subject) {
     for round in 0..6 {
         let (author, reader) = if round % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
         let ((), commit) = author.transact(1_000, |tx| tx.register("r").set(round));
-        let block = commit.expect("something was written").block;
+        let block = author.block(&commit.expect("something was written"));
         reader.import(1_000, [block.clone()]).expect("a valid block");
         written.push(block);
     }

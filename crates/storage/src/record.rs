@@ -70,8 +70,11 @@ mod tests {
 
     fn blocks(peer: u64, count: usize, text: &str) -> Vec<Block> {
         let mut author = Doc::new(PeerId(peer));
-        let write = |_| author.transact(0, |tx| tx.register("r").set(text)).1;
-        (0..count).filter_map(write).map(|commit| commit.block).collect()
+        let write = |_| {
+            let commit = author.transact(0, |tx| tx.register("r").set(text)).1?;
+            Some(author.block(&commit))
+        };
+        (0..count).filter_map(write).collect()
     }
 
     fn spans(blocks: &[Block]) -> Vec<(u64, u32, u32)> {

@@ -1,7 +1,6 @@
 //! Cursors: positions that stay with their neighbours while others edit.
 
 use super::Text;
-use super::item::Item;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::OpId;
 
@@ -61,15 +60,34 @@ impl Cursor {
     }
 }
 
-impl Text {
+/// A stretch of text and who typed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authorship {
+    /// Where it starts, in Unicode scalars.
+    pub pos: usize,
+    /// How many Unicode scalars it has.
+    pub len: usize,
+    /// Who typed the first of them; the others have the seqs that follow.
+    pub id: OpId,
+    /// When the first was typed.
+    pub stamp: crate::stamp::Stamp,
+}
+
+impl Text<'_> {
     /// A cursor at `pos` (past the end counts as the end) that stays with its neighbour on `side`.
     #[must_use]
     pub fn cursor(&self, pos: usize, side: Side) -> Cursor {
         let wanted = match side {
             Side::Before => pos.min(self.len()).checked_sub(1),
-            Side::After => Some(pos),
+            Side::After => Some(pos).filter(|pos| *pos < self.len()),
         };
-        Cursor { anchor: wanted.and_then(|char| self.id_at(char)), side }
+        let anchor = wanted.and_then(|char| {
+            let (index, state) = self.content?;
+            let history = self.doc.history();
+            let whole = state.whole(&history.graph, history.runs(index));
+            Some(history.graph.id_of(whole.id_at(char as u32)?))
+        });
+        Cursor { anchor, side }
     }
 
     /// Where a cursor stands now. If its neighbour was deleted, it is where that one was; a
@@ -77,48 +95,43 @@ impl Text {
     #[must_use]
     pub fn resolve(&self, cursor: &Cursor) -> usize {
         let edge = if cursor.side == Side::Before { 0 } else { self.len() };
-        let Some(anchor) = cursor.anchor else { return edge };
-        let Some((at, offset)) = self.items.find(anchor) else { return edge };
-        let inside = offset + u32::from(cursor.side == Side::Before);
-        let shown = self.items.get(at).is_some_and(Item::is_visible);
-        (self.items.shown_before(at) + if shown { inside } else { 0 }) as usize
-    }
-
-    fn id_at(&self, pos: usize) -> Option<OpId> {
-        let pos = u32::try_from(pos).ok()?;
-        let (at, before) = self.items.at_scalar(pos)?;
-        self.items.get(at).map(|item| item.id.plus(pos - before))
-    }
-
-    /// Where a deleted character comes back: right of its nearest left neighbour that is shown,
-    /// be it under its own id or under one that `later_lives` gives for a deleted run. Characters
-    /// that are themselves such later lives (`is_later_life`) stand where they were put, which
-    /// says nothing about their neighbours; they are passed over.
-    pub(crate) fn return_position(
-        &self,
-        id: OpId,
-        later_lives: impl Fn(OpId, u32) -> Vec<(OpId, u32)>,
-        is_later_life: impl Fn(OpId) -> bool,
-    ) -> usize {
-        let Some((at, offset)) = self.items.find(id) else { return self.len() };
-        let mut end = self.items.shown_before(at);
-        let first = OpId::new(id.peer, id.seq - offset);
-        let own = (offset > 0).then_some((first, offset, false));
-        let left = self.items.iter_back_from(at);
-        let left = left.map(|item| (item.id, item.len, item.is_visible()));
-        for (id, len, is_visible) in own.into_iter().chain(left) {
-            if !is_later_life(id) {
-                if is_visible {
-                    return end as usize;
-                }
-                let lives = later_lives(id, len).into_iter();
-                let shown = lives.flat_map(|(id, len)| self.shown_ranges(id, len));
-                if let Some(after) = shown.map(|(pos, len)| pos + len).max() {
-                    return after as usize;
-                }
-            }
-            end -= if is_visible { len } else { 0 };
+        let (Some(anchor), Some((index, state))) = (cursor.anchor, self.content) else {
+            return edge;
+        };
+        let history = self.doc.history();
+        let Some(id) = history.graph.lv_of(anchor) else { return edge };
+        if !history.runs(index).inserts(id) {
+            return edge;
         }
-        0
+        let (pos, is_shown) = state.whole(&history.graph, history.runs(index)).position_of(id);
+        pos as usize + usize::from(is_shown && cursor.side == Side::Before)
+    }
+
+    /// Who typed what is shown, and when (blame): stretches in order that make up the text.
+    #[must_use]
+    pub fn authors(&self) -> Vec<Authorship> {
+        let Some((index, state)) = self.content else { return Vec::new() };
+        let history = self.doc.history();
+        let whole = state.whole(&history.graph, history.runs(index));
+        let (mut authors, mut pos) = (Vec::<Authorship>::new(), 0);
+        for (mut lv, mut len) in whole.shown_items() {
+            while len > 0 {
+                let stretch = history.graph.stretch_at(lv);
+                let here = len.min(stretch.end - lv);
+                let id = OpId::new(history.graph.peer(stretch.peer), stretch.seq);
+                match authors.last_mut() {
+                    Some(last) if last.id.plus(last.len as u32) == id => last.len += here as usize,
+                    _ => authors.push(Authorship {
+                        pos,
+                        len: here as usize,
+                        id,
+                        stamp: stretch.stamp,
+                    }),
+                }
+                pos += here as usize;
+                (lv, len) = (lv + here, len - here);
+            }
+        }
+        authors
     }
 }

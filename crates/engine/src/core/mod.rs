@@ -230,7 +230,10 @@ impl Core {
     /// A change was made here.
     pub(crate) fn committed(&mut self, now: Now, id: &DocId, commit: Commit) {
         let Some(doc) = self.docs.get_mut(id) else { return };
-        let Commit { block, patches } = commit;
+        let (block, patches) = {
+            let content = doc.content.borrow();
+            (content.block(&commit), content.patches(&commit))
+        };
         doc.remote.pending.add(&block, &doc.remote.acked);
         doc.mark_meta(now);
         let storable = !doc.store.refused && self.jobs.health == StorageHealth::Healthy;

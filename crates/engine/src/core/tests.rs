@@ -56,7 +56,7 @@ fn write(core: &mut Core, now: Now) -> Block {
     let content = core.open(&board());
     let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
     let commit = commit.expect("something was written");
-    let block = commit.block.clone();
+    let block = content.borrow().block(&commit);
     core.committed(now, &board(), commit);
     block
 }

@@ -27,7 +27,7 @@ pub(crate) fn author(peer: u64, texts: &[&str]) -> (Vec<Block>, PeerMark) {
         let len = author.text("t").len();
         let (done, commit) = author.transact(1_000, |tx| tx.text("t").insert(len, text));
         done.expect("the end is a valid position");
-        let block = commit.expect("something was written").block;
+        let block = author.block(&commit.expect("something was written"));
         hash = block.chain_hash(hash);
         blocks.push(block);
     }

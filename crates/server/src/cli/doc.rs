@@ -6,9 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Subcommand, ValueEnum};
-use leptos_sync_crdt::{
-    Block, Doc, DocId, PeerId, VersionVector, decode_update, encode_update, is_update,
-};
+use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector, is_update};
 use leptos_sync_storage::{SqliteStorage, Storage as _};
 
 use super::{DataDir, json, print};
@@ -131,7 +129,7 @@ async fn export(
 ) -> Result<()> {
     let doc = load_known(storage, id).await?;
     let bytes = match format {
-        Format::Update => encode_update(&doc.blocks_since(&VersionVector::new())),
+        Format::Update => doc.encode_update(&VersionVector::new()),
         Format::Text => doc.text(text).to_string().into_bytes(),
         Format::Json => (json::document(id, &doc)? + "\n").into_bytes(),
     };
@@ -179,16 +177,10 @@ async fn import(storage: &SqliteStorage, id: &DocId, bytes: &[u8], text: &str) -
 
 /// Merges an exported file; returns the changes that are new here.
 fn merge(doc: &mut Doc, bytes: &[u8]) -> Result<Vec<Block>> {
-    let blocks = decode_update(bytes).context("the exported update is damaged")?;
-    let import = doc.import(u64::MAX, blocks).context("the update does not fit this document")?;
-    if import.pending > 0 {
-        bail!(
-            "{} changes of the update build on others that are neither in it nor here; nothing \
-             was imported",
-            import.pending
-        );
-    }
-    Ok(import.applied)
+    let known = doc.version().clone();
+    doc.import_update(u64::MAX, bytes)
+        .context("the update does not fit this document; nothing was imported")?;
+    Ok(doc.blocks_since(&known))
 }
 
 /// Makes the text called `name` read `content`, leaving alone what both have at the ends.
@@ -207,7 +199,7 @@ fn replace_text(doc: &mut Doc, name: &str, content: &str) -> Result<Vec<Block>> 
     let mut write = |at: usize, deleted: usize, part: &str| -> Result<()> {
         let (done, commit) = doc.transact(wall_ms, |tx| tx.text(name).splice(at, deleted, part));
         done.context("cannot edit the text")?;
-        blocks.extend(commit.map(|commit| commit.block));
+        blocks.extend(commit.map(|commit| doc.block(&commit)));
         Ok(())
     };
     let mut at = start;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use leptos_sync_crdt::{ContainerId, Doc, DocId, RootKind, RowId, Value};
+use leptos_sync_crdt::{ContainerId, ContainerKind, Doc, DocId, RowId, Value};
 use serde_json::{Map, Value as Json, json};
 
 /// The document as indented JSON.
@@ -17,14 +17,15 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
     let mut tables = Map::new();
     for (kind, name) in doc.roots() {
         match kind {
-            RootKind::Register => {
-                registers.insert(name.into(), doc.register(name).map_or(Json::Null, value));
+            ContainerKind::Register => {
+                registers
+                    .insert(name.into(), doc.register(name).map_or(Json::Null, |of| value(&of)));
             }
-            RootKind::Map => {
-                let entries = doc.map(name).iter().map(|(key, of)| (key.to_owned(), value(of)));
+            ContainerKind::Map => {
+                let entries = doc.map(name).iter().map(|(key, of)| (key.to_owned(), value(&of)));
                 maps.insert(name.into(), Json::Object(entries.collect()));
             }
-            RootKind::Table => {
+            ContainerKind::Table => {
                 tables.insert(name.into(), table(doc, name, &cells));
             }
             _ => {}
@@ -45,7 +46,7 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
     let document = json!({
         "id": id.as_str(),
         "changes": doc.block_count(),
-        "bytes": doc.block_bytes(),
+        "bytes": doc.encode_snapshot().len(),
         "version": version,
         "registers": registers,
         "maps": maps,
@@ -78,7 +79,7 @@ fn table(doc: &Doc, name: &str, cells: &Cells) -> Json {
     let name: Arc<str> = name.into();
     let rows = table.rows().map(|row| {
         let mut fields: Map<String, Json> =
-            table.fields(row).map(|(field, of)| (field.to_owned(), value(of))).collect();
+            table.fields(row).map(|(field, of)| (field.to_owned(), value(&of))).collect();
         fields.extend(cells.get(&(name.clone(), row)).into_iter().flatten().cloned());
         json!({ "row": row.to_string(), "fields": fields })
     });

@@ -258,7 +258,7 @@ impl Client {
         let end = self.doc.text("text").len();
         let (done, commit) = self.doc.transact(now_ms(), |tx| tx.text("text").insert(end, content));
         done.expect("the end is a valid position");
-        commit.expect("something was written").block
+        self.doc.block(&commit.expect("something was written"))
     }
 
     pub(crate) async fn send(&mut self, blocks: Vec<Block>) {

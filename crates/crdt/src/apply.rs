@@ -1,0 +1,120 @@
+//! Applying one operation to its container.
+
+use crate::cells::{CellOp, RowRef};
+use crate::container::{ContainerId, ContainerIx, Containers, Content};
+use crate::graph::{Graph, Lv};
+use crate::id::RowId;
+use crate::names::NameIx;
+use crate::patch::{Patch, RowChange};
+
+/// Takes a write into its container's log and state, and says what changed.
+pub(crate) fn apply_cell(
+    containers: &mut Containers,
+    graph: &Graph,
+    index: ContainerIx,
+    lv: Lv,
+    op: &CellOp,
+    patches: &mut Vec<Patch>,
+) {
+    let container = containers.get_mut(index);
+    let id = &container.id;
+    let name = || id.root_name().cloned().unwrap_or_default();
+    match (&mut container.content, op) {
+        (Content::Register(log, state), CellOp::Set(_)) => {
+            log.push(lv, op);
+            if state.write(graph, lv) {
+                patches.push(Patch::Register { name: name() });
+            }
+        }
+        (Content::Map(log, state), CellOp::Put { key, value }) => {
+            log.push(lv, op);
+            if state.write(graph, *key, lv, value.is_some()) {
+                let key = state.names.get(*key).clone();
+                patches.push(Patch::MapEntry { map: name(), key });
+            }
+        }
+        (Content::Counter(log, state), CellOp::Add(delta)) => {
+            log.push(lv, op);
+            state.add(*delta);
+            patches.push(Patch::Counter { id: id.clone() });
+        }
+        (Content::Table(log, _), _) => {
+            log.push(lv, op);
+            apply_row(containers, graph, index, lv, op, patches);
+        }
+        _ => unreachable!("operations are checked against their container's kind"),
+    }
+}
+
+fn apply_row(
+    containers: &mut Containers,
+    graph: &Graph,
+    index: ContainerIx,
+    lv: Lv,
+    op: &CellOp,
+    patches: &mut Vec<Patch>,
+) {
+    let container = containers.get_mut(index);
+    let (ContainerId::Root(table), Content::Table(_, state)) =
+        (&container.id, &mut container.content)
+    else {
+        return;
+    };
+    let mut changed = |row: Lv, change| {
+        let row = RowId(graph.id_of(row));
+        patches.push(Patch::Row { table: table.clone(), row, change });
+    };
+    match op {
+        CellOp::Insert { .. } => {
+            state.insert(lv);
+            changed(lv, RowChange::Inserted);
+        }
+        CellOp::Cell { row: RowRef::Known(row), field, .. }
+            if state.write(graph, *row, *field, lv) =>
+        {
+            changed(*row, RowChange::Field(state.names.get(*field).clone()));
+        }
+        CellOp::Remove { row: RowRef::Known(row) } if state.decide(graph, *row, lv, false) => {
+            changed(*row, RowChange::Removed);
+        }
+        CellOp::Restore { row: RowRef::Known(row), fields } => {
+            let is_back = state.decide(graph, *row, lv, true);
+            let won: Vec<NameIx> = state.write_all(graph, *row, fields, lv);
+            if is_back {
+                changed(*row, RowChange::Restored);
+            } else {
+                for field in won {
+                    changed(*row, RowChange::Field(state.names.get(field).clone()));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a local write changed; it overruled everything.
+pub(crate) fn patch_of(
+    containers: &Containers,
+    graph: &Graph,
+    index: ContainerIx,
+    lv: Lv,
+    op: &CellOp,
+) -> Option<Patch> {
+    let container = containers.get(index);
+    let name = || container.id.root_name().cloned().unwrap_or_default();
+    let (row, change) = match (&container.content, op) {
+        (Content::Register(..), _) => return Some(Patch::Register { name: name() }),
+        (Content::Map(_, state), CellOp::Put { key, .. }) => {
+            return Some(Patch::MapEntry { map: name(), key: state.names.get(*key).clone() });
+        }
+        (Content::Counter(..), _) => return Some(Patch::Counter { id: container.id.clone() }),
+        (Content::Table(..), CellOp::Insert { .. }) => (lv, RowChange::Inserted),
+        (Content::Table(_, state), CellOp::Cell { row: RowRef::Known(row), field, .. }) => {
+            (*row, RowChange::Field(state.names.get(*field).clone()))
+        }
+        (_, CellOp::Remove { row: RowRef::Known(row) }) => (*row, RowChange::Removed),
+        (_, CellOp::Restore { row: RowRef::Known(row), .. }) => (*row, RowChange::Restored),
+        _ => return None,
+    };
+    Some(Patch::Row { table: name(), row: RowId(graph.id_of(row)), change })
+}

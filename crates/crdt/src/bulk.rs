@@ -1,0 +1,221 @@
+//! Taking in an update file: columns go into the log as columns, not block by block.
+
+use crate::apply::apply_cell;
+use crate::container::{ContainerIx, ContainerKey};
+use crate::doc::Doc;
+use crate::graph::Lv;
+use crate::id::OpId;
+use crate::import::{Import, ImportError, OPS_MAX, TextsToMerge, intern_name, row_resolver};
+use crate::snapshot::read_update;
+use crate::stamp::Stamp;
+use crate::update::{Column, FileStretch, Parent, Update};
+
+/// What of a stretch is new: how many of its operations are known, and its parents.
+struct New {
+    stretch: usize,
+    known: u32,
+}
+
+impl Doc {
+    /// Merges an update file, as [`Doc::encode_update`] writes it, in whatever order files come and
+    /// any number of times. Unlike [`Doc::import`], it does not list the blocks it applied.
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing was applied then. One that depends on what is not here is refused
+    /// with [`ImportError::Missing`].
+    pub fn import_update(&mut self, wall_ms: u64, bytes: &[u8]) -> Result<Import, ImportError> {
+        let update = read_update(bytes).map_err(ImportError::Update)?;
+        let new = self.plan_update(wall_ms, &update)?;
+        let mut import = Import::default();
+        if !new.is_empty() {
+            self.commit_update(&update, &new, &mut import);
+        }
+        // What waited may be ready now.
+        let later = self.import(wall_ms, [])?;
+        import.patches.extend(later.patches);
+        Ok(Import { patches: import.patches, ..later })
+    }
+
+    /// Checks everything and says which stretches are new.
+    fn plan_update(&self, wall_ms: u64, update: &Update) -> Result<Vec<New>, ImportError> {
+        let mut version = self.version().clone();
+        let graph = &self.history().graph;
+        let (mut new, mut count) = (Vec::new(), 0);
+        for (index, stretch) in update.stretches.iter().enumerate() {
+            let OpId { peer, seq } = stretch.id;
+            let have = version.get(peer);
+            if seq > have {
+                return Err(ImportError::Missing(OpId::new(peer, have)));
+            }
+            let known = have - seq;
+            if known >= stretch.len {
+                continue;
+            }
+            if known > 0 && !update.is_bound(stretch.start + known) {
+                return Err(ImportError::DuplicatePeer { peer, seq: have });
+            }
+            if stretch.stamp.is_future(wall_ms) {
+                return Err(ImportError::FromTheFuture);
+            }
+            let own = seq.checked_sub(1).map(|seq| Parent::Outside(OpId::new(peer, seq)));
+            for parent in stretch.parents.iter().chain(own.as_ref()).filter(|_| known == 0) {
+                let after = match parent {
+                    Parent::Inside(place) => update.stamp_at(*place),
+                    Parent::Outside(id) if graph.version().contains(*id) => {
+                        graph.stamp_of(graph.lv_of(*id).expect("the version has it"))
+                    }
+                    Parent::Outside(id) if version.contains(*id) => continue,
+                    Parent::Outside(id) => return Err(ImportError::Missing(*id)),
+                };
+                if stretch.stamp <= after {
+                    return Err(ImportError::Stamp { peer, seq });
+                }
+            }
+            version.extend(peer, seq + stretch.len);
+            count += u64::from(stretch.len - known);
+            new.push(New { stretch: index, known });
+        }
+        if u64::from(graph.end()) + count >= u64::from(OPS_MAX) {
+            return Err(ImportError::Full);
+        }
+        Ok(new)
+    }
+
+    fn commit_update(&mut self, update: &Update, new: &[New], import: &mut Import) {
+        let (history, containers) = self.parts_mut();
+        let places: Vec<ContainerIx> = update
+            .containers
+            .iter()
+            .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
+            .collect();
+        let mut texts = TextsToMerge::new(&history.graph);
+        let (mut span, mut bound) = (0, BoundAt::default());
+        for New { stretch, known } in new {
+            let stretch = &update.stretches[*stretch];
+            let (from, end) = (stretch.start + known, stretch.start + stretch.len);
+            let parents = parents_here(&history.graph, update, stretch, *known);
+            let id = stretch.id.plus(*known);
+            let start = history.graph.push(id, end - from, stretch.stamp.plus(*known), &parents);
+            let here = |place: Lv| place - from + start;
+            bound.note(update, from, end, |place, len, count| {
+                history.note_bounds(here(place), len, count);
+            });
+            while update.spans[span].1 <= from {
+                span += 1;
+            }
+            for (first, upto, place) in update.spans[span..].iter().take_while(|s| s.0 < end) {
+                let (first, upto, index) = ((*first).max(from), (*upto).min(end), places[*place]);
+                history.note_span(here(first), index);
+                match &update.columns[*place] {
+                    Column::Text(runs) => {
+                        let target = history.runs_mut(index);
+                        for piece in runs.pieces(first, upto) {
+                            let text = runs.content(piece.content);
+                            let lv = here(piece.start);
+                            target.push_run(lv, piece.pos, piece.len, piece.kind, text, false);
+                        }
+                        texts.touch(index);
+                    }
+                    Column::Cells { names, ops } => {
+                        let first = ops.partition_point(|(lv, _)| *lv < first);
+                        for (lv, op) in ops[first..].iter().take_while(|(lv, _)| *lv < upto) {
+                            let lv = here(*lv);
+                            let content = &mut containers.get_mut(index).content;
+                            let op = op.clone().map_names(|n| intern_name(content, names.get(n)));
+                            let op = op.map_rows(row_resolver(&history.graph, content, lv));
+                            let patches = &mut import.patches;
+                            apply_cell(containers, &history.graph, index, lv, &op, patches);
+                        }
+                    }
+                }
+            }
+        }
+        texts.merge(history, containers, &mut import.patches);
+    }
+}
+
+/// The parents of a stretch's first new operation, as local versions.
+fn parents_here(
+    graph: &crate::graph::Graph,
+    update: &Update,
+    stretch: &FileStretch,
+    known: u32,
+) -> Vec<Lv> {
+    let here = |id: OpId| graph.lv_of(id).expect("dependencies are checked before");
+    if known > 0 {
+        return vec![here(stretch.id.plus(known - 1))];
+    }
+    let mut parents: Vec<Lv> = stretch
+        .parents
+        .iter()
+        .map(|parent| match parent {
+            Parent::Inside(place) => here(update.id_at(*place)),
+            Parent::Outside(id) => here(*id),
+        })
+        .collect();
+    // The author's last operation is always among the ancestors, whatever the file says.
+    if let Some(seq) = stretch.id.seq.checked_sub(1) {
+        let own = here(OpId::new(stretch.id.peer, seq));
+        if !parents.contains(&own) && !graph.sees(&parents, own) {
+            parents.push(own);
+        }
+    }
+    parents.sort_unstable();
+    parents.dedup();
+    parents
+}
+
+/// A place in an update's list of transaction lengths.
+#[derive(Default)]
+struct BoundAt {
+    entry: usize,
+    start: Lv,
+}
+
+impl BoundAt {
+    /// Reports the transactions between two places, as `(first, length of each, count)`.
+    fn note(&mut self, update: &Update, from: Lv, end: Lv, mut report: impl FnMut(Lv, u32, u32)) {
+        let mut at = from;
+        while at < end {
+            let (len, count) = update.bounds[self.entry];
+            let upto = self.start + len * count;
+            if upto <= at {
+                self.entry += 1;
+                self.start = upto;
+                continue;
+            }
+            let here = (upto.min(end) - at) / len;
+            report(at, len, here);
+            at += here * len;
+        }
+    }
+}
+
+impl Update {
+    fn stretch_of(&self, place: Lv) -> &FileStretch {
+        &self.stretches[self.stretches.partition_point(|stretch| stretch.start <= place) - 1]
+    }
+
+    fn id_at(&self, place: Lv) -> OpId {
+        let stretch = self.stretch_of(place);
+        stretch.id.plus(place - stretch.start)
+    }
+
+    fn stamp_at(&self, place: Lv) -> Stamp {
+        let stretch = self.stretch_of(place);
+        stretch.stamp.plus(place - stretch.start)
+    }
+
+    /// Whether a transaction begins at a place.
+    fn is_bound(&self, place: Lv) -> bool {
+        let mut start = 0;
+        for (len, count) in &self.bounds {
+            let end = start + len * count;
+            if place < end {
+                return (place - start).is_multiple_of(*len);
+            }
+            start = end;
+        }
+        false
+    }
+}

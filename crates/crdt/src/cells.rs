@@ -1,0 +1,274 @@
+//! The log of one register, map, table or counter: what was written, by local version.
+//!
+//! The log holds every value once; what a container shows are references into it.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::container::ContainerKind;
+use crate::graph::Lv;
+use crate::id::OpId;
+use crate::names::NameIx;
+use crate::value::Value;
+
+/// The row that a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowRef {
+    /// The row that this operation inserted.
+    Known(Lv),
+    /// One that the author cannot have seen: the write has no effect, on every replica alike.
+    Stray(OpId),
+}
+
+pub(crate) type Fields = Vec<(NameIx, Value)>;
+
+/// An operation of a container whose writes overrule one another.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum CellOp {
+    /// A register's new value.
+    Set(Value),
+    /// A map's entry; no value removes it.
+    Put { key: NameIx, value: Option<Value> },
+    /// A table's new row.
+    Insert { fields: Fields },
+    /// A field of a row.
+    Cell { row: RowRef, field: NameIx, value: Value },
+    /// A row's removal.
+    Remove { row: RowRef },
+    /// A row's return, with its fields.
+    Restore { row: RowRef, fields: Fields },
+    /// An addition to a counter.
+    Add(i64),
+}
+
+impl RowRef {
+    fn encode(self, out: &mut Writer) {
+        match self {
+            Self::Known(row) => out.varint(u64::from(row) + 1),
+            Self::Stray(id) => {
+                out.u8(0);
+                id.encode(out);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.varint_u32()? {
+            0 => Self::Stray(OpId::decode(input)?),
+            row => Self::Known(row - 1),
+        })
+    }
+}
+
+fn encode_fields(fields: &[(NameIx, Value)], out: &mut Writer) {
+    out.len(fields.len());
+    for (field, value) in fields {
+        out.varint(u64::from(*field));
+        value.encode(out);
+    }
+}
+
+fn decode_fields(input: &mut Reader<'_>) -> Result<Fields, DecodeError> {
+    let count = input.count(2)?;
+    let mut fields = Vec::with_capacity(count);
+    for _ in 0..count {
+        fields.push((input.varint_u32()?, Value::decode(input)?));
+    }
+    Ok(fields)
+}
+
+impl CellOp {
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Set(value) => {
+                out.u8(0);
+                value.encode(out);
+            }
+            Self::Put { key, value } => {
+                out.u8(if value.is_some() { 1 } else { 2 });
+                out.varint(u64::from(*key));
+                if let Some(value) = value {
+                    value.encode(out);
+                }
+            }
+            Self::Insert { fields } => {
+                out.u8(3);
+                encode_fields(fields, out);
+            }
+            Self::Cell { row, field, value } => {
+                out.u8(4);
+                row.encode(out);
+                out.varint(u64::from(*field));
+                value.encode(out);
+            }
+            Self::Remove { row } => {
+                out.u8(5);
+                row.encode(out);
+            }
+            Self::Restore { row, fields } => {
+                out.u8(6);
+                row.encode(out);
+                encode_fields(fields, out);
+            }
+            Self::Add(delta) => {
+                out.u8(7);
+                out.varint_i64(*delta);
+            }
+        }
+    }
+
+    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.u8()? {
+            0 => Self::Set(Value::decode(input)?),
+            1 => Self::Put { key: input.varint_u32()?, value: Some(Value::decode(input)?) },
+            2 => Self::Put { key: input.varint_u32()?, value: None },
+            3 => Self::Insert { fields: decode_fields(input)? },
+            4 => Self::Cell {
+                row: RowRef::decode(input)?,
+                field: input.varint_u32()?,
+                value: Value::decode(input)?,
+            },
+            5 => Self::Remove { row: RowRef::decode(input)? },
+            6 => Self::Restore { row: RowRef::decode(input)?, fields: decode_fields(input)? },
+            7 => Self::Add(input.varint_i64()?),
+            _ => return Err(DecodeError::Invalid("operation kind")),
+        })
+    }
+
+    /// The same operation with other numbers for its names.
+    pub(crate) fn map_names(mut self, mut name: impl FnMut(NameIx) -> NameIx) -> Self {
+        match &mut self {
+            Self::Put { key: field, .. } | Self::Cell { field, .. } => *field = name(*field),
+            Self::Insert { fields } | Self::Restore { fields, .. } => {
+                fields.iter_mut().for_each(|(field, _)| *field = name(*field));
+            }
+            Self::Set(_) | Self::Remove { .. } | Self::Add(_) => {}
+        }
+        self
+    }
+
+    /// The same operation with another reference to its row.
+    pub(crate) fn map_rows(mut self, row_of: impl Fn(RowRef) -> RowRef) -> Self {
+        if let Self::Cell { row, .. } | Self::Remove { row } | Self::Restore { row, .. } = &mut self
+        {
+            *row = row_of(*row);
+        }
+        self
+    }
+
+    /// The row that the operation is about, but for an insertion.
+    pub(crate) fn row(&self) -> Option<RowRef> {
+        match self {
+            Self::Cell { row, .. } | Self::Remove { row } | Self::Restore { row, .. } => Some(*row),
+            _ => None,
+        }
+    }
+
+    /// Whether a container of this kind that knows `names` names can have the operation.
+    pub(crate) fn fits(&self, kind: ContainerKind, names: usize) -> bool {
+        let knows = |name: &NameIx| (*name as usize) < names;
+        match self {
+            Self::Set(_) => kind == ContainerKind::Register,
+            Self::Add(_) => kind == ContainerKind::Counter,
+            Self::Put { key, .. } => kind == ContainerKind::Map && knows(key),
+            Self::Remove { .. } => kind == ContainerKind::Table,
+            Self::Cell { field, .. } => kind == ContainerKind::Table && knows(field),
+            Self::Insert { fields } | Self::Restore { fields, .. } => {
+                kind == ContainerKind::Table && fields.iter().all(|(field, _)| knows(field))
+            }
+        }
+    }
+
+    /// The value that the operation wrote: of a register or an entry, or in this field of its row.
+    pub(crate) fn into_value(self, field: Option<NameIx>) -> Option<Value> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Put { value, .. } => value,
+            Self::Cell { value, field: written, .. } => (Some(written) == field).then_some(value),
+            Self::Insert { fields } | Self::Restore { fields, .. } => {
+                fields.into_iter().rev().find(|(written, _)| Some(*written) == field)?.1.into()
+            }
+            Self::Remove { .. } | Self::Add(_) => None,
+        }
+    }
+}
+
+/// Operations in local order, each encoded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CellLog {
+    /// Each operation's local version and the offset of its bytes.
+    ops: Vec<(Lv, u32)>,
+    bytes: Writer,
+}
+
+impl CellLog {
+    pub(crate) fn push(&mut self, lv: Lv, op: &CellOp) {
+        self.ops.push((lv, self.bytes.as_slice().len() as u32));
+        op.encode(&mut self.bytes);
+    }
+
+    fn at(&self, index: usize) -> CellOp {
+        let start = self.ops[index].1 as usize;
+        let op = CellOp::decode(&mut Reader::new(&self.bytes.as_slice()[start..]));
+        op.expect("the log holds what it encoded")
+    }
+
+    /// The operation with this local version.
+    pub(crate) fn get(&self, lv: Lv) -> Option<CellOp> {
+        let index = self.ops.binary_search_by_key(&lv, |(lv, _)| *lv).ok()?;
+        Some(self.at(index))
+    }
+
+    /// The value that an operation wrote; see [`CellOp::into_value`].
+    pub(crate) fn value(&self, lv: Lv, field: Option<NameIx>) -> Option<Value> {
+        self.get(lv)?.into_value(field)
+    }
+
+    /// Appends the log: local versions as differences and lengths, then the operations.
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.len(self.ops.len());
+        let mut last = 0;
+        for (lv, _) in &self.ops {
+            out.varint(u64::from(lv - last));
+            last = *lv;
+        }
+        out.bytes(self.bytes.as_slice());
+    }
+
+    /// Reads what [`CellLog::encode`] wrote for a container of this kind; all local versions are
+    /// below `end`.
+    pub(crate) fn decode(
+        input: &mut Reader<'_>,
+        kind: ContainerKind,
+        names: usize,
+        end: Lv,
+    ) -> Result<Self, DecodeError> {
+        let (mut lvs, mut last) = (Vec::new(), 0u32);
+        for index in 0..input.count(1)? {
+            let step = input.varint_u32()?;
+            last = last
+                .checked_add(step)
+                .filter(|lv| *lv < end && (step > 0 || index == 0))
+                .ok_or(DecodeError::Invalid("local version"))?;
+            lvs.push(last);
+        }
+        let bytes = input.bytes()?;
+        let (mut log, mut rest) = (Self::default(), Reader::new(bytes));
+        for lv in lvs {
+            log.ops.push((lv, (bytes.len() - rest.remaining()) as u32));
+            let op = CellOp::decode(&mut rest)?;
+            let is_below = |row| matches!(row, RowRef::Known(row) if row >= end);
+            if !op.fits(kind, names) || op.row().is_some_and(is_below) {
+                return Err(DecodeError::Invalid("operation kind"));
+            }
+        }
+        rest.finish()?;
+        log.bytes.raw(bytes);
+        Ok(log)
+    }
+
+    /// The operations from `start` to `end` (exclusive).
+    pub(crate) fn ops(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, CellOp)> {
+        let first = self.ops.partition_point(|(lv, _)| *lv < start);
+        let last = self.ops.partition_point(|(lv, _)| *lv < end);
+        (first..last).map(|index| (self.ops[index].0, self.at(index)))
+    }
+}

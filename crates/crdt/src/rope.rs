@@ -1,0 +1,426 @@
+//! Plain text in chunks: the present state of a [`crate::Text`], with no trace of who wrote it.
+//!
+//! A chunk is a gap buffer, so typing at one place moves no bytes; a [`SumTree`] over the chunks
+//! finds positions counted in Unicode scalars, UTF-16 code units or bytes.
+
+use crate::sum_tree::{SumTree, Widths};
+
+/// The largest chunk, in bytes. Small in tests, so that short texts have several.
+const CHUNK_BYTES_MAX: usize = if cfg!(test) { 24 } else { 1024 };
+
+const SCALARS: usize = 0;
+const UTF16: usize = 1;
+const BYTES: usize = 2;
+
+/// Bytes with a gap: the text is what stands before and after it.
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    gap_start: usize,
+    gap_end: usize,
+    /// Scalars before the gap, so that typing on finds its place at once.
+    gap_scalars: u32,
+    widths: Widths,
+}
+
+/// What a text measures: scalars, UTF-16 code units, bytes.
+pub(crate) fn measure(text: &str) -> Widths {
+    if text.is_ascii() {
+        return [text.len() as u32; 3];
+    }
+    let mut widths = [0, 0, text.len() as u32];
+    for byte in text.bytes() {
+        // A scalar starts at each byte that is no continuation; from U+10000 on it takes two units.
+        widths[SCALARS] += u32::from(byte & 0xc0 != 0x80);
+        widths[UTF16] += u32::from(byte & 0xc0 != 0x80) + u32::from(byte >= 0xf0);
+    }
+    widths
+}
+
+/// The byte offset of the scalar `count` of `text`, or its length.
+pub(crate) fn byte_of_scalar(text: &str, count: usize) -> usize {
+    if text.is_ascii() {
+        return count.min(text.len());
+    }
+    text.char_indices().nth(count).map_or(text.len(), |(at, _)| at)
+}
+
+fn as_text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("chunks are cut at scalars")
+}
+
+impl Chunk {
+    fn of(text: &str, widths: Widths) -> Self {
+        let bytes = text.as_bytes().to_vec();
+        let len = bytes.len();
+        Self { bytes, gap_start: len, gap_end: len, gap_scalars: widths[SCALARS], widths }
+    }
+
+    fn len(&self) -> usize {
+        self.widths[BYTES] as usize
+    }
+
+    fn is_ascii(&self) -> bool {
+        self.widths[SCALARS] == self.widths[BYTES]
+    }
+
+    fn parts(&self) -> [&str; 2] {
+        [as_text(&self.bytes[..self.gap_start]), as_text(&self.bytes[self.gap_end..])]
+    }
+
+    /// The byte offset, gap not counted, of a scalar in this chunk.
+    fn byte_of(&self, scalar: u32) -> usize {
+        if self.is_ascii() {
+            return scalar as usize;
+        }
+        if scalar == self.gap_scalars {
+            return self.gap_start;
+        }
+        let [left, right] = self.parts();
+        match scalar.checked_sub(self.gap_scalars) {
+            None => byte_of_scalar(left, scalar as usize),
+            Some(after) => self.gap_start + byte_of_scalar(right, after as usize),
+        }
+    }
+
+    /// Moves the gap to a scalar and makes it at least `room` bytes long.
+    fn open_gap(&mut self, scalar: u32, room: usize) {
+        let at = self.byte_of(scalar);
+        let gap = self.gap_end - self.gap_start;
+        if at < self.gap_start {
+            self.bytes.copy_within(at..self.gap_start, at + gap);
+        } else if at > self.gap_start {
+            self.bytes.copy_within(self.gap_end..at + gap, self.gap_start);
+        }
+        (self.gap_start, self.gap_end, self.gap_scalars) = (at, at + gap, scalar);
+        if gap < room {
+            let wanted = (self.len() + room).max(2 * self.bytes.len()).min(CHUNK_BYTES_MAX);
+            let tail = self.bytes.len() - self.gap_end;
+            let old_end = self.gap_end;
+            self.bytes.resize(wanted.max(self.len() + room), 0);
+            self.gap_end = self.bytes.len() - tail;
+            self.bytes.copy_within(old_end..old_end + tail, self.gap_end);
+        }
+    }
+
+    /// Inserts at the gap, which has room for it.
+    fn insert_at_gap(&mut self, text: &str, widths: Widths) {
+        let end = self.gap_start + text.len();
+        self.bytes[self.gap_start..end].copy_from_slice(text.as_bytes());
+        self.gap_start = end;
+        self.gap_scalars += widths[SCALARS];
+        for (sum, width) in self.widths.iter_mut().zip(widths) {
+            *sum += width;
+        }
+    }
+
+    /// Widens the gap to the right by `scalars`; the bytes stay readable until the next edit.
+    fn delete_at_gap(&mut self, scalars: u32) -> (&str, Widths) {
+        let is_ascii = self.is_ascii();
+        let len = if is_ascii {
+            scalars as usize
+        } else {
+            byte_of_scalar(as_text(&self.bytes[self.gap_end..]), scalars as usize)
+        };
+        let gone = self.gap_end..self.gap_end + len;
+        self.gap_end += len;
+        let gone = as_text(&self.bytes[gone]);
+        let widths = if is_ascii { [scalars; 3] } else { measure(gone) };
+        for (sum, width) in self.widths.iter_mut().zip(widths) {
+            *sum -= width;
+        }
+        (gone, widths)
+    }
+
+    /// Cuts everything from the gap on off.
+    fn split_at_gap(&mut self) -> Self {
+        let right = as_text(&self.bytes[self.gap_end..]);
+        let left_scalars = self.gap_scalars;
+        let mut widths = [self.widths[SCALARS] - left_scalars; 3];
+        widths[BYTES] = right.len() as u32;
+        if self.widths[UTF16] != self.widths[SCALARS] {
+            widths[UTF16] = measure(right)[UTF16];
+        }
+        let tail = Self::of(right, widths);
+        self.bytes.truncate(self.gap_start);
+        self.gap_end = self.gap_start;
+        for (sum, width) in self.widths.iter_mut().zip(widths) {
+            *sum -= width;
+        }
+        tail
+    }
+}
+
+fn negative(widths: Widths) -> [i32; 3] {
+    widths.map(|width| width.wrapping_neg().cast_signed())
+}
+
+/// A text that is edited at positions. Positions count Unicode scalars and must be in range.
+#[derive(Clone, Debug)]
+pub(crate) struct Rope {
+    tree: SumTree,
+    chunks: Vec<Chunk>,
+    /// The chunk of the last edit and the sums before it.
+    last: (u32, Widths),
+}
+
+impl Default for Rope {
+    fn default() -> Self {
+        let (tree, chunks) = (SumTree::default(), vec![Chunk::default()]);
+        Self { tree, chunks, last: (0, [0; 3]) }
+    }
+}
+
+impl std::fmt::Display for Rope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.pieces_from(self.tree.first()).try_for_each(|piece| f.write_str(piece))
+    }
+}
+
+impl Rope {
+    pub(crate) fn from_text(text: &str) -> Self {
+        let mut rope = Self::default();
+        rope.insert(0, text);
+        rope
+    }
+
+    /// Scalars, UTF-16 code units, bytes.
+    pub(crate) fn widths(&self) -> Widths {
+        self.tree.total()
+    }
+
+    /// The number of scalars.
+    pub(crate) fn len(&self) -> usize {
+        self.tree.total()[SCALARS] as usize
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::with_capacity(self.widths()[BYTES] as usize);
+        self.pieces_from(self.tree.first()).for_each(|piece| out.push_str(piece));
+        out
+    }
+
+    fn pieces_from(&self, leaf: u32) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(leaf), |leaf| self.tree.next(*leaf))
+            .flat_map(|leaf| self.chunks[leaf as usize].parts())
+    }
+
+    /// Appends the scalars from `start` to `end` (exclusive) to `out`.
+    pub(crate) fn slice(&self, start: usize, end: usize, out: &mut String) {
+        let (start, end) = (start.min(self.len()) as u32, end.min(self.len()) as u32);
+        if start >= end {
+            return;
+        }
+        let (leaf, before) = self.tree.find(SCALARS, start, false);
+        let mut skip = (start - before[SCALARS]) as usize;
+        let mut left = (end - start) as usize;
+        for piece in self.pieces_from(leaf) {
+            let head = byte_of_scalar(piece, skip);
+            if head == piece.len() {
+                skip -= measure(piece)[SCALARS] as usize;
+                continue;
+            }
+            let piece = &piece[head..];
+            skip = 0;
+            let tail = byte_of_scalar(piece, left);
+            out.push_str(&piece[..tail]);
+            if tail < piece.len() {
+                return;
+            }
+            left -= measure(piece)[SCALARS] as usize;
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// The scalar position of a UTF-16 offset; inside a surrogate pair counts as before it.
+    pub(crate) fn utf16_to_scalar(&self, utf16: usize) -> usize {
+        let [scalars, units, _] = self.tree.total();
+        let unit = utf16.min(units as usize) as u32;
+        if scalars == units {
+            return unit as usize;
+        }
+        let (leaf, before) = self.tree.find(UTF16, unit, true);
+        let (mut unit, mut scalar) = (unit - before[UTF16], before[SCALARS] as usize);
+        for c in self.chunks[leaf as usize].parts().into_iter().flat_map(str::chars) {
+            if unit < c.len_utf16() as u32 {
+                break;
+            }
+            unit -= c.len_utf16() as u32;
+            scalar += 1;
+        }
+        scalar
+    }
+
+    /// The UTF-16 offset of a scalar position.
+    pub(crate) fn scalar_to_utf16(&self, scalar: usize) -> usize {
+        let [scalars, units, _] = self.tree.total();
+        let scalar = scalar.min(scalars as usize) as u32;
+        if scalars == units {
+            return scalar as usize;
+        }
+        let (leaf, before) = self.tree.find(SCALARS, scalar, true);
+        let chars = self.chunks[leaf as usize].parts().into_iter().flat_map(str::chars);
+        let head = chars.take((scalar - before[SCALARS]) as usize);
+        before[UTF16] as usize + head.map(char::len_utf16).sum::<usize>()
+    }
+
+    /// The chunk where an edit at `pos` takes place, and the sums before it.
+    fn locate(&mut self, pos: u32) -> (u32, u32) {
+        let (leaf, before) = self.last;
+        let start = before[SCALARS];
+        // A position at a chunk's start belongs to the one before, except at the text's start.
+        let is_here = (pos > start || (pos == 0 && start == 0))
+            && pos <= start + self.chunks[leaf as usize].widths[SCALARS];
+        if !is_here {
+            self.last = self.tree.find(SCALARS, pos, true);
+        }
+        (self.last.0, pos - self.last.1[SCALARS])
+    }
+
+    pub(crate) fn insert(&mut self, pos: usize, text: &str) {
+        let (leaf, offset) = self.locate(pos as u32);
+        let widths = measure(text);
+        let chunk = &mut self.chunks[leaf as usize];
+        if chunk.len() + text.len() <= CHUNK_BYTES_MAX {
+            chunk.open_gap(offset, text.len());
+            chunk.insert_at_gap(text, widths);
+            self.tree.change(leaf, widths.map(u32::cast_signed));
+            return;
+        }
+        chunk.open_gap(offset, 0);
+        let tail = chunk.split_at_gap();
+        self.tree.change(leaf, negative(tail.widths));
+        let last = self.append_after(leaf, text);
+        if tail.len() > 0 {
+            self.add_chunk(last, tail);
+        }
+    }
+
+    /// Puts text after what a chunk holds, into it as far as it fits, then into new chunks.
+    fn append_after(&mut self, leaf: u32, text: &str) -> u32 {
+        let (mut leaf, mut rest) = (leaf, text);
+        let room = CHUNK_BYTES_MAX - self.chunks[leaf as usize].len();
+        let head = &rest[..rest.floor_char_boundary(room)];
+        if !head.is_empty() {
+            let chunk = &mut self.chunks[leaf as usize];
+            chunk.open_gap(chunk.widths[SCALARS], head.len());
+            let widths = measure(head);
+            chunk.insert_at_gap(head, widths);
+            self.tree.change(leaf, widths.map(u32::cast_signed));
+            rest = &rest[head.len()..];
+        }
+        while !rest.is_empty() {
+            // Not quite full, so that typing inside does not split at once.
+            let take = rest.floor_char_boundary(CHUNK_BYTES_MAX * 7 / 8);
+            let (head, tail) = rest.split_at(take);
+            leaf = self.add_chunk(leaf, Chunk::of(head, measure(head)));
+            rest = tail;
+        }
+        leaf
+    }
+
+    fn add_chunk(&mut self, after: u32, chunk: Chunk) -> u32 {
+        let leaf = self.tree.insert_after(after, chunk.widths);
+        if leaf as usize == self.chunks.len() {
+            self.chunks.push(chunk);
+        } else {
+            self.chunks[leaf as usize] = chunk;
+        }
+        leaf
+    }
+
+    /// Deletes `len` scalars; appends them to `gone` if it is given.
+    pub(crate) fn delete(&mut self, pos: usize, len: usize, mut gone: Option<&mut String>) {
+        let (pos, mut left) = (pos as u32, len as u32);
+        while left > 0 {
+            let (mut leaf, mut offset) = self.locate(pos);
+            if offset == self.chunks[leaf as usize].widths[SCALARS] {
+                // At a chunk's end: what is to be deleted starts with the next.
+                (leaf, offset) = (self.tree.next(leaf).expect("the range is in the text"), 0);
+            }
+            let chunk = &mut self.chunks[leaf as usize];
+            let here = left.min(chunk.widths[SCALARS] - offset);
+            chunk.open_gap(offset, 0);
+            let (text, widths) = chunk.delete_at_gap(here);
+            if let Some(gone) = &mut gone {
+                gone.push_str(text);
+            }
+            self.tree.change(leaf, negative(widths));
+            left -= here;
+            self.shrink(leaf);
+        }
+    }
+
+    /// Removes an empty chunk, and joins a small one with the next.
+    fn shrink(&mut self, leaf: u32) {
+        let len = self.chunks[leaf as usize].len();
+        if len > CHUNK_BYTES_MAX / 4 {
+            return;
+        }
+        if len == 0 && self.tree.first() != self.tree.last() {
+            self.tree.remove(leaf);
+            self.chunks[leaf as usize] = Chunk::default();
+            self.last = (self.tree.first(), [0; 3]);
+            return;
+        }
+        let Some(next) = self.tree.next(leaf) else { return };
+        if len + self.chunks[next as usize].len() > CHUNK_BYTES_MAX / 2 {
+            return;
+        }
+        self.tree.remove(next);
+        let right = std::mem::take(&mut self.chunks[next as usize]);
+        let chunk = &mut self.chunks[leaf as usize];
+        chunk.open_gap(chunk.widths[SCALARS], right.len());
+        let [a, b] = right.parts();
+        chunk.insert_at_gap(a, measure(a));
+        chunk.insert_at_gap(b, measure(b));
+        self.tree.change(leaf, right.widths.map(u32::cast_signed));
+        self.last = (self.tree.first(), [0; 3]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A rope is a string, however it is cut into chunks.
+        #[test]
+        fn it_edits_as_a_string_does(
+            steps in prop::collection::vec(
+                (any::<prop::sample::Index>(), 0usize..40, "[a-zé😀]{0,60}"), 1..60),
+        ) {
+            let (mut rope, mut chars) = (Rope::default(), Vec::<char>::new());
+            for (at, len, text) in steps {
+                let pos = at.index(chars.len() + 1);
+                let len = len.min(chars.len() - pos);
+                let mut gone = String::new();
+                rope.delete(pos, len, Some(&mut gone));
+                let expected: String = chars.drain(pos..pos + len).collect();
+                prop_assert_eq!(gone, expected);
+                rope.insert(pos, &text);
+                chars.splice(pos..pos, text.chars());
+                let whole: String = chars.iter().collect();
+                prop_assert_eq!(rope.text(), whole.clone());
+                prop_assert_eq!(rope.to_string(), whole.clone());
+                prop_assert_eq!(rope.widths(), measure(&whole));
+                let (mut out, end) = (String::new(), (pos + 7).min(chars.len()));
+                rope.slice(pos, end, &mut out);
+                prop_assert_eq!(out, chars[pos..end].iter().collect::<String>());
+                let mut unit = 0;
+                for (i, c) in chars.iter().enumerate() {
+                    prop_assert_eq!(rope.scalar_to_utf16(i), unit);
+                    prop_assert_eq!(rope.utf16_to_scalar(unit), i);
+                    prop_assert_eq!(rope.utf16_to_scalar(unit + c.len_utf16() - 1), i);
+                    unit += c.len_utf16();
+                }
+                prop_assert_eq!(rope.utf16_to_scalar(unit), chars.len());
+            }
+            prop_assert_eq!(Rope::from_text(&rope.text()).text(), rope.text());
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! A B-tree that sums: finds the leaf at a position in O(log n), for every sequence in this crate.
+//!
+//! It knows nothing of what the leaves hold. A leaf is a number, handed out in order, and has three
+//! widths; the owner keeps the content in a vector of its own and says how widths change. Being
+//! non-generic, one copy serves the rope and the merge tracker.
+
+/// A leaf's widths, in three measures that the owner chooses.
+pub(crate) type Widths = [u32; 3];
+
+/// How much each width of a leaf changes.
+pub(crate) type Change = [i32; 3];
+
+/// Children per node. Small in tests, so that short sequences make deep trees.
+const FANOUT: usize = if cfg!(test) { 4 } else { 16 };
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Debug)]
+struct Node {
+    parent: u32,
+    len: usize,
+    children: [u32; FANOUT],
+    /// One array a measure, each parallel to `children`.
+    widths: [[u32; FANOUT]; 3],
+}
+
+impl Node {
+    fn new(parent: u32) -> Self {
+        Self { parent, len: 0, children: [NONE; FANOUT], widths: [[0; FANOUT]; 3] }
+    }
+
+    fn slot_of(&self, child: u32) -> usize {
+        let slot = self.children[..self.len].iter().position(|other| *other == child);
+        slot.expect("a child is listed by its parent")
+    }
+
+    fn width(&self, slot: usize) -> Widths {
+        [self.widths[0][slot], self.widths[1][slot], self.widths[2][slot]]
+    }
+
+    fn set_width(&mut self, slot: usize, widths: Widths) {
+        for (measure, width) in self.widths.iter_mut().zip(widths) {
+            measure[slot] = width;
+        }
+    }
+
+    fn sum_before(&self, slot: usize) -> Widths {
+        self.widths.map(|measure| measure[..slot].iter().sum())
+    }
+
+    fn insert(&mut self, slot: usize, child: u32, widths: Widths) {
+        self.children.copy_within(slot..self.len, slot + 1);
+        self.children[slot] = child;
+        for (measure, width) in self.widths.iter_mut().zip(widths) {
+            measure.copy_within(slot..self.len, slot + 1);
+            measure[slot] = width;
+        }
+        self.len += 1;
+    }
+
+    fn remove(&mut self, slot: usize) {
+        self.children.copy_within(slot + 1..self.len, slot);
+        for measure in &mut self.widths {
+            measure.copy_within(slot + 1..self.len, slot);
+        }
+        self.len -= 1;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Leaf {
+    parent: u32,
+    previous: u32,
+    next: u32,
+}
+
+/// The tree: see the module's documentation. It always has at least one leaf.
+#[derive(Clone, Debug)]
+pub(crate) struct SumTree {
+    nodes: Vec<Node>,
+    leaves: Vec<Leaf>,
+    free_nodes: Vec<u32>,
+    free_leaves: Vec<u32>,
+    root: u32,
+    /// Levels of nodes above the leaves.
+    height: usize,
+    first: u32,
+    last: u32,
+    total: Widths,
+}
+
+impl Default for SumTree {
+    fn default() -> Self {
+        let mut root = Node::new(NONE);
+        root.insert(0, 0, [0; 3]);
+        Self {
+            nodes: vec![root],
+            leaves: vec![Leaf { parent: 0, previous: NONE, next: NONE }],
+            free_nodes: Vec::new(),
+            free_leaves: Vec::new(),
+            root: 0,
+            height: 1,
+            first: 0,
+            last: 0,
+            total: [0; 3],
+        }
+    }
+}
+
+fn add(to: &mut Widths, other: Widths) {
+    for (sum, width) in to.iter_mut().zip(other) {
+        *sum = sum.wrapping_add(width);
+    }
+}
+
+impl SumTree {
+    /// The sums over all leaves.
+    pub(crate) fn total(&self) -> Widths {
+        self.total
+    }
+
+    pub(crate) fn first(&self) -> u32 {
+        self.first
+    }
+
+    pub(crate) fn last(&self) -> u32 {
+        self.last
+    }
+
+    pub(crate) fn next(&self, leaf: u32) -> Option<u32> {
+        let next = self.leaves[leaf as usize].next;
+        (next != NONE).then_some(next)
+    }
+
+    pub(crate) fn previous(&self, leaf: u32) -> Option<u32> {
+        let previous = self.leaves[leaf as usize].previous;
+        (previous != NONE).then_some(previous)
+    }
+
+    /// The first leaf that ends after `pos` in this measure, or at it if `touching`; the last leaf
+    /// if none does. With it, the sums before that leaf.
+    pub(crate) fn find(&self, measure: usize, pos: u32, touching: bool) -> (u32, Widths) {
+        let mut before: Widths = [0; 3];
+        let mut at = self.root;
+        for _ in 0..self.height {
+            let node = &self.nodes[at as usize];
+            let widths = &node.widths[measure];
+            let mut end = before[measure];
+            let mut slot = 0;
+            // The last child takes what no other ends after.
+            while slot + 1 < node.len {
+                end = end.wrapping_add(widths[slot]);
+                if end > pos || (touching && end == pos) {
+                    break;
+                }
+                slot += 1;
+            }
+            if slot > 0 {
+                add(&mut before, node.sum_before(slot));
+            }
+            at = node.children[slot];
+        }
+        (at, before)
+    }
+
+    /// The sums over all leaves before this one.
+    pub(crate) fn before(&self, leaf: u32) -> Widths {
+        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let mut sum: Widths = [0; 3];
+        while at != NONE {
+            let node = &self.nodes[at as usize];
+            add(&mut sum, node.sum_before(node.slot_of(child)));
+            (child, at) = (at, node.parent);
+        }
+        sum
+    }
+
+    /// Which of two leaves comes first.
+    pub(crate) fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
+        let (mut a, mut b) = (a, b);
+        if a == b {
+            return std::cmp::Ordering::Equal;
+        }
+        let parent = |child: u32, level: usize| {
+            if level == 0 {
+                self.leaves[child as usize].parent
+            } else {
+                self.nodes[child as usize].parent
+            }
+        };
+        // All leaves are equally deep, so the two paths meet at one level.
+        for level in 0..self.height {
+            let (up_a, up_b) = (parent(a, level), parent(b, level));
+            if up_a == up_b {
+                let node = &self.nodes[up_a as usize];
+                return node.slot_of(a).cmp(&node.slot_of(b));
+            }
+            (a, b) = (up_a, up_b);
+        }
+        unreachable!("all paths meet at the root")
+    }
+
+    /// Changes a leaf's widths.
+    pub(crate) fn change(&mut self, leaf: u32, by: Change) {
+        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        while at != NONE {
+            let node = &mut self.nodes[at as usize];
+            let slot = node.slot_of(child);
+            for (measure, by) in node.widths.iter_mut().zip(by) {
+                measure[slot] = measure[slot].wrapping_add_signed(by);
+            }
+            (child, at) = (at, node.parent);
+        }
+        for (total, by) in self.total.iter_mut().zip(by) {
+            *total = total.wrapping_add_signed(by);
+        }
+    }
+
+    /// Adds a leaf after another; returns its number, which may be that of a removed one.
+    pub(crate) fn insert_after(&mut self, leaf: u32, widths: Widths) -> u32 {
+        let new = self.free_leaves.pop().unwrap_or_else(|| {
+            self.leaves.push(Leaf { parent: NONE, previous: NONE, next: NONE });
+            (self.leaves.len() - 1) as u32
+        });
+        let next = self.leaves[leaf as usize].next;
+        self.leaves[new as usize] = Leaf { parent: NONE, previous: leaf, next };
+        self.leaves[leaf as usize].next = new;
+        if next == NONE {
+            self.last = new;
+        } else {
+            self.leaves[next as usize].previous = new;
+        }
+        let parent = self.leaves[leaf as usize].parent;
+        let parent = self.with_room(parent, leaf);
+        let node = &mut self.nodes[parent as usize];
+        let slot = node.slot_of(leaf) + 1;
+        node.insert(slot, new, [0; 3]);
+        self.leaves[new as usize].parent = parent;
+        self.change(new, widths.map(u32::cast_signed));
+        new
+    }
+
+    /// Removes a leaf that is not the only one.
+    pub(crate) fn remove(&mut self, leaf: u32) {
+        let Leaf { parent, previous, next } = self.leaves[leaf as usize];
+        let slot = self.nodes[parent as usize].slot_of(leaf);
+        let widths = self.nodes[parent as usize].width(slot);
+        self.change(leaf, widths.map(|width| width.wrapping_neg().cast_signed()));
+        if previous == NONE {
+            self.first = next;
+        } else {
+            self.leaves[previous as usize].next = next;
+        }
+        if next == NONE {
+            self.last = previous;
+        } else {
+            self.leaves[next as usize].previous = previous;
+        }
+        self.free_leaves.push(leaf);
+        let (mut at, mut slot) = (parent, slot);
+        loop {
+            let node = &mut self.nodes[at as usize];
+            node.remove(slot);
+            let up = node.parent;
+            if node.len > 0 || up == NONE {
+                break;
+            }
+            self.free_nodes.push(at);
+            slot = self.nodes[up as usize].slot_of(at);
+            at = up;
+        }
+        while self.height > 1 && self.nodes[self.root as usize].len == 1 {
+            self.free_nodes.push(self.root);
+            self.root = self.nodes[self.root as usize].children[0];
+            self.nodes[self.root as usize].parent = NONE;
+            self.height -= 1;
+        }
+    }
+
+    fn new_node(&mut self, parent: u32) -> u32 {
+        if let Some(at) = self.free_nodes.pop() {
+            self.nodes[at as usize] = Node::new(parent);
+            return at;
+        }
+        self.nodes.push(Node::new(parent));
+        (self.nodes.len() - 1) as u32
+    }
+
+    /// Splits `at` if it is full; returns the node that then has `child`, with room for one more.
+    fn with_room(&mut self, at: u32, child: u32) -> u32 {
+        if self.nodes[at as usize].len < FANOUT {
+            return at;
+        }
+        let mut parent = self.nodes[at as usize].parent;
+        if parent == NONE {
+            parent = self.new_node(NONE);
+            self.nodes[at as usize].parent = parent;
+            self.nodes[parent as usize].insert(0, at, self.total);
+            self.root = parent;
+            self.height += 1;
+        }
+        parent = self.with_room(parent, at);
+        let right = self.new_node(parent);
+        let is_bottom = self.is_bottom(at);
+        // Appending is common: then the left node stays nearly full.
+        let slot = self.nodes[at as usize].slot_of(child);
+        let keep = if slot + 1 == FANOUT { FANOUT - 1 } else { FANOUT / 2 };
+        let mut moved: Widths = [0; 3];
+        for from in keep..FANOUT {
+            let (child, widths) = {
+                let node = &self.nodes[at as usize];
+                (node.children[from], node.width(from))
+            };
+            add(&mut moved, widths);
+            self.nodes[right as usize].insert(from - keep, child, widths);
+            if is_bottom {
+                self.leaves[child as usize].parent = right;
+            } else {
+                self.nodes[child as usize].parent = right;
+            }
+        }
+        self.nodes[at as usize].len = keep;
+        let node = &mut self.nodes[parent as usize];
+        let slot_of_left = node.slot_of(at);
+        let mut left = node.width(slot_of_left);
+        for (left, moved) in left.iter_mut().zip(moved) {
+            *left = left.wrapping_sub(moved);
+        }
+        node.set_width(slot_of_left, left);
+        node.insert(slot_of_left + 1, right, moved);
+        if slot < keep { at } else { right }
+    }
+
+    fn is_bottom(&self, at: u32) -> bool {
+        let mut depth = 1;
+        let mut up = self.nodes[at as usize].parent;
+        while up != NONE {
+            depth += 1;
+            up = self.nodes[up as usize].parent;
+        }
+        depth == self.height
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The tree answers as a plain list of leaves does.
+        #[test]
+        fn it_finds_what_a_list_finds(
+            steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), 0u32..9), 1..200),
+        ) {
+            let mut tree = SumTree::default();
+            let mut list: Vec<(u32, Widths)> = vec![(0, [0; 3])];
+            for (kind, index, width) in steps {
+                let at = index.index(list.len());
+                let leaf = list[at].0;
+                match kind {
+                    0 | 1 => {
+                        let widths = [width, width * 2, 1];
+                        let new = tree.insert_after(leaf, widths);
+                        list.insert(at + 1, (new, widths));
+                    }
+                    2 => {
+                        tree.change(leaf, [width.cast_signed(), 0, 1]);
+                        list[at].1[0] += width;
+                        list[at].1[2] += 1;
+                    }
+                    _ if list.len() > 1 => {
+                        tree.remove(leaf);
+                        list.remove(at);
+                    }
+                    _ => {}
+                }
+                let mut sum = [0; 3];
+                for (i, (leaf, widths)) in list.iter().enumerate() {
+                    prop_assert_eq!(tree.before(*leaf), sum);
+                    prop_assert_eq!(tree.next(*leaf), list.get(i + 1).map(|(next, _)| *next));
+                    prop_assert_eq!(
+                        tree.previous(*leaf), i.checked_sub(1).map(|left| list[left].0));
+                    prop_assert_eq!(tree.compare(list[at.min(list.len() - 1)].0, *leaf),
+                        at.min(list.len() - 1).cmp(&i));
+                    add(&mut sum, *widths);
+                }
+                prop_assert_eq!(tree.total(), sum);
+                prop_assert_eq!((tree.first(), tree.last()),
+                    (list[0].0, list[list.len() - 1].0));
+                for measure in 0..3 {
+                    for touching in [false, true] {
+                        let pos = width;
+                        let mut end = 0;
+                        let expected = list.iter().position(|(_, widths)| {
+                            end += widths[measure];
+                            end > pos || (touching && end == pos)
+                        });
+                        let expected = list[expected.unwrap_or(list.len() - 1)].0;
+                        prop_assert_eq!(
+                            tree.find(measure, pos, touching), (expected, tree.before(expected)));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where characters stand: looking up ids and positions in a tracker of the whole text.
+
+use crate::graph::Lv;
+use crate::text::tracker::{NONE, PRESENT, Place, Tracker};
+
+impl Tracker {
+    /// The character shown at a position.
+    pub(crate) fn id_at(&self, pos: u32) -> Option<Lv> {
+        let (leaf, before) = self.tree.find(PRESENT, pos, false);
+        let mut start = before[PRESENT];
+        for item in &self.leaves[leaf as usize] {
+            let width = item.width(PRESENT);
+            if pos < start + width {
+                return Some(item.id + (pos - start));
+            }
+            start += width;
+        }
+        None
+    }
+
+    /// Where a character stands, or would if it were not deleted; and whether it is shown.
+    pub(crate) fn position_of(&self, id: Lv) -> (u32, bool) {
+        let (place, offset) = self.find(id);
+        let is_shown = !self.item(place).is_deleted;
+        let start = self.widths_before(place, PRESENT);
+        (start + if is_shown { offset } else { 0 }, is_shown)
+    }
+
+    /// The stretches of a run of ids that are shown, as `(position, length)` in order of ids.
+    pub(crate) fn shown(&self, start: Lv, end: Lv) -> Vec<(u32, u32)> {
+        let (mut shown, mut id) = (Vec::new(), start);
+        while id < end {
+            let (place, offset) = self.find(id);
+            let item = self.item(place);
+            let upto = end.min(item.end());
+            if !item.is_deleted {
+                shown.push((self.widths_before(place, PRESENT) + offset, upto - id));
+            }
+            id = upto;
+        }
+        shown
+    }
+
+    /// The items left of a character, nearest first: `(first id, length, whether shown)`. The first
+    /// is what its own item has left of it.
+    pub(crate) fn left_of(&self, id: Lv) -> impl Iterator<Item = (Lv, u32, bool)> {
+        let (place, offset) = self.find(id);
+        let own = *self.item(place);
+        let own = (offset > 0).then_some((own.id, offset, !own.is_deleted));
+        let mut next = Some(place);
+        let left = std::iter::from_fn(move || {
+            let mut at = next?;
+            while at.item == 0 {
+                let leaf = self.tree.previous(at.leaf)?;
+                at = Place { leaf, item: self.leaves[leaf as usize].len() };
+            }
+            at.item -= 1;
+            next = Some(at);
+            let item = self.item(at);
+            Some((item.id, item.len, !item.is_deleted))
+        });
+        own.into_iter().chain(left)
+    }
+
+    /// What the deletions from `start` to `end` hid, in their order, as `(first deletion, first
+    /// target, length, whether the targets go down)`.
+    pub(crate) fn hidden_by(&self, start: Lv, end: Lv) -> Vec<(Lv, Lv, u32, bool)> {
+        let first = self.deletions.partition_point(|d| d.start + d.len <= start);
+        let mut hidden = Vec::new();
+        for deletion in &self.deletions[first..] {
+            if deletion.start >= end {
+                break;
+            }
+            let from = start.max(deletion.start) - deletion.start;
+            let to = end.min(deletion.start + deletion.len) - deletion.start;
+            let target =
+                if deletion.is_down { deletion.target - from } else { deletion.target + from };
+            hidden.push((deletion.start + from, target, to - from, deletion.is_down));
+        }
+        hidden
+    }
+
+    /// All deletions: `(first deletion, length, lowest target)`.
+    pub(crate) fn all_deletions(&self) -> impl Iterator<Item = (Lv, u32, Lv)> {
+        self.deletions.iter().map(|deletion| {
+            let lowest =
+                if deletion.is_down { deletion.target + 1 - deletion.len } else { deletion.target };
+            (deletion.start, deletion.len, lowest)
+        })
+    }
+
+    /// All items in order: `(first id, length)` of those that are shown.
+    pub(crate) fn shown_items(&self) -> impl Iterator<Item = (Lv, u32)> {
+        let leaves = std::iter::successors(Some(self.tree.first()), |leaf| self.tree.next(*leaf));
+        leaves.flat_map(|leaf| &self.leaves[leaf as usize]).filter_map(|item| {
+            let is_shown = !item.is_deleted && item.id < NONE / 2;
+            is_shown.then_some((item.id, item.len))
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! The log of one text: what was typed and deleted where, run-length encoded.
+//!
+//! Typing a word, holding down backspace and holding down delete are one run each, whatever number
+//! of transactions they were. Positions count Unicode scalars in the text as its author saw it.
+
+use crate::graph::Lv;
+use crate::rope::byte_of_scalar;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Each character goes after the one before.
+    #[default]
+    Insert,
+    /// Each deletion is at the same position.
+    Delete,
+    /// Each deletion is one position before the last.
+    Backspace,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: Lv,
+    len: u32,
+    pos: u32,
+    /// Where the inserted text starts, or would start, in `content`.
+    content: u32,
+    kind: Kind,
+    /// Its position was past the end: it does nothing, on every replica alike.
+    is_void: bool,
+}
+
+/// Some consecutive operations, cut from a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) start: Lv,
+    pub(crate) len: u32,
+    pub(crate) kind: Kind,
+    /// The position of the first.
+    pub(crate) pos: u32,
+    /// What they insert: bytes of [`Runs::content`].
+    pub(crate) content: (u32, u32),
+    pub(crate) is_void: bool,
+}
+
+impl Piece {
+    pub(crate) fn end(&self) -> Lv {
+        self.start + self.len
+    }
+
+    /// The position of the operation `offset` after the first.
+    pub(crate) fn pos_at(&self, offset: u32) -> u32 {
+        match self.kind {
+            Kind::Insert => self.pos + offset,
+            Kind::Delete => self.pos,
+            Kind::Backspace => self.pos - offset,
+        }
+    }
+
+    /// Cuts off the operations whose position is past the end of a text of `len` characters, each
+    /// taken by itself and after the others; says which those are.
+    pub(crate) fn clip(&mut self, len: u32) -> Option<(Lv, Lv)> {
+        let (start, end) = (self.start, self.end());
+        match self.kind {
+            Kind::Insert if self.pos > len => {
+                self.len = 0;
+                Some((start, end))
+            }
+            Kind::Insert => None,
+            Kind::Delete => {
+                self.len = self.len.min(len.saturating_sub(self.pos));
+                (self.end() < end).then(|| (self.end(), end))
+            }
+            Kind::Backspace => {
+                let skip = (self.pos + 1).saturating_sub(len).min(self.len);
+                self.start += skip;
+                self.len -= skip;
+                self.pos -= if self.len > 0 { skip } else { 0 };
+                (skip > 0).then_some((start, start + skip))
+            }
+        }
+    }
+
+    /// The lowest position that a deletion touches.
+    pub(crate) fn lowest(&self) -> u32 {
+        if self.kind == Kind::Backspace { self.pos + 1 - self.len } else { self.pos }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    runs: Vec<Run>,
+    content: String,
+}
+
+impl Runs {
+    pub(crate) const fn new() -> Self {
+        Self { runs: Vec::new(), content: String::new() }
+    }
+
+    pub(crate) fn content(&self, (start, end): (u32, u32)) -> &str {
+        &self.content[start as usize..end as usize]
+    }
+
+    /// Adds one edit: an insertion of `text`, or a deletion of `len` if `text` is empty.
+    pub(crate) fn push(&mut self, start: Lv, pos: u32, len: u32, text: &str) {
+        let kind = if text.is_empty() { Kind::Delete } else { Kind::Insert };
+        self.push_run(start, pos, len, kind, text, false);
+    }
+
+    /// Adds operations that form a run.
+    pub(crate) fn push_run(
+        &mut self,
+        start: Lv,
+        pos: u32,
+        len: u32,
+        kind: Kind,
+        text: &str,
+        is_void: bool,
+    ) {
+        let content = self.content.len() as u32;
+        self.content.push_str(text);
+        if let Some(last) = self.runs.last_mut()
+            && last.start + last.len == start
+            && last.is_void == is_void
+            && let Some(joined) = join(last, pos, len, kind)
+        {
+            last.kind = joined;
+            last.len += len;
+            return;
+        }
+        self.runs.push(Run { start, len, pos, content, kind, is_void });
+    }
+
+    /// Adds operations as if they had been made one character at a time, so that the runs depend
+    /// on nothing but what was done: the form in which transactions are encoded.
+    pub(crate) fn push_canonical(&mut self, piece: &Piece, text: &str) {
+        let Piece { start, len, kind, pos, .. } = *piece;
+        if kind == Kind::Insert {
+            return self.push_run(start, pos, len, kind, text, false);
+        }
+        // After three, the direction is settled.
+        let single = len.min(3);
+        let at = |i: u32| if kind == Kind::Backspace { pos - i } else { pos };
+        for i in 0..single {
+            self.push_run(start + i, at(i), 1, Kind::Delete, "", false);
+        }
+        if len > single {
+            self.push_run(start + single, at(single), len - single, kind, "", false);
+        }
+    }
+
+    /// Whether this operation inserted a character.
+    pub(crate) fn inserts(&self, lv: Lv) -> bool {
+        let run = self.runs.get(self.index_of(lv));
+        run.is_some_and(|run| {
+            run.start <= lv && lv < run.start + run.len && run.kind == Kind::Insert && !run.is_void
+        })
+    }
+
+    fn index_of(&self, lv: Lv) -> usize {
+        match self.runs.last() {
+            Some(last) if last.start <= lv => self.runs.len() - 1,
+            _ => self.runs.partition_point(|run| run.start + run.len <= lv),
+        }
+    }
+
+    /// The operations from `start` to `end` (exclusive), in local order.
+    pub(crate) fn pieces(&self, start: Lv, end: Lv) -> impl Iterator<Item = Piece> {
+        let first = self.index_of(start);
+        (first..self.runs.len())
+            .take_while(move |index| self.runs[*index].start < end)
+            .filter_map(move |index| self.piece(index, start, end))
+    }
+
+    /// The same, the latest first.
+    pub(crate) fn pieces_back(&self, start: Lv, end: Lv) -> impl Iterator<Item = Piece> {
+        let upto = self.runs.partition_point(|run| run.start < end);
+        (0..upto)
+            .rev()
+            .take_while(move |index| self.runs[*index].start + self.runs[*index].len > start)
+            .filter_map(move |index| self.piece(index, start, end))
+    }
+
+    fn piece(&self, index: usize, start: Lv, end: Lv) -> Option<Piece> {
+        let run = &self.runs[index];
+        let from = start.max(run.start) - run.start;
+        let to = end.min(run.start + run.len).checked_sub(run.start)?;
+        if from >= to {
+            return None;
+        }
+        let whole = (
+            run.content,
+            self.runs.get(index + 1).map_or(self.content.len() as u32, |next| next.content),
+        );
+        let (pos, content) = match run.kind {
+            Kind::Insert => {
+                let text = self.content(whole);
+                // As many bytes as scalars: all are ASCII, and nothing has to be counted.
+                let byte = |scalar: u32| {
+                    if text.len() == run.len as usize {
+                        scalar
+                    } else {
+                        byte_of_scalar(text, scalar as usize) as u32
+                    }
+                };
+                (run.pos + from, (whole.0 + byte(from), whole.0 + byte(to)))
+            }
+            Kind::Delete => (run.pos, (whole.0, whole.0)),
+            Kind::Backspace => (run.pos - from, (whole.0, whole.0)),
+        };
+        let (start, len) = (run.start + from, to - from);
+        Some(Piece { start, len, kind: run.kind, pos, content, is_void: run.is_void })
+    }
+
+    /// Notes that the operations from `start` to `end` do nothing.
+    pub(crate) fn void(&mut self, start: Lv, end: Lv) {
+        self.cut_at(end);
+        let first = self.cut_at(start);
+        for run in self.runs[first..].iter_mut().take_while(|run| run.start < end) {
+            run.is_void = true;
+        }
+    }
+
+    /// Makes a run start at `lv`, if one holds it; returns the first run from there on.
+    fn cut_at(&mut self, lv: Lv) -> usize {
+        let index = self.index_of(lv);
+        let Some(run) = self.runs.get(index).copied() else { return index };
+        if lv <= run.start || lv >= run.start + run.len {
+            return index + usize::from(lv >= run.start + run.len);
+        }
+        let Some(tail) = self.piece(index, lv, Lv::MAX) else { return index };
+        self.runs[index].len = lv - run.start;
+        let (pos, content, len) = (tail.pos, tail.content.0, tail.len);
+        self.runs.insert(index + 1, Run { start: lv, len, pos, content, ..run });
+        index + 1
+    }
+}
+
+/// How operations go on from a run, if they do.
+fn join(last: &Run, pos: u32, len: u32, kind: Kind) -> Option<Kind> {
+    let is_next = |expected: Option<u32>| expected == Some(pos);
+    match (last.kind, kind) {
+        (Kind::Insert, Kind::Insert) => is_next(Some(last.pos + last.len)).then_some(kind),
+        (Kind::Insert, _) | (_, Kind::Insert) => None,
+        _ => {
+            let (may_stay, may_go_back) = (
+                last.kind == Kind::Delete || last.len == 1,
+                last.kind == Kind::Backspace || last.len == 1,
+            );
+            if may_stay && (kind == Kind::Delete || len == 1) && is_next(Some(last.pos)) {
+                Some(Kind::Delete)
+            } else if may_go_back
+                && (kind == Kind::Backspace || len == 1)
+                && is_next(last.pos.checked_sub(last.len))
+            {
+                Some(Kind::Backspace)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(runs: &Runs, start: Lv, end: Lv) -> Vec<(Kind, u32, u32, &str)> {
+        let pieces = runs.pieces(start, end);
+        pieces
+            .map(|piece| (piece.kind, piece.pos, piece.len, runs.content(piece.content)))
+            .collect()
+    }
+
+    fn typed() -> Runs {
+        let mut runs = Runs::default();
+        for (i, c) in "wörd".chars().enumerate() {
+            runs.push(i as u32, 5 + i as u32, 1, &c.to_string());
+        }
+        runs.push(4, 8, 1, "");
+        runs.push(5, 7, 1, "");
+        runs.push(6, 2, 1, "");
+        runs.push(7, 2, 3, "");
+        runs
+    }
+
+    #[test]
+    fn typing_and_deleting_on_are_one_run_each() {
+        let runs = typed();
+        assert_eq!(
+            shown(&runs, 0, 99),
+            [(Kind::Insert, 5, 4, "wörd"), (Kind::Backspace, 8, 2, ""), (Kind::Delete, 2, 4, "")]
+        );
+    }
+
+    #[test]
+    fn a_run_can_be_cut_anywhere() {
+        let runs = typed();
+        assert_eq!(shown(&runs, 1, 3), [(Kind::Insert, 6, 2, "ör")]);
+        assert_eq!(shown(&runs, 5, 8), [(Kind::Backspace, 7, 1, ""), (Kind::Delete, 2, 2, "")]);
+        let back: Vec<u32> = runs.pieces_back(1, 8).map(|piece| piece.start).collect();
+        assert_eq!(back, [6, 4, 1]);
+    }
+
+    #[test]
+    fn voided_operations_stay_in_the_log() {
+        let mut runs = typed();
+        runs.void(1, 3);
+        let voids: Vec<(u32, u32, bool)> =
+            runs.pieces(0, 5).map(|piece| (piece.start, piece.len, piece.is_void)).collect();
+        assert_eq!(voids, [(0, 1, false), (1, 2, true), (3, 1, false), (4, 1, false)]);
+        assert_eq!(shown(&runs, 0, 4)[1], (Kind::Insert, 6, 2, "ör"));
+    }
+}

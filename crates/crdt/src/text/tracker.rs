@@ -1,0 +1,517 @@
+//! The merge tracker: which characters stand where, in several versions of a text at once.
+//!
+//! This is the internal state of Gentle and Kleppmann, "Collaborative Text Editing with Eg-walker"
+//! (EuroSys 2025), section 3: a sequence of items, built from the latest version that everything
+//! concerned has seen, in which a version can be moved back and forth. Text from before that
+//! version is one anonymous item. The order among concurrent insertions is FugueMax of Weidner and
+//! Kleppmann, "The Art of the Fugue" (IEEE TPDS 2025), the lower peer id first.
+//!
+//! Where the paper's walker has one version to move, this has two *views* besides the present: the
+//! present takes in what has seen everything, at no cost, and each of two diverged branches keeps a
+//! view of its own, so that changes which arrive one by one from either are applied where they are
+//! and nothing is moved at all.
+
+use std::cmp::Ordering;
+
+use crate::graph::{Graph, Lv, PeerIx};
+use crate::range_map::RangeMap;
+use crate::sum_tree::{SumTree, Widths};
+use crate::text::runs::{Kind, Piece, Runs};
+
+/// Items per leaf. Small in tests, so that short histories fill several.
+const LEAF_ITEMS_MAX: usize = if cfg!(test) { 4 } else { 32 };
+
+/// The anonymous text is longer than any real one; what lies past its real end is never reached.
+const GROUND_LEN: u32 = 1 << 30;
+
+/// The first id of an anonymous character; others follow by position.
+const GROUND: Lv = 1 << 31;
+
+pub(super) const NONE: Lv = Lv::MAX;
+
+/// The measures of the tree: characters shown in a view, or in the present.
+pub(super) const PRESENT: usize = 2;
+
+/// A run of characters with consecutive ids, each inserted right after the one before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Item {
+    pub(super) id: Lv,
+    pub(super) len: u32,
+    /// The neighbours that the first was inserted between; the right one holds for all.
+    left: Lv,
+    right: Lv,
+    /// In each view: 0 before it was inserted, 1 while shown, then 1 more for each deletion.
+    seen: [u32; 2],
+    pub(super) is_deleted: bool,
+}
+
+impl Item {
+    pub(super) fn width(&self, measure: usize) -> u32 {
+        let is_shown = if measure == PRESENT { !self.is_deleted } else { self.seen[measure] == 1 };
+        if is_shown { self.len } else { 0 }
+    }
+
+    fn widths(&self) -> Widths {
+        [self.width(0), self.width(1), self.width(PRESENT)]
+    }
+
+    pub(super) fn end(&self) -> Lv {
+        self.id + self.len
+    }
+
+    /// Cuts the item after `len` characters and returns the rest.
+    fn split_off(&mut self, len: u32) -> Self {
+        let rest =
+            Self { id: self.id + len, len: self.len - len, left: self.id + len - 1, ..*self };
+        self.len = len;
+        rest
+    }
+}
+
+/// Which characters a run of deletions hid: the first `target`, and so on up or down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deletion {
+    pub(super) start: Lv,
+    pub(super) len: u32,
+    pub(super) target: Lv,
+    pub(super) is_down: bool,
+}
+
+/// A version that is kept ready, and who last wrote on it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct View {
+    pub(super) heads: Vec<Lv>,
+    pub(super) peer: Option<PeerIx>,
+    pub(super) used: u64,
+}
+
+/// A place between items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) leaf: u32,
+    pub(super) item: usize,
+}
+
+/// An edit of the present text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Insert { pos: u32, content: (u32, u32), len: u32 },
+    Delete { pos: u32, len: u32 },
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(crate) struct Tracker {
+    pub(super) tree: SumTree,
+    pub(super) leaves: Vec<Vec<Item>>,
+    /// The leaf of each operation's character, and of each anonymous one.
+    leaf_of: RangeMap,
+    leaf_of_ground: RangeMap,
+    pub(super) deletions: Vec<Deletion>,
+    pub(super) views: [View; 2],
+    pub(super) clock: u64,
+    /// The version below all that is tracked; none is the empty document.
+    base: Option<Lv>,
+    /// Everything below is tracked.
+    pub(super) done: Lv,
+    /// The heads of that.
+    pub(super) heads: Vec<Lv>,
+    /// The length of the text at the base.
+    base_len: u32,
+    items: usize,
+}
+
+impl Tracker {
+    /// A tracker at a version that all operations above it have seen.
+    pub(crate) fn new(base: Option<Lv>) -> Self {
+        let ground = Item {
+            id: GROUND,
+            len: GROUND_LEN,
+            left: NONE,
+            right: NONE,
+            seen: [1; 2],
+            is_deleted: false,
+        };
+        let mut tree = SumTree::default();
+        tree.change(0, ground.widths().map(u32::cast_signed));
+        let heads: Vec<Lv> = base.into_iter().collect();
+        let view = View { heads: heads.clone(), peer: None, used: 0 };
+        let mut tracker = Self {
+            tree,
+            leaves: vec![vec![ground]],
+            leaf_of: RangeMap::default(),
+            leaf_of_ground: RangeMap::default(),
+            deletions: Vec::new(),
+            views: [view.clone(), view],
+            clock: 0,
+            base,
+            done: base.map_or(0, |base| base + 1),
+            heads,
+            base_len: 0,
+            items: 1,
+        };
+        tracker.leaf_of_ground.set(GROUND, GROUND + GROUND_LEN, 0);
+        tracker
+    }
+
+    /// How long the text is in a measure.
+    pub(super) fn len(&self, measure: usize) -> u32 {
+        (self.tree.total()[measure] + self.base_len) - GROUND_LEN
+    }
+
+    /// Says how long the text is in the present, which tells how long it was at the base.
+    pub(super) fn set_len(&mut self, len: u32) {
+        self.base_len = (len + GROUND_LEN) - self.tree.total()[PRESENT];
+    }
+
+    pub(crate) fn base(&self) -> Option<Lv> {
+        self.base
+    }
+
+    pub(crate) fn done(&self) -> Lv {
+        self.done
+    }
+
+    /// How many items it holds: what it costs to keep.
+    pub(crate) fn item_count(&self) -> usize {
+        self.items
+    }
+
+    pub(super) fn widths_before(&self, place: Place, measure: usize) -> u32 {
+        let items = &self.leaves[place.leaf as usize][..place.item];
+        let here: u32 = items.iter().map(|item| item.width(measure)).sum();
+        self.tree.before(place.leaf)[measure] + here
+    }
+
+    pub(super) fn item(&self, place: Place) -> &Item {
+        &self.leaves[place.leaf as usize][place.item]
+    }
+
+    /// The place itself, or the next leaf's start if it is at its leaf's end.
+    fn normal(&self, mut place: Place) -> Option<Place> {
+        while place.item == self.leaves[place.leaf as usize].len() {
+            place = Place { leaf: self.tree.next(place.leaf)?, item: 0 };
+        }
+        Some(place)
+    }
+
+    fn leaf_of(&self, id: Lv) -> u32 {
+        let map = if id >= GROUND { &self.leaf_of_ground } else { &self.leaf_of };
+        map.get(id).expect("every tracked character has a leaf")
+    }
+
+    fn note_leaf(&mut self, item: Item, leaf: u32) {
+        let map = if item.id >= GROUND { &mut self.leaf_of_ground } else { &mut self.leaf_of };
+        map.set(item.id, item.end(), leaf);
+    }
+
+    /// The item that has a character, and the character's offset in it.
+    pub(super) fn find(&self, id: Lv) -> (Place, u32) {
+        let leaf = self.leaf_of(id);
+        let items = &self.leaves[leaf as usize];
+        let at = items.iter().position(|item| item.id <= id && id < item.end());
+        let item = at.expect("a character is in its leaf");
+        (Place { leaf, item }, id - items[item].id)
+    }
+
+    /// Cuts the item at a place after `len` characters, if that is inside it.
+    fn split(&mut self, place: Place, len: u32) {
+        let items = &mut self.leaves[place.leaf as usize];
+        if len > 0 && len < items[place.item].len {
+            let rest = items[place.item].split_off(len);
+            items.insert(place.item + 1, rest);
+            self.items += 1;
+        }
+    }
+
+    /// Moves the upper half of a leaf that has grown too large to a new one.
+    fn split_leaf(&mut self, leaf: u32) {
+        let items = &mut self.leaves[leaf as usize];
+        if items.len() <= LEAF_ITEMS_MAX {
+            return;
+        }
+        let tail = items.split_off(items.len() / 2);
+        let mut moved: Widths = [0; 3];
+        for item in &tail {
+            for (sum, width) in moved.iter_mut().zip(item.widths()) {
+                *sum += width;
+            }
+        }
+        self.tree.change(leaf, moved.map(|width| width.wrapping_neg().cast_signed()));
+        let new = self.tree.insert_after(leaf, moved);
+        for item in &tail {
+            self.note_leaf(*item, new);
+        }
+        debug_assert_eq!(new as usize, self.leaves.len(), "leaves are never removed");
+        self.leaves.push(tail);
+    }
+
+    /// Changes an item and the sums over it.
+    fn change(&mut self, place: Place, change: impl FnOnce(&mut Item)) {
+        let item = &mut self.leaves[place.leaf as usize][place.item];
+        let before = item.widths();
+        change(item);
+        let after = item.widths();
+        if before != after {
+            let by = [0, 1, 2].map(|m| after[m].wrapping_sub(before[m]).cast_signed());
+            self.tree.change(place.leaf, by);
+        }
+    }
+
+    /// The place right of the character before `pos`, and that character; cuts items as needed.
+    fn place_of(&mut self, measure: usize, pos: u32) -> (Place, Lv) {
+        if pos == 0 {
+            return (Place { leaf: self.tree.first(), item: 0 }, NONE);
+        }
+        let (leaf, before) = self.tree.find(measure, pos, true);
+        let mut end = before[measure];
+        for (index, item) in self.leaves[leaf as usize].iter().enumerate() {
+            let width = item.width(measure);
+            if width > 0 && end + width >= pos {
+                let place = Place { leaf, item: index };
+                let left = item.id + (pos - end) - 1;
+                self.split(place, pos - end);
+                return (Place { leaf, item: index + 1 }, left);
+            }
+            end += width;
+        }
+        unreachable!("positions are checked against the length")
+    }
+
+    /// Inserts characters at a position of a view or of the present; returns the present position.
+    pub(super) fn insert(
+        &mut self,
+        graph: &Graph,
+        measure: usize,
+        id: Lv,
+        len: u32,
+        pos: u32,
+    ) -> u32 {
+        let (mut place, left) = self.place_of(measure, pos);
+        let mut next = self.normal(place);
+        let mut right = next.map_or(NONE, |next| self.item(next).id);
+        if measure != PRESENT {
+            // Items that the view has not seen were inserted at the same time as these.
+            let first = next;
+            while let Some(at) = next
+                && self.item(at).seen[measure] == 0
+            {
+                next = self.normal(Place { item: at.item + 1, ..at });
+            }
+            if next != first {
+                right = next.map_or(NONE, |next| self.item(next).id);
+                place = self.place_among(graph, measure, place, id, left, right);
+            }
+        }
+        let mut seen = [0; 2];
+        if measure != PRESENT {
+            seen[measure] = 1;
+        }
+        let shown = if measure == PRESENT { pos } else { self.widths_before(place, PRESENT) };
+        self.put(place, Item { id, len, left, right, seen, is_deleted: false });
+        shown
+    }
+
+    fn put(&mut self, place: Place, new: Item) {
+        self.note_leaf(new, place.leaf);
+        let items = &mut self.leaves[place.leaf as usize];
+        let joins = |last: &Item| {
+            last.end() == new.id
+                && new.left == last.end() - 1
+                && last.right == new.right
+                && last.seen == new.seen
+                && !last.is_deleted
+        };
+        match place.item.checked_sub(1).map(|left| &mut items[left]) {
+            Some(last) if joins(last) => last.len += new.len,
+            _ => {
+                items.insert(place.item, new);
+                self.items += 1;
+            }
+        }
+        self.tree.change(place.leaf, new.widths().map(u32::cast_signed));
+        self.split_leaf(place.leaf);
+    }
+
+    /// Where a character stands; comparable to that of another. `NONE` is before or after all.
+    fn compare(&self, a: Lv, b: Lv, none: Ordering) -> Ordering {
+        match (a, b) {
+            _ if a == b => Ordering::Equal,
+            (NONE, _) => none,
+            (_, NONE) => none.reverse(),
+            _ => {
+                let ((a, a_offset), (b, b_offset)) = (self.find(a), self.find(b));
+                let leaves = self.tree.compare(a.leaf, b.leaf);
+                leaves.then(a.item.cmp(&b.item)).then(a_offset.cmp(&b_offset))
+            }
+        }
+    }
+
+    /// Where an insertion goes among those that its author had not seen (FugueMax).
+    fn place_among(
+        &self,
+        graph: &Graph,
+        view: usize,
+        from: Place,
+        id: Lv,
+        left: Lv,
+        right: Lv,
+    ) -> Place {
+        let peer = graph.peer_of(id);
+        let (mut dest, mut scanning) = (from, false);
+        let mut next = self.normal(from);
+        while let Some(at) = next {
+            let other = *self.item(at);
+            if other.seen[view] > 0 {
+                break;
+            }
+            match self.compare(other.left, left, Ordering::Less) {
+                Ordering::Less => break,
+                Ordering::Greater => {}
+                Ordering::Equal => {
+                    let rights = self.compare(other.right, right, Ordering::Greater);
+                    if rights == Ordering::Equal && peer < graph.peer_of(other.id) {
+                        break;
+                    }
+                    scanning = rights == Ordering::Less;
+                }
+            }
+            let after = Place { item: at.item + 1, ..at };
+            if !scanning {
+                dest = after;
+            }
+            next = self.normal(after);
+        }
+        dest
+    }
+
+    /// Deletes characters from the position `pos` of a view or of the present on. `start` is the
+    /// first deletion, which is that of the last character if they go `down`.
+    pub(super) fn delete(
+        &mut self,
+        measure: usize,
+        (start, len, is_down): (Lv, u32, bool),
+        pos: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut hidden: Vec<Deletion> = Vec::new();
+        let mut done = 0;
+        while done < len {
+            let (leaf, before) = self.tree.find(measure, pos, false);
+            let mut end = before[measure];
+            let items = &self.leaves[leaf as usize];
+            let index = items.iter().position(|item| {
+                end += item.width(measure);
+                end > pos
+            });
+            let index = index.expect("positions are checked against the length");
+            let mut place = Place { leaf, item: index };
+            let offset = pos - (end - items[index].width(measure));
+            if offset > 0 {
+                self.split(place, offset);
+                place.item += 1;
+            }
+            self.split(place, len - done);
+            let item = *self.item(place);
+            if !item.is_deleted {
+                let pos = if measure == PRESENT { pos } else { self.widths_before(place, PRESENT) };
+                push_deletion(effects, pos, item.len);
+            }
+            self.change(place, |item| {
+                item.is_deleted = true;
+                if measure != PRESENT {
+                    item.seen[measure] += 1;
+                }
+            });
+            self.split_leaf(leaf);
+            hidden.push(if is_down {
+                let target = item.end() - 1;
+                Deletion { start: start + len - done - item.len, len: item.len, target, is_down }
+            } else {
+                Deletion { start: start + done, len: item.len, target: item.id, is_down }
+            });
+            done += item.len;
+        }
+        if is_down {
+            hidden.reverse();
+        }
+        for deletion in hidden {
+            self.note_deletion(deletion);
+        }
+    }
+
+    fn note_deletion(&mut self, new: Deletion) {
+        if let Some(last) = self.deletions.last_mut()
+            && last.start + last.len == new.start
+        {
+            let may = |down: bool| {
+                (last.len == 1 || last.is_down == down) && (new.len == 1 || new.is_down == down)
+            };
+            let up = may(false) && last.target + last.len == new.target;
+            let down = may(true) && last.target.wrapping_sub(last.len) == new.target;
+            if up || down {
+                last.len += new.len;
+                last.is_down = down;
+                return;
+            }
+        }
+        self.deletions.push(new);
+    }
+
+    /// Adds operations that the present has to a view, or takes them out.
+    pub(super) fn toggle(&mut self, runs: &Runs, view: usize, (start, end): (Lv, Lv), add: bool) {
+        let flip = |tracker: &mut Self, piece: Piece| {
+            if piece.is_void {
+                return;
+            }
+            if piece.kind == Kind::Insert {
+                let seen = u32::from(add);
+                return tracker.see(view, piece.start, piece.end(), |old| *old = seen);
+            }
+            let mut at = tracker.deletions.partition_point(|d| d.start + d.len <= piece.start);
+            while let Some(deletion) = tracker.deletions.get(at).copied()
+                && deletion.start < piece.end()
+            {
+                let from = piece.start.max(deletion.start) - deletion.start;
+                let to = piece.end().min(deletion.start + deletion.len) - deletion.start;
+                let (low, high) = if deletion.is_down {
+                    (deletion.target + 1 - to, deletion.target + 1 - from)
+                } else {
+                    (deletion.target + from, deletion.target + to)
+                };
+                let by = if add { 1 } else { -1 };
+                tracker.see(view, low, high, |old| *old = old.wrapping_add_signed(by));
+                at += 1;
+            }
+        };
+        if add {
+            runs.pieces(start, end).for_each(|piece| flip(self, piece));
+        } else {
+            runs.pieces_back(start, end).for_each(|piece| flip(self, piece));
+        }
+    }
+
+    /// Changes how a view sees the characters from `low` to `high` (exclusive).
+    fn see(&mut self, view: usize, low: Lv, high: Lv, change: impl Fn(&mut u32)) {
+        let mut id = low;
+        while id < high {
+            let (mut place, offset) = self.find(id);
+            if offset > 0 {
+                self.split(place, offset);
+                place.item += 1;
+            }
+            self.split(place, high - id);
+            self.change(place, |item| change(&mut item.seen[view]));
+            id = self.item(place).end();
+            self.split_leaf(place.leaf);
+        }
+    }
+}
+
+/// Adds a deletion to the effects, to the last one if it goes on there.
+fn push_deletion(effects: &mut Vec<Effect>, pos: u32, len: u32) {
+    match effects.last_mut() {
+        Some(Effect::Delete { pos: last, len: total }) if *last == pos => *total += len,
+        _ => effects.push(Effect::Delete { pos, len }),
+    }
+}

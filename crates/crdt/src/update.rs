@@ -1,0 +1,522 @@
+//! The history of a document as columns: the body of update files and of snapshots.
+//!
+//! Everything is in one causal order, and numbers in it are places in that order. A run of a
+//! writer's operations is one entry, whatever number of transactions it was.
+//!
+//! | column | entries |
+//! |---|---|
+//! | peers | 8 bytes each, little-endian |
+//! | containers | kind (1), id |
+//! | stretches | peer ≪ 1 \| follows-the-one-before, length, seq at first sight of the peer, stamp; parents unless it follows |
+//! | bounds | transactions of one length: length, count |
+//! | spans | container, length |
+//! | operations | one chunk a container, length first |
+
+use crate::cells::{CellOp, RowRef};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::container::{ContainerId, ContainerIx, ContainerKind, Containers, Content};
+use crate::graph::{Graph, Lv};
+use crate::history::History;
+use crate::id::{OpId, PeerId};
+use crate::names::Names;
+use crate::stamp::{STAMP_END, Stamp};
+use crate::text::{Piece, RunKind, Runs};
+
+/// What an operation of the file follows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Parent {
+    /// Another of the file.
+    Inside(Lv),
+    /// One that the reader is expected to have.
+    Outside(OpId),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct FileStretch {
+    pub(crate) start: Lv,
+    pub(crate) len: u32,
+    pub(crate) id: OpId,
+    pub(crate) stamp: Stamp,
+    pub(crate) parents: Vec<Parent>,
+}
+
+/// The operations of one container, by their place in the file.
+#[derive(Clone, Debug)]
+pub(crate) enum Column {
+    Text(Runs),
+    /// Rows are by id, names by their place in the list.
+    Cells {
+        names: Names,
+        ops: Vec<(Lv, CellOp)>,
+    },
+}
+
+/// A decoded file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Update {
+    pub(crate) containers: Vec<(ContainerKind, ContainerId)>,
+    pub(crate) stretches: Vec<FileStretch>,
+    pub(crate) bounds: Vec<(u32, u32)>,
+    pub(crate) spans: Vec<(Lv, Lv, usize)>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) len: u32,
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// Numbers peers in order of first use.
+struct Peers<'a> {
+    graph: &'a Graph,
+    places: Vec<u32>,
+    list: Vec<PeerId>,
+}
+
+impl<'a> Peers<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        Self { graph, places: vec![u32::MAX; graph.peers().len()], list: Vec::new() }
+    }
+
+    fn place(&mut self, peer: u32) -> (u64, bool) {
+        let place = &mut self.places[peer as usize];
+        let is_new = *place == u32::MAX;
+        if is_new {
+            *place = self.list.len() as u32;
+            self.list.push(self.graph.peer(peer));
+        }
+        (u64::from(*place), is_new)
+    }
+
+    /// Appends the id of an operation.
+    fn write_id(&mut self, lv: Lv, out: &mut Writer) {
+        let stretch = self.graph.stretch_at(lv);
+        out.varint(self.place(stretch.peer).0);
+        out.varint(u64::from(stretch.seq));
+    }
+}
+
+/// Appends the operations in `ranges` of local versions, which end and begin between transactions.
+/// `with_cells` says whether those of registers, maps, tables and counters are in it.
+pub(crate) fn encode(
+    history: &History,
+    containers: &Containers,
+    ranges: &[(Lv, Lv)],
+    with_cells: bool,
+    out: &mut Writer,
+) {
+    let graph = &history.graph;
+    let mut peers = Peers::new(graph);
+    let stretches = encode_stretches(graph, ranges, &mut peers);
+    let mut bounds: Vec<(u32, u32)> = Vec::new();
+    for (start, end) in ranges {
+        for (_, len, count) in history.transactions(*start, *end) {
+            match bounds.last_mut() {
+                Some(last) if last.0 == len => last.1 += count,
+                _ => bounds.push((len, count)),
+            }
+        }
+    }
+    let (mut places, mut used) = (vec![usize::MAX; containers.len()], Vec::<ContainerIx>::new());
+    let mut spans: Vec<(usize, u32)> = Vec::new();
+    for (start, end) in ranges {
+        for (from, upto, index) in history.spans(*start, *end) {
+            let place = &mut places[index as usize];
+            if *place == usize::MAX {
+                *place = used.len();
+                used.push(index);
+            }
+            match spans.last_mut() {
+                Some(last) if last.0 == *place => last.1 += upto - from,
+                _ => spans.push((*place, upto - from)),
+            }
+        }
+    }
+    let mut columns = Writer::new();
+    for index in &used {
+        let mut column = Writer::new();
+        let content = &containers.get(*index).content;
+        match content {
+            Content::Text(_) => encode_text(history.runs(*index), ranges, &mut column),
+            _ if with_cells => encode_cells(content, ranges, &mut peers, &mut column),
+            _ => {}
+        }
+        columns.bytes(column.as_slice());
+    }
+    out.len(peers.list.len());
+    for peer in &peers.list {
+        out.u64_le(peer.0);
+    }
+    out.len(used.len());
+    for index in used {
+        let container = containers.get(index);
+        out.u8(container.kind.code());
+        container.id.encode(out);
+    }
+    out.raw(stretches.as_slice());
+    out.len(bounds.len());
+    for (len, count) in bounds {
+        out.varint(u64::from(len));
+        out.varint(u64::from(count));
+    }
+    out.len(spans.len());
+    for (place, len) in spans {
+        out.len(place);
+        out.varint(u64::from(len));
+    }
+    out.raw(columns.as_slice());
+}
+
+fn encode_stretches(graph: &Graph, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>) -> Writer {
+    let mut out = Writer::new();
+    let (mut count, mut place, mut stamp) = (0, 0, 0u64);
+    // Where each range starts in the file.
+    let mut starts: Vec<(Lv, Lv, Lv)> = Vec::new();
+    for (start, end) in ranges {
+        starts.push((*start, *end, place));
+        let mut at = *start;
+        while at < *end {
+            let stretch = graph.stretch_at(at);
+            let upto = stretch.end.min(*end);
+            let parents = graph.parents_of(at);
+            let inside = |parent: Lv| {
+                let range = starts.iter().rev().find(|(start, _, _)| *start <= parent)?;
+                (parent < range.1).then(|| parent - range.0 + range.2)
+            };
+            let follows = parents.len() == 1 && place > 0 && inside(parents[0]) == Some(place - 1);
+            let (peer, is_new) = peers.place(stretch.peer);
+            out.varint(peer << 1 | u64::from(follows));
+            out.varint(u64::from(upto - at));
+            if is_new {
+                out.varint(u64::from(stretch.seq));
+            }
+            out.varint(zigzag(stretch.stamp.0.wrapping_sub(stamp).cast_signed()));
+            stamp = stretch.stamp.plus(upto - at).0;
+            if !follows {
+                out.len(parents.len());
+                for parent in parents.iter() {
+                    match inside(*parent) {
+                        Some(parent) => out.varint(u64::from(place - parent)),
+                        None => {
+                            out.u8(0);
+                            peers.write_id(*parent, &mut out);
+                        }
+                    }
+                }
+            }
+            place += upto - at;
+            count += 1;
+            at = upto;
+        }
+    }
+    let mut whole = Writer::new();
+    whole.len(count);
+    whole.raw(out.as_slice());
+    whole
+}
+
+/// Where typing would go on after a piece.
+fn next_pos(piece: &Piece) -> u32 {
+    match piece.kind {
+        RunKind::Insert => piece.pos + piece.len,
+        RunKind::Delete | RunKind::Backspace => piece.lowest(),
+    }
+}
+
+/// Runs: length ≪ 3 | void ≪ 2 | kind; then positions, as differences from where typing would have
+/// gone on; then what was inserted.
+fn encode_text(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
+    let (mut count, mut pos) = (0, 0);
+    let (mut lens, mut positions, mut content) = (Writer::new(), Writer::new(), Writer::new());
+    for piece in ranges.iter().flat_map(|(start, end)| runs.pieces(*start, *end)) {
+        count += 1;
+        let flags = u64::from(piece.is_void) << 2 | piece.kind as u64;
+        lens.varint(u64::from(piece.len) << 3 | flags);
+        positions.varint_i64(i64::from(piece.pos) - i64::from(pos));
+        pos = next_pos(&piece);
+        content.raw(runs.content(piece.content).as_bytes());
+    }
+    out.len(count);
+    out.bytes(lens.as_slice());
+    out.bytes(positions.as_slice());
+    out.bytes(content.as_slice());
+}
+
+/// Names, rows that are written about, then operations.
+fn encode_cells(content: &Content, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>, out: &mut Writer) {
+    let (Some(log), all) = (content.cells(), content.names()) else { return };
+    let (mut names, mut rows, mut row_count) = (Names::default(), Writer::new(), 0);
+    let (mut ops, mut count) = (Writer::new(), 0);
+    let mut places = std::collections::BTreeMap::<Lv, Lv>::new();
+    for (_, op) in ranges.iter().flat_map(|(start, end)| log.ops(*start, *end)) {
+        let op = op.map_names(|name| names.intern(all.get(name)));
+        let op = match op.row() {
+            Some(RowRef::Known(row)) => {
+                let place = *places.entry(row).or_insert_with(|| {
+                    peers.write_id(row, &mut rows);
+                    row_count += 1;
+                    row_count - 1
+                });
+                op.map_rows(|_| RowRef::Known(place))
+            }
+            _ => op,
+        };
+        op.encode(&mut ops);
+        count += 1;
+    }
+    out.len(names.len());
+    names.iter().for_each(|name| out.str(name));
+    out.varint(u64::from(row_count));
+    out.raw(rows.as_slice());
+    out.len(count);
+    out.raw(ops.as_slice());
+}
+
+impl Update {
+    /// Reads a file. All numbers are checked against each other and against the input's length.
+    pub(crate) fn decode(input: &mut Reader<'_>, with_cells: bool) -> Result<Self, DecodeError> {
+        let mut update = Self::default();
+        let mut peers = Vec::new();
+        for _ in 0..input.count(8)? {
+            peers.push(PeerId(input.u64_le()?));
+        }
+        for _ in 0..input.count(3)? {
+            update.containers.push((ContainerKind::decode(input)?, ContainerId::decode(input)?));
+        }
+        update.read_stretches(input, &peers)?;
+        update.read_bounds(input)?;
+        update.read_spans(input)?;
+        for place in 0..update.containers.len() {
+            let mut column = Reader::new(input.bytes()?);
+            let is_text = update.containers[place].0 == ContainerKind::Text;
+            let column = if is_text {
+                Column::Text(update.read_text(&mut column, place)?)
+            } else if with_cells {
+                update.read_cells(&mut column, place, &peers)?
+            } else {
+                Column::Cells { names: Names::default(), ops: Vec::new() }
+            };
+            update.columns.push(column);
+        }
+        Ok(update)
+    }
+
+    fn read_stretches(
+        &mut self,
+        input: &mut Reader<'_>,
+        peers: &[PeerId],
+    ) -> Result<(), DecodeError> {
+        let mut next_seq: Vec<Option<u32>> = vec![None; peers.len()];
+        let (mut place, mut stamp) = (0u32, 0u64);
+        for _ in 0..input.count(3)? {
+            let head = input.varint()?;
+            let (peer, follows) = ((head >> 1) as usize, head & 1 == 1);
+            let id = *peers.get(peer).ok_or(DecodeError::Invalid("peer"))?;
+            let len = input.varint_u32()?;
+            let seq = match next_seq[peer] {
+                Some(seq) => seq,
+                None => input.varint_u32()?,
+            };
+            let end = seq.checked_add(len).ok_or(DecodeError::Invalid("seq"))?;
+            next_seq[peer] = Some(end);
+            let first = stamp.wrapping_add(input.varint_i64()?.cast_unsigned());
+            let last = first.checked_add(u64::from(len)).filter(|last| *last <= STAMP_END);
+            stamp = last.ok_or(DecodeError::Invalid("stamp"))?;
+            let mut parents = Vec::new();
+            if follows {
+                let before = place.checked_sub(1).ok_or(DecodeError::Invalid("parent"))?;
+                parents.push(Parent::Inside(before));
+            } else {
+                for _ in 0..input.count(1)? {
+                    parents.push(match input.varint_u32()? {
+                        0 => {
+                            let peer = peers.get(input.varint()? as usize);
+                            let peer = *peer.ok_or(DecodeError::Invalid("peer"))?;
+                            Parent::Outside(OpId::new(peer, input.varint_u32()?))
+                        }
+                        back => {
+                            let at = place.checked_sub(back);
+                            Parent::Inside(at.ok_or(DecodeError::Invalid("parent"))?)
+                        }
+                    });
+                }
+            }
+            let start = place;
+            place = place
+                .checked_add(len)
+                .filter(|end| len > 0 && *end < crate::import::OPS_MAX)
+                .ok_or(DecodeError::Invalid("length"))?;
+            let (id, stamp) = (OpId::new(id, seq), Stamp(first));
+            self.stretches.push(FileStretch { start, len, id, stamp, parents });
+        }
+        self.len = place;
+        Ok(())
+    }
+
+    fn read_bounds(&mut self, input: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let mut total = 0u64;
+        for _ in 0..input.count(2)? {
+            let (len, count) = (input.varint_u32()?, input.varint_u32()?);
+            total = total.saturating_add(u64::from(len) * u64::from(count));
+            if len == 0 || count == 0 || total > u64::from(self.len) {
+                return Err(DecodeError::Invalid("transaction length"));
+            }
+            self.bounds.push((len, count));
+        }
+        if total != u64::from(self.len) {
+            return Err(DecodeError::Invalid("transactions"));
+        }
+        self.check_stretches()
+    }
+
+    /// Checks that no transaction reaches from one stretch into the next.
+    fn check_stretches(&self) -> Result<(), DecodeError> {
+        let (mut bounds, mut from, mut upto) = (self.bounds.iter(), 0, 0);
+        let mut len = 1;
+        for stretch in &self.stretches {
+            while stretch.start >= upto {
+                let Some((each, count)) = bounds.next() else { break };
+                (from, upto, len) = (upto, upto + each * count, *each);
+            }
+            if !(stretch.start - from).is_multiple_of(len) {
+                return Err(DecodeError::Invalid("transaction across authors"));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_spans(&mut self, input: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let mut at: Lv = 0;
+        for _ in 0..input.count(2)? {
+            let (place, len) = (input.varint()? as usize, input.varint_u32()?);
+            let end = at.checked_add(len).filter(|end| *end <= self.len && len > 0);
+            let end = end.ok_or(DecodeError::Invalid("span"))?;
+            if place >= self.containers.len() {
+                return Err(DecodeError::Invalid("container"));
+            }
+            self.spans.push((at, end, place));
+            at = end;
+        }
+        if at == self.len { Ok(()) } else { Err(DecodeError::Invalid("spans")) }
+    }
+
+    fn read_text(&self, input: &mut Reader<'_>, place: usize) -> Result<Runs, DecodeError> {
+        let count = input.count(2)?;
+        let mut lens = Reader::new(input.bytes()?);
+        let mut positions = Reader::new(input.bytes()?);
+        let content = input.bytes()?;
+        let mut content = std::str::from_utf8(content).map_err(|_| DecodeError::Utf8)?;
+        input.finish()?;
+        let mut runs = Runs::default();
+        let (mut pos, mut left) = (0u32, count);
+        let mut rest = 0u32;
+        let mut piece = Piece::default();
+        // Runs and spans are cut differently: both are walked side by side.
+        for (start, end, _) in self.spans.iter().filter(|span| span.2 == place) {
+            let mut at = *start;
+            while at < *end {
+                if rest == 0 {
+                    left = left.checked_sub(1).ok_or(DecodeError::Invalid("run count"))?;
+                    piece = read_piece(&mut lens, &mut positions, pos)?;
+                    pos = next_pos(&piece);
+                    rest = piece.len;
+                }
+                let len = rest.min(end - at);
+                let done = piece.len - rest;
+                let here = piece.pos_at(done);
+                let text = if piece.kind == RunKind::Insert {
+                    let (text, more) = split_scalars(content, len as usize)
+                        .ok_or(DecodeError::Invalid("inserted text"))?;
+                    content = more;
+                    text
+                } else {
+                    ""
+                };
+                runs.push_run(at, here, len, piece.kind, text, piece.is_void);
+                rest -= len;
+                at += len;
+            }
+        }
+        let is_used_up = left == 0 && rest == 0 && content.is_empty();
+        if is_used_up && lens.is_empty() && positions.is_empty() {
+            Ok(runs)
+        } else {
+            Err(DecodeError::TrailingBytes)
+        }
+    }
+
+    fn read_cells(
+        &self,
+        input: &mut Reader<'_>,
+        place: usize,
+        peers: &[PeerId],
+    ) -> Result<Column, DecodeError> {
+        let mut names = Names::default();
+        for expected in 0..input.count(1)? {
+            if names.intern(input.str()?) as usize != expected {
+                return Err(DecodeError::Invalid("name"));
+            }
+        }
+        let mut rows = Vec::new();
+        for _ in 0..input.count(2)? {
+            let peer = peers.get(input.varint()? as usize).ok_or(DecodeError::Invalid("peer"))?;
+            rows.push(OpId::new(*peer, input.varint_u32()?));
+        }
+        let count = input.count(1)?;
+        let mut ops = Vec::with_capacity(count);
+        let kind = self.containers[place].0;
+        let places = self.spans.iter().filter(|span| span.2 == place);
+        for lv in places.flat_map(|(start, end, _)| *start..*end) {
+            let op = CellOp::decode(input)?;
+            if !op.fits(kind, names.len()) {
+                return Err(DecodeError::Invalid("operation kind"));
+            }
+            let op = match op.row() {
+                Some(RowRef::Known(row)) => {
+                    let id = *rows.get(row as usize).ok_or(DecodeError::Invalid("row"))?;
+                    op.map_rows(|_| RowRef::Stray(id))
+                }
+                _ => op,
+            };
+            ops.push((lv, op));
+        }
+        input.finish()?;
+        if ops.len() == count {
+            Ok(Column::Cells { names, ops })
+        } else {
+            Err(DecodeError::Invalid("operation count"))
+        }
+    }
+}
+
+/// Splits a text after `len` scalars, if it has as many.
+fn split_scalars(text: &str, len: usize) -> Option<(&str, &str)> {
+    if text.as_bytes().get(..len)?.is_ascii() {
+        return Some(text.split_at(len));
+    }
+    let mut starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+    Some(text.split_at(starts.nth(len)?))
+}
+
+fn read_piece(
+    lens: &mut Reader<'_>,
+    positions: &mut Reader<'_>,
+    last: u32,
+) -> Result<Piece, DecodeError> {
+    let head = lens.varint()?;
+    let kind = match head & 3 {
+        0 => RunKind::Insert,
+        1 => RunKind::Delete,
+        2 => RunKind::Backspace,
+        _ => return Err(DecodeError::Invalid("run kind")),
+    };
+    let len = u32::try_from(head >> 3).map_err(|_| DecodeError::IntegerRange)?;
+    let pos = i64::from(last).checked_add(positions.varint_i64()?);
+    let pos = pos.and_then(|pos| u32::try_from(pos).ok()).ok_or(DecodeError::IntegerRange)?;
+    let end = pos.checked_add(len).filter(|end| *end <= crate::op::POS_MAX);
+    let reaches_back = kind == RunKind::Backspace && pos + 1 < len;
+    if len == 0 || reaches_back || end.is_none() {
+        return Err(DecodeError::Invalid("text run"));
+    }
+    Ok(Piece { start: 0, len, kind, pos, content: (0, 0), is_void: head & 4 != 0 })
+}
