@@ -7,10 +7,13 @@
 //! |---|---|
 //! | peers | 8 bytes each, little-endian |
 //! | containers | kind (1), id |
-//! | stretches | peer ≪ 1 \| follows-the-one-before, length, seq at first sight of the peer, stamp; parents unless it follows |
+//! | stretches | see below |
 //! | bounds | transactions of one length: length, count |
 //! | spans | container, length |
 //! | operations | one chunk a container, length first |
+//!
+//! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq at first sight of the peer, stamp as
+//! a difference; and its parents unless it follows.
 
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};

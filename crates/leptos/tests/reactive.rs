@@ -165,7 +165,7 @@ async fn fields_are_signals_that_are_read_and_written() {
     assert_eq!(row.get_untracked(), Some(expected));
     assert_eq!(row.title().with_untracked(String::len), 9);
     room.stage.settle().await;
-    let there = room.stage.other.read(|doc| doc.table("tasks").get(row.id(), "due-date").cloned());
+    let there = room.stage.other.read(|doc| doc.table("tasks").get(row.id(), "due-date"));
     assert_eq!(there, Some(20_261_122i64.into()));
 
     let pending = room.stage.own.status().pending;

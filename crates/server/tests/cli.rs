@@ -98,7 +98,7 @@ fn mistakes_are_explained() {
     let binary = place.file("b.bin", &[0xff, 0xfe, 0]);
     let neither = place.doc("data", &["import", "d", &binary]).unwrap_err();
     assert!(neither.contains("neither an exported update nor UTF-8 text"), "{neither}");
-    let torn = place.file("torn", b"LSU1\x01");
+    let torn = place.file("torn", b"LSU2\x01");
     let damaged = place.doc("data", &["import", "d", &torn]).unwrap_err();
     assert!(damaged.contains("the exported update is damaged"), "{damaged}");
     let id = place.doc("data", &["show", ""]).unwrap_err();

@@ -1,7 +1,8 @@
 //! Bringing deleted characters back, for undo: where they return to, and under which ids.
 //!
-//! A deleted character never comes back under its own id; undo inserts it anew. [`Reborn`] remembers
-//! that the two are the same to the person who undoes, so that a later undo or redo finds it.
+//! A deleted character never comes back under its own id; undo inserts it anew. [`Reborn`]
+//! remembers that the two are the same to the person who undoes, so that a later undo or redo finds
+//! it.
 
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
