@@ -12,8 +12,8 @@
 //! | spans | container, length |
 //! | operations | one chunk a container, length first |
 //!
-//! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq at first sight of the peer, stamp as
-//! a difference; and its parents unless it follows.
+//! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq at first sight of the peer, stamp
+//! as a difference; and its parents unless it follows.
 
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};

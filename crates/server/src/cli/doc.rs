@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Subcommand, ValueEnum};
-use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector, is_update};
+use leptos_sync_crdt::{Block, Doc, DocId, ImportError, PeerId, VersionVector, is_update};
 use leptos_sync_storage::{SqliteStorage, Storage as _};
 
 use super::{DataDir, json, print};
@@ -178,8 +178,13 @@ async fn import(storage: &SqliteStorage, id: &DocId, bytes: &[u8], text: &str) -
 /// Merges an exported file; returns the changes that are new here.
 fn merge(doc: &mut Doc, bytes: &[u8]) -> Result<Vec<Block>> {
     let known = doc.version().clone();
-    doc.import_update(u64::MAX, bytes)
-        .context("the update does not fit this document; nothing was imported")?;
+    doc.import_update(u64::MAX, bytes).map_err(|error| match error {
+        ImportError::Update(source) => {
+            anyhow::Error::new(source).context("the exported update is damaged")
+        }
+        other => anyhow::Error::new(other)
+            .context("the update does not fit this document; nothing was imported"),
+    })?;
     Ok(doc.blocks_since(&known))
 }
 
