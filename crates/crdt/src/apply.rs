@@ -5,7 +5,7 @@ use crate::container::{ContainerId, ContainerIx, Containers, Content};
 use crate::graph::{Graph, Lv};
 use crate::id::RowId;
 use crate::names::NameIx;
-use crate::patch::{Patch, RowChange};
+use crate::patch::{ListDelta, Patch, RowChange};
 
 /// Takes a write into its container's log and state, and says what changed.
 pub(crate) fn apply_cell(
@@ -18,19 +18,18 @@ pub(crate) fn apply_cell(
 ) {
     let container = containers.get_mut(index);
     let id = &container.id;
-    let name = || id.root_name().cloned().unwrap_or_default();
     match (&mut container.content, op) {
         (Content::Register(log, state), CellOp::Set(_)) => {
             log.push(lv, op);
             if state.write(graph, lv) {
-                patches.push(Patch::Register { name: name() });
+                patches.push(Patch::Register { id: id.clone() });
             }
         }
         (Content::Map(log, state), CellOp::Put { key, value }) => {
             log.push(lv, op);
             if state.write(graph, *key, lv, value.is_some()) {
                 let key = state.names.get(*key).clone();
-                patches.push(Patch::MapEntry { map: name(), key });
+                patches.push(Patch::MapEntry { id: id.clone(), key });
             }
         }
         (Content::Counter(log, state), CellOp::Add(delta)) => {
@@ -42,6 +41,20 @@ pub(crate) fn apply_cell(
             log.push(lv, op);
             apply_row(containers, graph, index, lv, op, patches);
         }
+        (Content::List(log, state), _) => {
+            log.push(lv, op);
+            let (taken, replaced) = state.write(graph, lv, op);
+            if let Some(at) = taken {
+                let retain = (at > 0).then_some(ListDelta::Retain(at));
+                let delta = retain.into_iter().chain([ListDelta::Delete(1)]).collect();
+                patches.push(Patch::List { id: id.clone(), delta });
+            }
+            let shown = op.row().filter(|_| replaced).and_then(|element| state.index_of(element));
+            if let Some(index) = shown {
+                patches.push(Patch::ListElement { id: id.clone(), index });
+            }
+        }
+        (Content::Unknown(log), _) => log.push(lv, op),
         _ => unreachable!("operations are checked against their container's kind"),
     }
 }
@@ -101,13 +114,13 @@ pub(crate) fn patch_of(
     op: &CellOp,
 ) -> Option<Patch> {
     let container = containers.get(index);
-    let name = || container.id.root_name().cloned().unwrap_or_default();
+    let id = || container.id.clone();
     let (row, change) = match (&container.content, op) {
-        (Content::Register(..), _) => return Some(Patch::Register { name: name() }),
+        (Content::Register(..), _) => return Some(Patch::Register { id: id() }),
         (Content::Map(_, state), CellOp::Put { key, .. }) => {
-            return Some(Patch::MapEntry { map: name(), key: state.names.get(*key).clone() });
+            return Some(Patch::MapEntry { id: id(), key: state.names.get(*key).clone() });
         }
-        (Content::Counter(..), _) => return Some(Patch::Counter { id: container.id.clone() }),
+        (Content::Counter(..), _) => return Some(Patch::Counter { id: id() }),
         (Content::Table(..), CellOp::Insert { .. }) => (lv, RowChange::Inserted),
         (Content::Table(_, state), CellOp::Cell { row: RowRef::Known(row), field, .. }) => {
             (*row, RowChange::Field(state.names.get(*field).clone()))
@@ -116,5 +129,6 @@ pub(crate) fn patch_of(
         (_, CellOp::Restore { row: RowRef::Known(row), .. }) => (*row, RowChange::Restored),
         _ => return None,
     };
-    Some(Patch::Row { table: name(), row: RowId(graph.id_of(row)), change })
+    let table = container.id.root_name().cloned().unwrap_or_default();
+    Some(Patch::Row { table, row: RowId(graph.id_of(row)), change })
 }

@@ -5,7 +5,7 @@ use crate::container::{ContainerIx, ContainerKey};
 use crate::doc::Doc;
 use crate::graph::Lv;
 use crate::id::OpId;
-use crate::import::{Import, ImportError, OPS_MAX, TextsToMerge, intern_name, row_resolver};
+use crate::import::{Import, ImportError, OPS_MAX, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
 use crate::stamp::Stamp;
 use crate::update::{Column, FileStretch, Parent, Update};
@@ -88,7 +88,7 @@ impl Doc {
             .iter()
             .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
             .collect();
-        let mut texts = TextsToMerge::new(&history.graph);
+        let mut texts = ToMerge::new(&history.graph);
         let (mut span, mut bound) = (0, BoundAt::default());
         for New { stretch, known } in new {
             let stretch = &update.stretches[*stretch];
@@ -106,27 +106,23 @@ impl Doc {
             for (first, upto, place) in update.spans[span..].iter().take_while(|s| s.0 < end) {
                 let (first, upto, index) = ((*first).max(from), (*upto).min(end), places[*place]);
                 history.note_span(here(first), index);
-                match &update.columns[*place] {
-                    Column::Text(runs) => {
-                        let target = history.runs_mut(index);
-                        for piece in runs.pieces(first, upto) {
-                            let text = runs.content(piece.content);
-                            let lv = here(piece.start);
-                            target.push_run(lv, piece.pos, piece.len, piece.kind, text, false);
-                        }
-                        texts.touch(index);
+                let Column { runs, names, ops } = &update.columns[*place];
+                if update.containers[*place].0.is_sequence() {
+                    let target = history.runs_mut(index);
+                    for piece in runs.pieces(first, upto) {
+                        let text = runs.content(piece.content);
+                        let lv = here(piece.start);
+                        target.push_run(lv, piece.pos, piece.len, piece.kind, text, false);
                     }
-                    Column::Cells { names, ops } => {
-                        let first = ops.partition_point(|(lv, _)| *lv < first);
-                        for (lv, op) in ops[first..].iter().take_while(|(lv, _)| *lv < upto) {
-                            let lv = here(*lv);
-                            let content = &mut containers.get_mut(index).content;
-                            let op = op.clone().map_names(|n| intern_name(content, names.get(n)));
-                            let op = op.map_rows(row_resolver(&history.graph, content, lv));
-                            let patches = &mut import.patches;
-                            apply_cell(containers, &history.graph, index, lv, &op, patches);
-                        }
-                    }
+                    texts.touch(index);
+                }
+                let first = ops.partition_point(|(lv, _)| *lv < first);
+                for (lv, op) in ops[first..].iter().take_while(|(lv, _)| *lv < upto) {
+                    let lv = here(*lv);
+                    let content = &mut containers.get_mut(index).content;
+                    let op = op.clone().map_names(|n| intern_name(content, names.get(n)));
+                    let op = op.map_rows(row_resolver(&history.graph, content, lv));
+                    apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }
             }
         }

@@ -1,18 +1,18 @@
-//! The log of one register, map, table or counter: what was written, by local version.
+//! The log of what one container holds: what was written, by local version.
 //!
 //! The log holds every value once; what a container shows are references into it.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::ContainerKind;
-use crate::graph::Lv;
+use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::names::NameIx;
 use crate::value::Value;
 
-/// The row that a write is about.
+/// The row or list element that a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowRef {
-    /// The row that this operation inserted.
+    /// The one that this operation inserted.
     Known(Lv),
     /// One that the author cannot have seen: the write has no effect, on every replica alike.
     Stray(OpId),
@@ -37,10 +37,24 @@ pub(crate) enum CellOp {
     Restore { row: RowRef, fields: Fields },
     /// An addition to a counter.
     Add(i64),
+    /// A list element's new slot.
+    Move { element: RowRef },
+    /// What a list element holds from now on.
+    Replace { element: RowRef, value: Value },
+    /// An operation of a kind that is not known here.
+    Opaque(Vec<u8>),
 }
 
 impl RowRef {
-    fn encode(self, out: &mut Writer) {
+    /// The same reference by id, as blocks have it.
+    pub(crate) fn by_id(self, graph: &Graph) -> Self {
+        match self {
+            Self::Known(row) => Self::Stray(graph.id_of(row)),
+            stray => stray,
+        }
+    }
+
+    pub(crate) fn encode(self, out: &mut Writer) {
         match self {
             Self::Known(row) => out.varint(u64::from(row) + 1),
             Self::Stray(id) => {
@@ -50,7 +64,7 @@ impl RowRef {
         }
     }
 
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match input.varint_u32()? {
             0 => Self::Stray(OpId::decode(input)?),
             row => Self::Known(row - 1),
@@ -112,6 +126,19 @@ impl CellOp {
                 out.u8(7);
                 out.varint_i64(*delta);
             }
+            Self::Move { element } => {
+                out.u8(8);
+                element.encode(out);
+            }
+            Self::Replace { element, value } => {
+                out.u8(9);
+                element.encode(out);
+                value.encode(out);
+            }
+            Self::Opaque(bytes) => {
+                out.u8(10);
+                out.bytes(bytes);
+            }
         }
     }
 
@@ -129,6 +156,9 @@ impl CellOp {
             5 => Self::Remove { row: RowRef::decode(input)? },
             6 => Self::Restore { row: RowRef::decode(input)?, fields: decode_fields(input)? },
             7 => Self::Add(input.varint_i64()?),
+            8 => Self::Move { element: RowRef::decode(input)? },
+            9 => Self::Replace { element: RowRef::decode(input)?, value: Value::decode(input)? },
+            10 => Self::Opaque(input.bytes()?.to_vec()),
             _ => return Err(DecodeError::Invalid("operation kind")),
         })
     }
@@ -140,24 +170,32 @@ impl CellOp {
             Self::Insert { fields } | Self::Restore { fields, .. } => {
                 fields.iter_mut().for_each(|(field, _)| *field = name(*field));
             }
-            Self::Set(_) | Self::Remove { .. } | Self::Add(_) => {}
+            _ => {}
         }
         self
     }
 
     /// The same operation with another reference to its row.
     pub(crate) fn map_rows(mut self, row_of: impl Fn(RowRef) -> RowRef) -> Self {
-        if let Self::Cell { row, .. } | Self::Remove { row } | Self::Restore { row, .. } = &mut self
+        if let Self::Cell { row, .. }
+        | Self::Remove { row }
+        | Self::Restore { row, .. }
+        | Self::Move { element: row }
+        | Self::Replace { element: row, .. } = &mut self
         {
             *row = row_of(*row);
         }
         self
     }
 
-    /// The row that the operation is about, but for an insertion.
+    /// The row or element that the operation is about, but for an insertion.
     pub(crate) fn row(&self) -> Option<RowRef> {
         match self {
-            Self::Cell { row, .. } | Self::Remove { row } | Self::Restore { row, .. } => Some(*row),
+            Self::Cell { row, .. }
+            | Self::Remove { row }
+            | Self::Restore { row, .. }
+            | Self::Move { element: row }
+            | Self::Replace { element: row, .. } => Some(*row),
             _ => None,
         }
     }
@@ -166,7 +204,9 @@ impl CellOp {
     pub(crate) fn fits(&self, kind: ContainerKind, names: usize) -> bool {
         let knows = |name: &NameIx| (*name as usize) < names;
         match self {
-            Self::Set(_) => kind == ContainerKind::Register,
+            Self::Set(_) => kind == ContainerKind::Register || kind.is_list(),
+            Self::Move { .. } | Self::Replace { .. } => kind.is_list(),
+            Self::Opaque(_) => matches!(kind, ContainerKind::Unknown(_)),
             Self::Add(_) => kind == ContainerKind::Counter,
             Self::Put { key, .. } => kind == ContainerKind::Map && knows(key),
             Self::Remove { .. } => kind == ContainerKind::Table,
@@ -180,13 +220,13 @@ impl CellOp {
     /// The value that the operation wrote: of a register or an entry, or in this field of its row.
     pub(crate) fn into_value(self, field: Option<NameIx>) -> Option<Value> {
         match self {
-            Self::Set(value) => Some(value),
+            Self::Set(value) | Self::Replace { value, .. } => Some(value),
             Self::Put { value, .. } => value,
             Self::Cell { value, field: written, .. } => (Some(written) == field).then_some(value),
             Self::Insert { fields } | Self::Restore { fields, .. } => {
                 fields.into_iter().rev().find(|(written, _)| Some(*written) == field)?.1.into()
             }
-            Self::Remove { .. } | Self::Add(_) => None,
+            _ => None,
         }
     }
 }

@@ -7,13 +7,19 @@ use crate::cells::CellLog;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::counter::CounterState;
 use crate::id::{OpId, RowId};
+use crate::list::ListState;
 use crate::lww::{MapState, RegisterState};
 use crate::names::Names;
 use crate::table::TableState;
 use crate::text::TextState;
+use crate::value::MAX_NESTING;
 
-/// Where a text or a counter lives in its document.
+/// Where a container lives in its document.
+///
+/// The id is the place, so two people who make a container in one place at the same time have made
+/// one container, and what both put into it merges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum ContainerId {
     /// At the top of the document, under a name.
     Root(Arc<str>),
@@ -25,6 +31,20 @@ pub enum ContainerId {
         row: RowId,
         /// The field's name.
         field: Arc<str>,
+    },
+    /// In an entry of a map.
+    Entry {
+        /// The map.
+        map: Arc<ContainerId>,
+        /// The entry's key.
+        key: Arc<str>,
+    },
+    /// In an element of a list or a node of a tree.
+    Element {
+        /// The list or tree.
+        within: Arc<ContainerId>,
+        /// The element or node.
+        element: OpId,
     },
 }
 
@@ -41,30 +61,122 @@ impl ContainerId {
         Self::Cell { table: table.into(), row, field: field.into() }
     }
 
+    /// The container in the entry `key` of this map.
+    ///
+    /// # Panics
+    /// If it would lie in more than [`crate::MAX_NESTING`] containers.
+    #[must_use]
+    pub fn entry(self, key: &str) -> Self {
+        self.check_depth();
+        Self::Entry { map: Arc::new(self), key: key.into() }
+    }
+
+    /// The container in an element of this list, or in a node of this tree.
+    ///
+    /// # Panics
+    /// If it would lie in more than [`crate::MAX_NESTING`] containers.
+    #[must_use]
+    pub fn element(self, element: OpId) -> Self {
+        self.check_depth();
+        Self::Element { within: Arc::new(self), element }
+    }
+
+    fn check_depth(&self) {
+        let depth = std::iter::successors(self.parent(), |id| id.parent()).count();
+        assert!(depth < MAX_NESTING, "containers nest at most {MAX_NESTING} deep");
+    }
+
+    /// The id as bytes, for a message of the application's own.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.encode(&mut out);
+        out.into_vec()
+    }
+
+    /// Reads what [`ContainerId::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] if the bytes are not exactly one id.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes);
+        let id = Self::decode(&mut input)?;
+        input.finish()?;
+        Ok(id)
+    }
+
+    /// The container that this one lies in, if it is nested.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Self> {
+        match self {
+            Self::Root(_) | Self::Cell { .. } => None,
+            Self::Entry { map: parent, .. } | Self::Element { within: parent, .. } => Some(parent),
+        }
+    }
+
     pub(crate) fn root_name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Root(name) => Some(name),
-            Self::Cell { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// The same place where the operations in it have other names.
+    pub(crate) fn map_ids(&self, rename: &impl Fn(OpId) -> OpId) -> Self {
+        match self {
+            Self::Root(_) => self.clone(),
+            Self::Cell { table, row, field } => {
+                Self::Cell { table: table.clone(), row: RowId(rename(row.0)), field: field.clone() }
+            }
+            Self::Entry { map, key } => {
+                Self::Entry { map: Arc::new(map.map_ids(rename)), key: key.clone() }
+            }
+            Self::Element { within, element } => Self::Element {
+                within: Arc::new(within.map_ids(rename)),
+                element: rename(*element),
+            },
         }
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
-        match self {
-            Self::Root(name) => {
-                out.u8(0);
-                out.str(name);
-            }
-            Self::Cell { table, row, field } => {
+        let mut path: Vec<&Self> = std::iter::successors(Some(self), |id| id.parent()).collect();
+        let base = path.pop();
+        // The count of steps inside, then what it starts from.
+        out.len(path.len());
+        match base {
+            Some(Self::Cell { table, row, field }) => {
                 out.u8(1);
                 out.str(table);
                 row.0.encode(out);
                 out.str(field);
             }
+            Some(Self::Root(name)) => {
+                out.u8(0);
+                out.str(name);
+            }
+            _ => unreachable!("a path starts outside of all containers"),
+        }
+        for step in path.iter().rev() {
+            match step {
+                Self::Entry { key, .. } => {
+                    out.u8(0);
+                    out.str(key);
+                }
+                Self::Element { element, .. } => {
+                    out.u8(1);
+                    element.encode(out);
+                }
+                _ => unreachable!("a step goes into a container"),
+            }
         }
     }
 
     pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match input.u8()? {
+        let steps = input.count(2)?;
+        if steps > MAX_NESTING {
+            return Err(DecodeError::TooDeep);
+        }
+        let mut id = match input.u8()? {
             0 => Self::Root(Arc::from(input.str()?)),
             1 => Self::Cell {
                 table: Arc::from(input.str()?),
@@ -72,7 +184,15 @@ impl ContainerId {
                 field: Arc::from(input.str()?),
             },
             _ => return Err(DecodeError::Invalid("container place")),
-        })
+        };
+        for _ in 0..steps {
+            id = match input.u8()? {
+                0 => id.entry(input.str()?),
+                1 => id.element(OpId::decode(input)?),
+                _ => return Err(DecodeError::Invalid("container place")),
+            };
+        }
+        Ok(id)
     }
 }
 
@@ -99,7 +219,7 @@ impl ContainerKey<'_> {
     fn compare(&self, id: &ContainerId) -> Ordering {
         match (self, id) {
             (Self::Root(name), ContainerId::Root(other)) => (*name).cmp(other),
-            (Self::Root(_), ContainerId::Cell { .. }) => Ordering::Less,
+            (Self::Root(_), _) => Ordering::Less,
             (Self::Id(key), id) => (*key).cmp(id),
             (Self::Owned(key), id) => key.cmp(id),
         }
@@ -156,11 +276,30 @@ pub enum ContainerKind {
     Counter,
     /// A collaborative text.
     Text,
+    /// A list of values.
+    List,
+    /// A list whose elements can be moved and replaced.
+    MovableList,
+    /// A kind that a later version of this library has: kept and passed on as it is.
+    Unknown(u8),
 }
+
+/// Kinds from here on wrap each of their operations, so that a reader can pass on what it does not
+/// know.
+const WRAPPED: u8 = 16;
 
 impl ContainerKind {
     pub(crate) fn code(self) -> u8 {
-        self as u8
+        match self {
+            Self::Register => 0,
+            Self::Map => 1,
+            Self::Table => 2,
+            Self::Counter => 3,
+            Self::Text => 4,
+            Self::List => 5,
+            Self::MovableList => 6,
+            Self::Unknown(code) => code,
+        }
     }
 
     pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -170,8 +309,20 @@ impl ContainerKind {
             2 => Self::Table,
             3 => Self::Counter,
             4 => Self::Text,
+            5 => Self::List,
+            6 => Self::MovableList,
+            code if code >= WRAPPED => Self::Unknown(code),
             _ => return Err(DecodeError::Invalid("container kind")),
         })
+    }
+
+    /// Whether operations of this kind name positions: they are kept as runs.
+    pub(crate) fn is_sequence(self) -> bool {
+        matches!(self, Self::Text | Self::List | Self::MovableList)
+    }
+
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::MovableList)
     }
 }
 
@@ -185,6 +336,8 @@ pub(crate) enum Content {
     Table(CellLog, TableState),
     Counter(CellLog, CounterState),
     Text(TextState),
+    List(CellLog, ListState),
+    Unknown(CellLog),
 }
 
 impl Content {
@@ -195,6 +348,10 @@ impl Content {
             ContainerKind::Table => Self::Table(CellLog::default(), TableState::default()),
             ContainerKind::Counter => Self::Counter(CellLog::default(), CounterState::default()),
             ContainerKind::Text => Self::Text(TextState::default()),
+            ContainerKind::List | ContainerKind::MovableList => {
+                Self::List(CellLog::default(), ListState::default())
+            }
+            ContainerKind::Unknown(_) => Self::Unknown(CellLog::default()),
         }
     }
 
@@ -207,13 +364,15 @@ impl Content {
         }
     }
 
-    /// The log of its operations; texts keep theirs with the history.
+    /// The log of what it holds; where it stands in texts and lists is kept with the history.
     pub(crate) fn cells(&self) -> Option<&CellLog> {
         match self {
             Self::Register(log, _)
             | Self::Map(log, _)
             | Self::Table(log, _)
-            | Self::Counter(log, _) => Some(log),
+            | Self::Counter(log, _)
+            | Self::List(log, _)
+            | Self::Unknown(log) => Some(log),
             Self::Text(_) => None,
         }
     }

@@ -4,13 +4,14 @@ use std::cell::OnceCell;
 
 use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
-use crate::cells::{CellOp, RowRef};
+use crate::cells::CellOp;
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
 };
 use crate::graph::Lv;
 use crate::history::{ChainMark, History};
 use crate::id::{OpId, PeerId};
+use crate::list::List;
 use crate::lww::LwwMap;
 use crate::op::{Action, Body, Op};
 use crate::patch::Patch;
@@ -49,6 +50,8 @@ pub struct Doc {
     pub(crate) containers: Containers,
     pub(crate) pending: Vec<Block>,
     pub(crate) undo: Undo,
+    /// What the last transaction changed in lists, by operation.
+    pub(crate) local_edits: Vec<(Lv, Patch)>,
 }
 
 /// A transaction that was made: ask [`Doc::block`] for the change to keep and send, and
@@ -80,6 +83,7 @@ impl Doc {
             containers: Containers::default(),
             pending: Vec::new(),
             undo: Undo::default(),
+            local_edits: Vec::new(),
         }
     }
 
@@ -146,18 +150,20 @@ impl Doc {
 
     /// The value of a register, if it was ever set.
     #[must_use]
-    pub fn register(&self, name: &str) -> Option<Value> {
-        match self.content(ContainerKind::Register, &name.into())? {
+    pub fn register<'k>(&self, id: impl Into<ContainerKey<'k>>) -> Option<Value> {
+        match self.content(ContainerKind::Register, &id.into())? {
             (_, Content::Register(log, state)) => log.value(state.winner?, None),
             _ => None,
         }
     }
 
-    /// The map of this name; empty if nobody wrote to it.
+    /// The map; empty if nobody wrote to it.
     #[must_use]
-    pub fn map(&self, name: &str) -> LwwMap<'_> {
-        let content = match self.content(ContainerKind::Map, &name.into()) {
-            Some((_, Content::Map(log, state))) => Some((log, state)),
+    pub fn map<'k>(&self, id: impl Into<ContainerKey<'k>>) -> LwwMap<'_> {
+        let content = match self.content(ContainerKind::Map, &id.into()) {
+            Some((index, Content::Map(log, state))) => {
+                Some((&self.containers.get(index).id, log, state))
+            }
             _ => None,
         };
         LwwMap { content }
@@ -194,6 +200,26 @@ impl Doc {
             _ => None,
         });
         Text { doc: self, content }
+    }
+
+    /// The list; empty if nobody wrote to it.
+    #[must_use]
+    pub fn list<'k>(&self, id: impl Into<ContainerKey<'k>>) -> List<'_> {
+        self.list_of(self.containers.find(ContainerKind::List, &id.into()))
+    }
+
+    /// The movable list; empty if nobody wrote to it.
+    #[must_use]
+    pub fn movable_list<'k>(&self, id: impl Into<ContainerKey<'k>>) -> List<'_> {
+        self.list_of(self.containers.find(ContainerKind::MovableList, &id.into()))
+    }
+
+    pub(crate) fn list_of(&self, index: Option<ContainerIx>) -> List<'_> {
+        let content = index.and_then(|index| match &self.containers.get(index).content {
+            Content::List(log, state) => Some((index, log, state)),
+            _ => None,
+        });
+        List { doc: self, content }
     }
 
     /// The names of the containers at the top of the document, by kind.
@@ -250,6 +276,11 @@ impl Doc {
         let mut patches = Vec::new();
         for (start, end, index) in history.spans(commit.start, commit.start + commit.len) {
             let container = self.containers.get(index);
+            if container.kind.is_list() {
+                let edits = self.local_edits.iter().filter(|(lv, _)| (start..end).contains(lv));
+                patches.extend(edits.map(|(_, patch)| patch.clone()));
+                continue;
+            }
             if let Some(log) = container.content.cells() {
                 let patch = |(lv, op): (Lv, CellOp)| {
                     patch_of(&self.containers, &history.graph, index, lv, &op)
@@ -287,14 +318,17 @@ impl Doc {
         for (start, end, index) in history.spans(start, start + len) {
             let container = self.containers.get(index);
             let place = body.container(container.kind, &container.id);
+            if let Content::List(log, _) = &container.content {
+                let by_id = |op: CellOp| op.map_rows(|row| row.by_id(graph));
+                let pieces = history.runs(index).pieces(start, end);
+                body.push_list(place, pieces, |lv| log.get(lv).map(by_id));
+                continue;
+            }
             if let Some(log) = container.content.cells() {
                 let names = container.content.names();
                 for (_, op) in log.ops(start, end) {
                     let op = op.map_names(|name| body.name(names.get(name)));
-                    let op = op.map_rows(|row| match row {
-                        RowRef::Known(row) => RowRef::Stray(graph.id_of(row)),
-                        stray => stray,
-                    });
+                    let op = op.map_rows(|row| row.by_id(graph));
                     body.ops.push(Op { container: place, action: Action::Cell(op) });
                 }
                 continue;

@@ -291,6 +291,12 @@ impl Graph {
         missing
     }
 
+    /// Whether the author of `late` had seen `early`.
+    pub(crate) fn is_before(&self, early: Lv, late: Lv) -> bool {
+        self.critical_before(late).is_some_and(|critical| early <= critical)
+            || self.sees(&self.parents_of(late), early)
+    }
+
     /// Whether `lv` is one of `heads` or before one of them.
     pub(crate) fn sees(&self, heads: &[Lv], lv: Lv) -> bool {
         let mut queue: BinaryHeap<Lv> = heads.iter().copied().filter(|head| *head >= lv).collect();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::model::Model;
-use crate::{Block, ContainerId, Doc, PeerId, RowId, VersionVector};
+use crate::{Block, ContainerId, Doc, PeerId, RowId, Value, VersionVector};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -19,6 +19,10 @@ enum Step {
     Remove { row: prop::sample::Index },
     Restore { row: prop::sample::Index },
     Several { pos: prop::sample::Index, value: i64 },
+    Put { at: prop::sample::Index, count: u8, value: i64 },
+    Take { at: prop::sample::Index, len: usize },
+    Move { from: prop::sample::Index, to: prop::sample::Index },
+    Replace { at: prop::sample::Index, value: i64 },
     Undo,
     Redo,
     Pull { from: prop::sample::Index },
@@ -41,6 +45,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(|row| Step::Remove { row }),
         1 => index().prop_map(|row| Step::Restore { row }),
         1 => (index(), any::<i64>()).prop_map(|(pos, value)| Step::Several { pos, value }),
+        3 => (index(), 1u8..4, 0..100i64)
+            .prop_map(|(at, count, value)| Step::Put { at, count, value }),
+        2 => (index(), 1usize..4).prop_map(|(at, len)| Step::Take { at, len }),
+        3 => (index(), index()).prop_map(|(from, to)| Step::Move { from, to }),
+        1 => (index(), any::<i64>()).prop_map(|(at, value)| Step::Replace { at, value }),
         2 => Just(Step::Undo),
         1 => Just(Step::Redo),
         6 => index().prop_map(|from| Step::Pull { from }),
@@ -104,6 +113,9 @@ fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
             });
             edited.0.unwrap();
         }
+        Step::Put { .. } | Step::Take { .. } | Step::Move { .. } | Step::Replace { .. } => {
+            run_list(doc, step, wall_ms);
+        }
         Step::Undo => drop(doc.undo(wall_ms)),
         Step::Redo => drop(doc.redo(wall_ms)),
         Step::Pull { from } => {
@@ -117,6 +129,31 @@ fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
     }
 }
 
+/// Plain lists and movable ones: every step is taken in both, as far as each has it.
+fn run_list(doc: &mut Doc, step: &Step, wall_ms: u64) {
+    let len = doc.movable_list("l").len();
+    let plain = doc.list("p").len();
+    let edit = |tx: &mut crate::Transaction<'_>| match step {
+        Step::Put { at, count, value } => {
+            let values = (0..i64::from(*count)).map(|i| value + i);
+            tx.movable_list("l").list.insert_all(at.index(len + 1), values.clone())?;
+            tx.list("p").insert_all(at.index(plain + 1), values)
+        }
+        Step::Take { at, len: count } if len > 0 => {
+            let from = at.index(len);
+            tx.movable_list("l").remove_range(from, (*count).min(len - from))?;
+            let from = at.index(plain + 1);
+            tx.list("p").remove_range(from, (*count).min(plain - from))
+        }
+        Step::Move { from, to } if len > 0 => {
+            tx.movable_list("l").move_to(from.index(len), to.index(len))
+        }
+        Step::Replace { at, value } if len > 0 => tx.movable_list("l").set(at.index(len), *value),
+        _ => Ok(()),
+    };
+    doc.transact(wall_ms, edit).0.unwrap();
+}
+
 fn pull(docs: &mut [Doc], to: usize, from: usize) {
     let blocks = docs[from].blocks_since(docs[to].version());
     docs[to].import(u64::MAX >> 16, blocks).unwrap();
@@ -128,6 +165,10 @@ fn assert_is_model(doc: &Doc, model: &Model) {
     assert_eq!(doc.text(&text).len(), model.text(&text).chars().count());
     assert_eq!(doc.text(&text).len_utf16(), model.text(&text).encode_utf16().count());
     assert_eq!(doc.register("r"), model.register("r").cloned());
+    for (name, list) in [("p", doc.list("p")), ("l", doc.movable_list("l"))] {
+        assert_eq!(list.iter().collect::<Vec<_>>(), model.list(&ContainerId::root(name)));
+        assert_eq!(list.len(), list.iter().count());
+    }
     for key in ["0", "1", "2"] {
         assert_eq!(doc.map("m").get(key), model.entry("m", key).cloned());
     }
@@ -208,23 +249,51 @@ proptest! {
         prop_assert_eq!(one_by_one.text("x").to_string(), whole.text("x").to_string());
     }
 
-    /// Views that follow a text by its patches alone show the text.
+    /// Views that follow a text or list by its patches alone show it.
     #[test]
     fn patches_tell_exactly_what_changed(
         steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0u64..9_000), 1..40),
     ) {
         let mut docs: Vec<Doc> = (1..4).map(|i| Doc::new(PeerId(i))).collect();
         let mut view = Doc::new(PeerId(9));
-        let mut shown = String::new();
+        let (mut shown, mut list) = (String::new(), Vec::new());
         for (who, step, wall_ms) in &steps {
             run(&mut docs, who.index(3), step, *wall_ms);
             let blocks = docs[who.index(3)].blocks_since(view.version());
             for patch in view.import(u64::MAX >> 16, blocks).unwrap().patches {
-                if let crate::Patch::Text { delta, .. } = patch {
-                    shown = patched(&shown, &delta);
-                }
+                follow(&patch, &mut shown, &mut list);
+            }
+            let now: Vec<Value> = view.movable_list("l").iter().collect();
+            prop_assert_eq!(list.len(), now.len());
+            for (followed, value) in list.iter().zip(&now) {
+                prop_assert!(followed.is_none() || followed.as_ref() == Some(value));
             }
             prop_assert_eq!(&shown, &view.text("x").to_string());
+        }
+    }
+
+    /// So do the patches of what a replica does itself.
+    #[test]
+    fn local_patches_tell_exactly_what_changed(steps in prop::collection::vec(step(), 1..30)) {
+        let mut doc = Doc::new(PeerId(1));
+        let (mut shown, mut list) = (String::new(), Vec::new());
+        for step in &steps {
+            let commit = match step {
+                Step::Undo => doc.undo(0),
+                Step::Redo => doc.redo(0),
+                Step::Pull { .. } | Step::Reload => None,
+                _ => {
+                    let before = doc.history().graph.end();
+                    run(std::slice::from_mut(&mut doc), 0, step, 0);
+                    let end = doc.history().graph.end();
+                    (before < end).then(|| crate::Commit { start: before, len: end - before })
+                }
+            };
+            for patch in commit.map(|commit| doc.patches(&commit)).unwrap_or_default() {
+                follow(&patch, &mut shown, &mut list);
+            }
+            prop_assert_eq!(&shown, &doc.text("x").to_string());
+            prop_assert_eq!(list.len(), doc.movable_list("l").len());
         }
     }
 
@@ -244,11 +313,13 @@ proptest! {
         let shown = |doc: &Doc| {
             let rows: Vec<_> = doc.table("t").rows()
                 .map(|row| (row, doc.table("t").get(row, "0"))).collect();
-            (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows)
+            let lists = [doc.list("p"), doc.movable_list("l")];
+            let lists = lists.map(|list| list.iter().collect::<Vec<_>>());
+            (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows, lists)
         };
         let end = shown(&doc);
         while doc.undo(0).is_some() {}
-        prop_assert_eq!(shown(&doc), (String::new(), 0, 0, Vec::new()));
+        prop_assert_eq!(shown(&doc), (String::new(), 0, 0, Vec::new(), [Vec::new(), Vec::new()]));
         while doc.redo(0).is_some() {}
         prop_assert_eq!(shown(&doc), end);
     }
@@ -269,6 +340,30 @@ proptest! {
         let at = flip.index(snapshot.len());
         snapshot[at] ^= 0x10;
         let _ = Doc::from_snapshot(PeerId(1), &snapshot);
+    }
+}
+
+/// Follows the text and the movable list; what a patch does not tell is none.
+fn follow(patch: &crate::Patch, shown: &mut String, list: &mut Vec<Option<Value>>) {
+    match patch {
+        crate::Patch::Text { delta, .. } => *shown = patched(shown, delta),
+        crate::Patch::List { id, delta } if *id == ContainerId::root("l") => {
+            let mut at = 0;
+            for step in delta {
+                match step {
+                    crate::ListDelta::Retain(len) => at += *len as usize,
+                    crate::ListDelta::Insert(values) => {
+                        list.splice(at..at, values.iter().cloned().map(Some));
+                        at += values.len();
+                    }
+                    crate::ListDelta::Delete(len) => drop(list.drain(at..at + *len as usize)),
+                }
+            }
+        }
+        crate::Patch::ListElement { id, index } if *id == ContainerId::root("l") => {
+            list[*index as usize] = None;
+        }
+        _ => {}
     }
 }
 

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::apply_cell;
 use crate::block::Block;
-use crate::cells::RowRef;
+use crate::cells::{CellOp, RowRef};
 use crate::codec::DecodeError;
 use crate::container::{ContainerIx, ContainerKey, Containers, Content};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
+use crate::list::ListState;
 use crate::names::NameIx;
 use crate::op::{Action, Body};
 use crate::patch::Patch;
 use crate::stamp::Stamp;
+use crate::text::RunKind;
 use crate::version::VersionVector;
 
 /// How many blocks may wait for what they depend on.
@@ -220,7 +222,8 @@ impl Doc {
 
     fn commit(&mut self, ready: Vec<(Block, Body)>, import: &mut Import) {
         let (history, containers) = self.parts_mut();
-        let mut texts = TextsToMerge::new(&history.graph);
+        let mut texts = ToMerge::new(&history.graph);
+        let mut ops = Vec::new();
         for (block, body) in ready {
             let header = block.header();
             let id = OpId::new(header.peer, header.seq);
@@ -234,7 +237,8 @@ impl Doc {
                 .collect();
             let mut lv = start;
             for op in body.ops {
-                let index = places[op.container];
+                let op_place = op.container;
+                let index = places[op_place];
                 history.note_span(lv, index);
                 let len = op.len();
                 match op.action {
@@ -242,14 +246,28 @@ impl Doc {
                         history.runs_mut(index).push_run(lv, pos, len, kind, &content, false);
                         texts.touch(index);
                     }
-                    Action::Cell(op) => {
-                        let content = &mut containers.get_mut(index).content;
-                        let row_of = row_resolver(&history.graph, content, lv);
-                        let op = op.map_rows(row_of);
-                        let op =
-                            op.map_names(|name| intern_name(content, &body.names[name as usize]));
-                        apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
+                    Action::List { kind, pos, len, values } => {
+                        history.runs_mut(index).push_run(lv, pos, len, kind, "", false);
+                        texts.touch(index);
+                        ops.extend((lv..).zip(values.into_iter().map(CellOp::Set)));
                     }
+                    Action::Move { pos, element } => {
+                        history.runs_mut(index).push_run(lv, pos, 1, RunKind::Insert, "", false);
+                        texts.touch(index);
+                        ops.push((lv, CellOp::Move { element }));
+                    }
+                    Action::Cell(op) => {
+                        if body.containers[op_place].0.is_list() {
+                            history.runs_mut(index).push_run(lv, 0, 1, RunKind::Aside, "", false);
+                        }
+                        ops.push((lv, op));
+                    }
+                }
+                for (lv, op) in ops.drain(..) {
+                    let content = &mut containers.get_mut(index).content;
+                    let op = op.map_rows(row_resolver(&history.graph, content, lv));
+                    let op = op.map_names(|name| intern_name(content, &body.names[name as usize]));
+                    apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }
                 lv += len;
             }
@@ -259,21 +277,27 @@ impl Doc {
     }
 }
 
-/// The texts that an import wrote to, and where it starts.
-pub(crate) struct TextsToMerge {
+/// The texts and lists that an import wrote to, and where it starts.
+pub(crate) struct ToMerge {
     start: Lv,
     heads: Vec<Lv>,
-    texts: Vec<ContainerIx>,
+    /// By container: whether it was written to.
+    touched: Vec<bool>,
+    order: Vec<ContainerIx>,
 }
 
-impl TextsToMerge {
+impl ToMerge {
     pub(crate) fn new(graph: &Graph) -> Self {
-        Self { start: graph.end(), heads: graph.heads().to_vec(), texts: Vec::new() }
+        let (start, heads) = (graph.end(), graph.heads().to_vec());
+        Self { start, heads, touched: Vec::new(), order: Vec::new() }
     }
 
-    pub(crate) fn touch(&mut self, text: ContainerIx) {
-        if !self.texts.contains(&text) {
-            self.texts.push(text);
+    pub(crate) fn touch(&mut self, index: ContainerIx) {
+        if self.touched.len() <= index as usize {
+            self.touched.resize(index as usize + 1, false);
+        }
+        if !std::mem::replace(&mut self.touched[index as usize], true) {
+            self.order.push(index);
         }
     }
 
@@ -284,13 +308,20 @@ impl TextsToMerge {
         patches: &mut Vec<Patch>,
     ) {
         let range = (self.start, history.graph.end());
-        for index in self.texts {
+        for index in self.order {
             let container = containers.get_mut(index);
-            if let Content::Text(state) = &mut container.content {
-                let (graph, runs) = history.parts_mut(index);
-                for delta in state.merge(graph, runs, &self.heads, range) {
-                    patches.push(Patch::Text { id: container.id.clone(), delta });
+            let id = || container.id.clone();
+            let (graph, runs) = history.parts_mut(index);
+            match &mut container.content {
+                Content::Text(state) => {
+                    let deltas = state.merge(graph, runs, &self.heads, range).into_iter();
+                    patches.extend(deltas.map(|delta| Patch::Text { id: id(), delta }));
                 }
+                Content::List(log, state) => {
+                    let deltas = state.merge(log, graph, runs, &self.heads, range).into_iter();
+                    patches.extend(deltas.map(|delta| Patch::List { id: id(), delta }));
+                }
+                _ => {}
             }
         }
     }
@@ -341,6 +372,7 @@ pub(crate) fn row_resolver<'a>(
 ) -> impl Fn(RowRef) -> RowRef + 'a {
     move |row| match (row, content) {
         (RowRef::Stray(id), Content::Table(_, state)) => state.row_ref(graph, id, lv),
+        (RowRef::Stray(id), Content::List(log, _)) => ListState::element_ref(log, graph, id, lv),
         _ => row,
     }
 }

@@ -42,6 +42,7 @@ mod histories;
 mod history;
 mod id;
 mod import;
+mod list;
 mod lww;
 #[cfg(test)]
 mod model;
@@ -69,8 +70,9 @@ pub use doc::{Commit, Doc};
 pub use history::ChainMark;
 pub use id::{DocId, DocIdError, OpId, PeerId, RowId};
 pub use import::{Import, ImportError, PENDING_BLOCKS_MAX};
+pub use list::{ElementId, List, ListError, ListMut, MovableListMut};
 pub use lww::{LwwMap, LwwRegister};
-pub use patch::{Patch, RowChange, TextDelta};
+pub use patch::{ListDelta, Patch, RowChange, TextDelta};
 pub use reauthor::ReauthorError;
 pub use snapshot::is_update;
 pub use stamp::{FUTURE_MS_MAX, Stamp};

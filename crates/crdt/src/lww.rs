@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cells::CellLog;
+use crate::container::{ContainerId, ContainerKind};
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
 use crate::names::{NameIx, Names};
@@ -127,25 +128,34 @@ impl MapState {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LwwMap<'a> {
-    pub(crate) content: Option<(&'a CellLog, &'a MapState)>,
+    pub(crate) content: Option<(&'a ContainerId, &'a CellLog, &'a MapState)>,
 }
 
 impl<'a> LwwMap<'a> {
     /// The value of `key`, if it is set.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Value> {
-        let (log, state) = self.content?;
+        let (_, log, state) = self.content?;
         log.value(state.held(key)?.lv, None)
+    }
+
+    /// The container in the entry `key`, if there is one: see [`crate::MapMut::nest`].
+    #[must_use]
+    pub fn nested(&self, key: &str) -> Option<(ContainerKind, ContainerId)> {
+        match self.get(key)? {
+            Value::Container(kind) => Some((kind, self.content?.0.clone().entry(key))),
+            _ => None,
+        }
     }
 
     /// Whether `key` is set.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
-        self.content.and_then(|(_, state)| state.held(key)).is_some_and(|held| held.is_set)
+        self.content.and_then(|(_, _, state)| state.held(key)).is_some_and(|held| held.is_set)
     }
 
     fn set(&self) -> impl Iterator<Item = (&'a Arc<str>, Held)> + use<'a> {
-        self.content.into_iter().flat_map(|(_, state)| {
+        self.content.into_iter().flat_map(|(_, _, state)| {
             let held = |name: &NameIx| Some((state.names.get(*name), state.held[*name as usize]?));
             state.names.sorted().iter().filter_map(held).filter(|(_, held)| held.is_set)
         })
@@ -159,7 +169,7 @@ impl<'a> LwwMap<'a> {
     /// The keys that are set, with their values, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Value)> + use<'a> {
         let content = self.content;
-        self.set().filter_map(move |(key, held)| Some((&**key, content?.0.value(held.lv, None)?)))
+        self.set().filter_map(move |(key, held)| Some((&**key, content?.1.value(held.lv, None)?)))
     }
 
     /// How many keys are set.

@@ -99,6 +99,12 @@ impl Tree {
         !self.chars[&Some(id)].deleted_by.iter().any(|delete| version.contains(delete))
     }
 
+    fn shown_ids(&self) -> Vec<OpId> {
+        let mut all = self.all();
+        all.retain(|id| self.chars[&Some(*id)].deleted_by.is_empty());
+        all
+    }
+
     fn text(&self) -> String {
         let chars = self.all().into_iter().map(|id| &self.chars[&Some(id)]);
         chars.filter(|char| char.deleted_by.is_empty()).map(|char| char.content).collect()
@@ -116,6 +122,16 @@ pub(crate) struct Model {
     writes: BTreeMap<Key, (Stamp, PeerId, Option<Value>)>,
     pub(crate) counters: BTreeMap<ContainerId, i64>,
     texts: BTreeMap<ContainerId, Tree>,
+    /// The element of each slot of a list.
+    slots: BTreeMap<OpId, OpId>,
+}
+
+fn element_key(kind: u8, list: &ContainerId, element: OpId) -> Key {
+    (kind, format!("{list:?}").into(), Some(RowId(element)), "".into())
+}
+
+fn slot_value(slot: OpId) -> Value {
+    slot.to_string().into()
 }
 
 impl Model {
@@ -159,25 +175,75 @@ impl Model {
             Action::Cell(CellOp::Add(delta)) => {
                 *self.counters.entry(container.clone()).or_default() += delta;
             }
+            Action::Cell(CellOp::Replace { element: RowRef::Stray(element), value }) => {
+                let key = element_key(4, container, *element);
+                self.write(key, stamp, id.peer, Some(value.clone()));
+            }
             Action::Cell(op) => self.apply_cell(body, container, op, id, stamp),
             Action::Text { kind, pos, len, content } => {
-                let tree = self.texts.entry(container.clone()).or_default();
-                let mut version = version.clone();
-                let mut chars = content.chars();
-                for i in 0..*len {
-                    let id = id.plus(i);
-                    match kind {
-                        RunKind::Insert => {
-                            let char = chars.next().unwrap();
-                            tree.insert(id, char, (pos + i) as usize, &version);
-                        }
-                        RunKind::Delete => tree.delete(id, *pos as usize, &version),
-                        RunKind::Backspace => tree.delete(id, (pos - i) as usize, &version),
-                    }
-                    version.insert(id);
+                let chars: Vec<char> = content.chars().collect();
+                self.run(container, *kind, *pos, *len, &chars, id, version);
+            }
+            Action::List { kind, pos, len, values } => {
+                self.run(container, *kind, *pos, *len, &[' '; 64], id, version);
+                for (i, value) in (0..).zip(values) {
+                    let element = id.plus(i);
+                    self.slots.insert(element, element);
+                    let (held, peer) = (element_key(4, container, element), id.peer);
+                    self.write(held, stamp.plus(i), peer, Some(value.clone()));
+                    let slot = Some(slot_value(element));
+                    self.write(element_key(5, container, element), stamp.plus(i), peer, slot);
                 }
             }
+            Action::Move { pos, element: RowRef::Stray(element) } => {
+                self.run(container, RunKind::Insert, *pos, 1, &[' '], id, version);
+                self.slots.insert(id, *element);
+                let slot = Some(slot_value(id));
+                self.write(element_key(5, container, *element), stamp, id.peer, slot);
+            }
+            Action::Move { .. } => unreachable!("blocks name elements by id"),
         }
+    }
+
+    /// Operations on the characters of a text or the slots of a list.
+    #[allow(clippy::too_many_arguments, reason = "a run has as many parts")]
+    fn run(
+        &mut self,
+        container: &ContainerId,
+        kind: RunKind,
+        pos: u32,
+        len: u32,
+        chars: &[char],
+        id: OpId,
+        version: &BTreeSet<OpId>,
+    ) {
+        let tree = self.texts.entry(container.clone()).or_default();
+        let mut version = version.clone();
+        for i in 0..len {
+            let id = id.plus(i);
+            match kind {
+                RunKind::Insert => {
+                    tree.insert(id, chars[i as usize], (pos + i) as usize, &version);
+                }
+                RunKind::Delete => tree.delete(id, pos as usize, &version),
+                RunKind::Backspace => tree.delete(id, (pos - i) as usize, &version),
+                RunKind::Aside => {}
+            }
+            version.insert(id);
+        }
+    }
+
+    /// What a list shows: the slots that hold for their elements.
+    pub(crate) fn list(&self, id: &ContainerId) -> Vec<Value> {
+        let mut shown = Vec::new();
+        for slot in self.texts.get(id).map(Tree::shown_ids).unwrap_or_default() {
+            let element = self.slots[&slot];
+            let held = |kind| self.writes[&element_key(kind, id, element)].2.clone();
+            if held(5) == Some(slot_value(slot)) {
+                shown.extend(held(4));
+            }
+        }
+        shown
     }
 
     fn apply_cell(
@@ -215,7 +281,7 @@ impl Model {
             CellOp::Remove { .. } => {
                 self.write((3, name, Some(row), none), stamp, peer, Some(false.into()));
             }
-            CellOp::Add(_) => {}
+            _ => {}
         }
     }
 

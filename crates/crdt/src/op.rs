@@ -9,14 +9,32 @@ use std::sync::Arc;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::{ContainerId, ContainerKind};
+use crate::graph::Lv;
 use crate::names::NameIx;
 use crate::text::{Piece, RunKind, Runs};
+use crate::value::Value;
 
 /// What an operation does. Names in a [`CellOp`] are numbers in the body's list.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     Cell(CellOp),
-    Text { kind: RunKind, pos: u32, len: u32, content: Arc<str> },
+    Text {
+        kind: RunKind,
+        pos: u32,
+        len: u32,
+        content: Arc<str>,
+    },
+    List {
+        kind: RunKind,
+        pos: u32,
+        len: u32,
+        values: Vec<Value>,
+    },
+    /// A list element goes to the slot position `pos`.
+    Move {
+        pos: u32,
+        element: RowRef,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +48,8 @@ impl Op {
     /// How many seqs the operation takes.
     pub(crate) fn len(&self) -> u32 {
         match &self.action {
-            Action::Cell(_) => 1,
-            Action::Text { len, .. } => *len,
+            Action::Cell(_) | Action::Move { .. } => 1,
+            Action::Text { len, .. } | Action::List { len, .. } => *len,
         }
     }
 }
@@ -44,15 +62,18 @@ pub(crate) struct Body {
     pub(crate) ops: Vec<Op>,
 }
 
-const TEXT_CODE: u8 = 16;
+/// The codes of operations that name positions; those of others are smaller.
+const INSERT: u8 = 16;
+const DELETE: u8 = 17;
+const BACKSPACE: u8 = 18;
+const MOVE: u8 = 19;
 
-fn text_code(kind: RunKind) -> u8 {
-    TEXT_CODE
-        + match kind {
-            RunKind::Insert => 0,
-            RunKind::Delete => 1,
-            RunKind::Backspace => 2,
-        }
+fn run_code(kind: RunKind) -> u8 {
+    match kind {
+        RunKind::Delete => DELETE,
+        RunKind::Backspace => BACKSPACE,
+        RunKind::Insert | RunKind::Aside => INSERT,
+    }
 }
 
 impl Body {
@@ -88,15 +109,28 @@ impl Body {
         for op in &self.ops {
             out.len(op.container);
             match &op.action {
+                Action::Cell(CellOp::Opaque(bytes)) => out.bytes(bytes),
                 Action::Cell(op) => op.encode(out),
-                Action::Text { kind, pos, len, content } => {
-                    out.u8(text_code(*kind));
+                Action::Text { kind: RunKind::Insert, pos, content, .. } => {
+                    out.u8(INSERT);
                     out.varint(u64::from(*pos));
-                    if *kind == RunKind::Insert {
-                        out.str(content);
-                    } else {
-                        out.varint(u64::from(*len));
-                    }
+                    out.str(content);
+                }
+                Action::List { kind: RunKind::Insert, pos, values, .. } => {
+                    out.u8(INSERT);
+                    out.varint(u64::from(*pos));
+                    out.len(values.len());
+                    values.iter().for_each(|value| value.encode(out));
+                }
+                Action::Text { kind, pos, len, .. } | Action::List { kind, pos, len, .. } => {
+                    out.u8(run_code(*kind));
+                    out.varint(u64::from(*pos));
+                    out.varint(u64::from(*len));
+                }
+                Action::Move { pos, element } => {
+                    out.u8(MOVE);
+                    out.varint(u64::from(*pos));
+                    element.encode(out);
                 }
             }
         }
@@ -128,7 +162,9 @@ impl Body {
             return Err(DecodeError::Invalid("operation count"));
         }
         uses.finish(&body)?;
-        let is_canonical = body.ops.chunk_by(|a, b| a.container == b.container).all(is_canonical);
+        let is_run = |op: &Op| matches!(op.action, Action::Text { .. } | Action::List { .. });
+        let same = |a: &Op, b: &Op| a.container == b.container && is_run(a) && is_run(b);
+        let is_canonical = body.ops.chunk_by(same).all(is_canonical);
         if is_canonical { Ok(body) } else { Err(DecodeError::Invalid("operation runs")) }
     }
 
@@ -145,6 +181,49 @@ impl Body {
             self.ops.push(Op { container, action: Action::Text { kind, pos, len, content } });
         }
     }
+
+    /// Adds list operations that follow one another, in the one form that they are encoded in.
+    /// `written` tells what each that is not a deletion wrote.
+    pub(crate) fn push_list(
+        &mut self,
+        container: usize,
+        pieces: impl Iterator<Item = Piece>,
+        written: impl Fn(Lv) -> Option<CellOp>,
+    ) {
+        let (mut open, mut values) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            if matches!(piece.kind, RunKind::Delete | RunKind::Backspace) {
+                open.push(piece);
+                continue;
+            }
+            for offset in 0..piece.len {
+                let (lv, pos) = (piece.start + offset, piece.pos_at(offset));
+                let action = match written(lv) {
+                    Some(CellOp::Set(value)) => {
+                        values.push(value);
+                        open.push(Piece { start: lv, len: 1, pos, ..piece });
+                        continue;
+                    }
+                    Some(CellOp::Move { element }) => Action::Move { pos, element },
+                    Some(other) => Action::Cell(other),
+                    None => unreachable!("whatever is not a deletion was logged"),
+                };
+                self.flush_list(container, &mut open, &mut values);
+                self.ops.push(Op { container, action });
+            }
+        }
+        self.flush_list(container, &mut open, &mut values);
+    }
+
+    fn flush_list(&mut self, container: usize, open: &mut Vec<Piece>, values: &mut Vec<Value>) {
+        let runs = canonical(open.drain(..).map(|piece| (piece, "")));
+        let mut values = values.drain(..);
+        for Piece { kind, pos, len, .. } in runs.pieces(0, u32::MAX) {
+            let count = if kind == RunKind::Insert { len as usize } else { 0 };
+            let values = values.by_ref().take(count).collect();
+            self.ops.push(Op { container, action: Action::List { kind, pos, len, values } });
+        }
+    }
 }
 
 fn canonical<'a>(pieces: impl Iterator<Item = (Piece, &'a str)>) -> Runs {
@@ -156,22 +235,56 @@ fn canonical<'a>(pieces: impl Iterator<Item = (Piece, &'a str)>) -> Runs {
     runs
 }
 
-/// Whether text operations that follow one another are in the one form for what they do.
+/// Whether operations on runs that follow one another are in the one form for what they do.
 fn is_canonical(ops: &[Op]) -> bool {
-    if ops.len() < 2 || matches!(ops[0].action, Action::Cell(_)) {
-        return true;
-    }
     let piece = |op: &Op| match &op.action {
-        Action::Text { kind, pos, len, content } => Some((
-            Piece { start: 0, len: *len, kind: *kind, pos: *pos, content: (0, 0), is_void: false },
-            content.clone(),
-        )),
-        Action::Cell(_) => None,
+        Action::Text { kind, pos, len, .. } | Action::List { kind, pos, len, .. } => {
+            Some(Piece { len: *len, kind: *kind, pos: *pos, ..Piece::default() })
+        }
+        Action::Cell(_) | Action::Move { .. } => None,
     };
-    let pieces: Vec<(Piece, Arc<str>)> = ops.iter().filter_map(piece).collect();
-    let runs = canonical(pieces.iter().map(|(piece, text)| (*piece, &**text)));
+    let pieces: Vec<Piece> = ops.iter().filter_map(piece).collect();
+    let runs = canonical(pieces.iter().map(|piece| (*piece, "")));
     let expected = runs.pieces(0, u32::MAX).map(|piece| (piece.kind, piece.pos, piece.len));
-    expected.eq(pieces.iter().map(|(piece, _)| (piece.kind, piece.pos, piece.len)))
+    pieces.len() < 2 || expected.eq(pieces.iter().map(|piece| (piece.kind, piece.pos, piece.len)))
+}
+
+fn decode_run(input: &mut Reader<'_>, container: ContainerKind) -> Result<Action, DecodeError> {
+    let code = input.u8()?;
+    let pos = input.varint_u32()?;
+    let is_text = container == ContainerKind::Text;
+    let (kind, len, content, values) = match code {
+        INSERT if is_text => {
+            let content = input.str()?;
+            (RunKind::Insert, content.chars().count() as u32, content, Vec::new())
+        }
+        INSERT => {
+            let count = input.count(1)?;
+            let mut values = Vec::new();
+            for _ in 0..count {
+                values.push(Value::decode(input)?);
+            }
+            (RunKind::Insert, count as u32, "", values)
+        }
+        DELETE => (RunKind::Delete, input.varint_u32()?, "", Vec::new()),
+        BACKSPACE => (RunKind::Backspace, input.varint_u32()?, "", Vec::new()),
+        MOVE if !is_text && pos < POS_MAX => {
+            let element = RowRef::decode(input)?;
+            let is_sound = is_by_id(element);
+            let action = is_sound.then_some(Action::Move { pos, element });
+            return action.ok_or(DecodeError::Invalid("element"));
+        }
+        _ => return Err(DecodeError::Invalid("operation kind")),
+    };
+    let reaches_back = kind == RunKind::Backspace && (len < 2 || pos + 1 < len);
+    if len == 0 || reaches_back || pos.checked_add(len).is_none_or(|end| end > POS_MAX) {
+        return Err(DecodeError::Invalid("position"));
+    }
+    Ok(if is_text {
+        Action::Text { kind, pos, len, content: content.into() }
+    } else {
+        Action::List { kind, pos, len, values }
+    })
 }
 
 fn decode_action(
@@ -179,27 +292,17 @@ fn decode_action(
     kind: ContainerKind,
     uses: &mut Uses,
 ) -> Result<Action, DecodeError> {
-    if kind == ContainerKind::Text {
-        let code = input.u8()?;
-        let pos = input.varint_u32()?;
-        let (kind, content, len) = match code.wrapping_sub(TEXT_CODE) {
-            0 => {
-                let content = input.str()?;
-                (RunKind::Insert, content, content.chars().count() as u32)
-            }
-            1 => (RunKind::Delete, "", input.varint_u32()?),
-            2 => (RunKind::Backspace, "", input.varint_u32()?),
-            _ => return Err(DecodeError::Invalid("operation kind")),
-        };
-        let reaches_back = kind == RunKind::Backspace && (len < 2 || pos + 1 < len);
-        if len == 0 || reaches_back || pos.checked_add(len).is_none_or(|end| end > POS_MAX) {
-            return Err(DecodeError::Invalid("text operation"));
-        }
-        return Ok(Action::Text { kind, pos, len, content: content.into() });
+    if matches!(kind, ContainerKind::Unknown(_)) {
+        return Ok(Action::Cell(CellOp::Opaque(input.bytes()?.to_vec())));
+    }
+    if kind.is_sequence() && (kind == ContainerKind::Text || input.clone().u8()? >= INSERT) {
+        return decode_run(input, kind);
     }
     let op = CellOp::decode(input)?;
     let fits = match &op {
         CellOp::Set(_) => kind == ContainerKind::Register,
+        CellOp::Replace { element, .. } => kind.is_list() && is_by_id(*element),
+        CellOp::Move { .. } | CellOp::Opaque(_) => false,
         CellOp::Put { key, .. } => {
             uses.name(*key)?;
             kind == ContainerKind::Map

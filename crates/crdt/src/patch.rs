@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use crate::container::ContainerId;
 use crate::id::RowId;
+use crate::value::Value;
 
 /// One thing that changed. Patches of a change are listed in the order in which they happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Patch {
     /// A register took a new value.
     Register {
-        /// The register's name.
-        name: Arc<str>,
+        /// The register.
+        id: ContainerId,
     },
     /// An entry of a map was set or removed.
     MapEntry {
-        /// The map's name.
-        map: Arc<str>,
+        /// The map.
+        id: ContainerId,
         /// The entry's key.
         key: Arc<str>,
     },
@@ -42,6 +43,20 @@ pub enum Patch {
         /// The edit, from the text's start; positions count Unicode scalars.
         delta: Vec<TextDelta>,
     },
+    /// Elements of a list came, went or moved.
+    List {
+        /// The list.
+        id: ContainerId,
+        /// The edit, from the list's start.
+        delta: Vec<ListDelta>,
+    },
+    /// An element of a list holds something else.
+    ListElement {
+        /// The list.
+        id: ContainerId,
+        /// Where the element is.
+        index: u32,
+    },
 }
 
 /// What happened to a row.
@@ -56,6 +71,17 @@ pub enum RowChange {
     Restored,
     /// The field of this name took a new value.
     Field(Arc<str>),
+}
+
+/// One step of a list edit. Lengths count elements.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ListDelta {
+    /// Keep this many.
+    Retain(u32),
+    /// Insert elements that hold these.
+    Insert(Vec<Value>),
+    /// Delete this many.
+    Delete(u32),
 }
 
 /// One step of a text edit. Lengths count Unicode scalars.

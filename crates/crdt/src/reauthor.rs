@@ -6,9 +6,8 @@
 
 use crate::block::{Block, BlockHeader};
 use crate::cells::RowRef;
-use crate::container::ContainerId;
 use crate::doc::Doc;
-use crate::id::{OpId, PeerId, RowId};
+use crate::id::{OpId, PeerId};
 use crate::op::{Action, Body};
 use crate::version::VersionVector;
 
@@ -41,28 +40,19 @@ impl Renaming {
         }
     }
 
-    fn container(&self, id: &ContainerId) -> ContainerId {
-        match id {
-            ContainerId::Root(_) => id.clone(),
-            ContainerId::Cell { table, row, field } => ContainerId::Cell {
-                table: table.clone(),
-                row: RowId(self.id(row.0)),
-                field: field.clone(),
-            },
-        }
-    }
-
     fn body(&self, body: &mut Body) {
         for (_, id) in &mut body.containers {
-            *id = self.container(id);
+            *id = id.map_ids(&|id| self.id(id));
         }
         for op in &mut body.ops {
-            if let Action::Cell(cell) = &op.action {
-                let renamed = cell.clone().map_rows(|row| match row {
-                    RowRef::Stray(id) => RowRef::Stray(self.id(id)),
-                    known => known,
-                });
-                op.action = Action::Cell(renamed);
+            let renamed = |row: RowRef| match row {
+                RowRef::Stray(id) => RowRef::Stray(self.id(id)),
+                known => known,
+            };
+            match &mut op.action {
+                Action::Cell(cell) => *cell = cell.clone().map_rows(renamed),
+                Action::Move { element, .. } => *element = renamed(*element),
+                Action::Text { .. } | Action::List { .. } => {}
             }
         }
     }
@@ -119,6 +109,7 @@ impl Doc {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ContainerId;
 
     #[test]
     fn a_cloned_peers_changes_survive_under_a_new_name() {

@@ -24,11 +24,12 @@ use crate::doc::Doc;
 use crate::graph::Lv;
 use crate::history::History;
 use crate::id::PeerId;
+use crate::list::ListState;
 use crate::lww::{Held, MapState, RegisterState};
 use crate::names::Names;
 use crate::table::TableState;
 use crate::text::TextState;
-use crate::update::{Column, Parent, Update, encode};
+use crate::update::{Parent, Update, encode};
 use crate::version::VersionVector;
 
 const UPDATE_MAGIC: &[u8; 4] = b"LSU2";
@@ -216,8 +217,8 @@ fn restore(update: &Update, containers: &Containers) -> Option<History> {
         history.note_span(*start, places[*place]);
     }
     for (column, index) in update.columns.iter().zip(&places) {
-        if let Column::Text(runs) = column {
-            *history.runs_mut(*index) = runs.clone();
+        if containers.get(*index).kind.is_sequence() {
+            *history.runs_mut(*index) = column.runs.clone();
         }
     }
     Some(history)
@@ -254,6 +255,8 @@ fn encode_content(content: &Content, out: &mut Writer) {
         }
         Content::Counter(_, state) => out.varint_i64(state.value()),
         Content::Text(state) => out.str(&state.rope.text()),
+        Content::List(_, state) => state.encode(out),
+        Content::Unknown(_) => {}
     }
     if let Some(log) = content.cells() {
         log.encode(out);
@@ -316,6 +319,11 @@ fn decode_content(
             Content::Counter(CellLog::decode(input, kind, 0, end)?, state)
         }
         ContainerKind::Text => Content::Text(TextState::from_text(input.str()?)),
+        ContainerKind::List | ContainerKind::MovableList => {
+            let state = ListState::decode(input, end)?;
+            Content::List(CellLog::decode(input, kind, 0, end)?, state)
+        }
+        ContainerKind::Unknown(_) => Content::Unknown(CellLog::decode(input, kind, 0, end)?),
     })
 }
 

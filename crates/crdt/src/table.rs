@@ -86,7 +86,7 @@ impl TableState {
     pub(crate) fn row_ref(&self, graph: &Graph, row: OpId, lv: Lv) -> RowRef {
         let known = graph.lv_of(row).filter(|row| self.has_row(*row));
         match known {
-            Some(row) if is_before(graph, row, lv) => RowRef::Known(row),
+            Some(row) if graph.is_before(row, lv) => RowRef::Known(row),
             _ => RowRef::Stray(row),
         }
     }
@@ -96,11 +96,6 @@ impl TableState {
         let all: Lv = self.rows.iter().map(|(start, end)| end - start).sum();
         all as usize - self.fates.values().filter(|(_, alive)| !alive).count()
     }
-}
-
-fn is_before(graph: &Graph, early: Lv, late: Lv) -> bool {
-    graph.critical_before(late).is_some_and(|critical| early <= critical)
-        || graph.sees(&graph.parents_of(late), early)
 }
 
 /// A table of a document, as it is now: rows in the order in which they were inserted.

@@ -2,10 +2,11 @@
 
 use crate::apply::apply_cell;
 use crate::cells::{CellOp, RowRef};
-use crate::container::{ContainerIx, ContainerKey, ContainerKind, Content};
+use crate::container::{ContainerId, ContainerIx, ContainerKey, ContainerKind, Content};
 use crate::doc::{Commit, Doc};
 use crate::graph::Lv;
 use crate::id::{OpId, RowId};
+use crate::list::{ListMut, MovableListMut};
 use crate::names::NameIx;
 use crate::stamp::Stamp;
 use crate::text::TextError;
@@ -25,6 +26,7 @@ pub struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(doc: &'a mut Doc, wall_ms: u64) -> Self {
+        doc.local_edits.clear();
         Self { doc, wall_ms, start: 0, len: 0 }
     }
 
@@ -38,7 +40,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Takes the next `len` operations for a container.
-    fn begin(&mut self, len: u32, container: ContainerIx) -> Lv {
+    pub(crate) fn begin(&mut self, len: u32, container: ContainerIx) -> Lv {
         let peer = self.doc.peer();
         let history = self.doc.history_mut();
         let free = history.graph.stamp_end();
@@ -61,7 +63,7 @@ impl<'a> Transaction<'a> {
         lv
     }
 
-    fn note(&mut self, inverse: Inverse) {
+    pub(crate) fn note(&mut self, inverse: Inverse) {
         self.doc.undo.note(inverse);
     }
 
@@ -75,16 +77,28 @@ impl<'a> Transaction<'a> {
         self.doc
     }
 
-    /// The register of this name.
-    pub fn register<'t>(&'t mut self, name: &str) -> RegisterMut<'t, 'a> {
-        let index = self.doc.containers.intern(ContainerKind::Register, &name.into());
+    /// A register.
+    pub fn register<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> RegisterMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Register, &id.into());
         RegisterMut { tx: self, index }
     }
 
-    /// The map of this name.
-    pub fn map<'t>(&'t mut self, name: &str) -> MapMut<'t, 'a> {
-        let index = self.doc.containers.intern(ContainerKind::Map, &name.into());
+    /// A map.
+    pub fn map<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> MapMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Map, &id.into());
         MapMut { tx: self, index }
+    }
+
+    /// A list.
+    pub fn list<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> ListMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::List, &id.into());
+        ListMut { tx: self, index }
+    }
+
+    /// A movable list.
+    pub fn movable_list<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> MovableListMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::MovableList, &id.into());
+        MovableListMut { list: ListMut { tx: self, index } }
     }
 
     /// The table of this name.
@@ -107,6 +121,10 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn text_at(&mut self, index: ContainerIx) -> TextMut<'_, 'a> {
         TextMut { tx: self, index }
+    }
+
+    pub(crate) fn list_at(&mut self, index: ContainerIx) -> ListMut<'_, 'a> {
+        ListMut { tx: self, index }
     }
 
     pub(crate) fn map_at(&mut self, index: ContainerIx) -> MapMut<'_, 'a> {
@@ -157,6 +175,37 @@ impl MapMut<'_, '_> {
             let key = state.intern(key);
             self.write(key, Some(value.into().shallow()));
         }
+    }
+
+    /// Makes an entry hold a container of this kind, unless it does already, and returns the
+    /// container's id. Two people who do so at once have made one container, and what both put
+    /// into it merges. A later value for the entry hides the container; nesting again shows it.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{ContainerKind, Doc, PeerId};
+    /// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    /// for (doc, tag) in [(&mut ada, "red"), (&mut ben, "blue")] {
+    ///     doc.transact(0, |tx| {
+    ///         let tags = tx.map("card").nest("tags", ContainerKind::List);
+    ///         tx.list(&tags).push(tag);
+    ///     });
+    /// }
+    /// ada.import(0, ben.blocks_since(ada.version()))?;
+    /// let (_, tags) = ada.map("card").nested("tags").expect("made above");
+    /// assert_eq!(ada.list(&tags).len(), 2);
+    /// # Ok::<(), leptos_sync_crdt::ImportError>(())
+    /// ```
+    pub fn nest(&mut self, key: &str, kind: ContainerKind) -> ContainerId {
+        let container = self.tx.doc.containers.get(self.index);
+        let id = container.id.clone().entry(key);
+        let held = match &container.content {
+            Content::Map(log, state) => state.held(key).and_then(|held| log.value(held.lv, None)),
+            _ => None,
+        };
+        if held != Some(Value::Container(kind)) {
+            self.set(key, Value::Container(kind));
+        }
+        id
     }
 
     /// Removes an entry; a key that is not set stays so.
@@ -307,7 +356,7 @@ impl TableMut<'_, '_> {
         self.find(row)?;
         let container = self.tx.doc.containers.get(self.index);
         let table = container.id.root_name().cloned().unwrap_or_default();
-        self.tx.counter(crate::ContainerId::cell(&table, row, field)).add(delta);
+        self.tx.counter(ContainerId::cell(&table, row, field)).add(delta);
         Ok(())
     }
 }

@@ -55,6 +55,21 @@ pub(crate) enum Inverse {
         start: Lv,
         len: u32,
     },
+    ListInserted {
+        index: ContainerIx,
+        start: Lv,
+        len: u32,
+    },
+    ListDeleted {
+        index: ContainerIx,
+        start: Lv,
+        len: u32,
+    },
+    Element {
+        index: ContainerIx,
+        element: Lv,
+        previous: Lv,
+    },
     /// What was deleted stands in the step's content from this byte on.
     TextDeleted {
         index: ContainerIx,
@@ -255,6 +270,8 @@ impl Inverse {
             Self::TextInserted { index, start, len } => {
                 hide(tx, index, start, start + len);
             }
+            Self::ListInserted { index, start, len } => remove(tx, index, start, start + len),
+            Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
             Self::TextDeleted { index, start, len, content: from } => {
                 let text = &content[from..];
                 let text = &text[..crate::rope::byte_of_scalar(text, len as usize)];
@@ -296,6 +313,12 @@ impl Inverse {
                     }
                 }
             }
+            (Self::Element { index, element, previous }, Some(Content::List(log, state)))
+                if tx.doc().is_ours(Some(state.holder(element))) =>
+            {
+                let value = log.value(previous, None).unwrap_or_default();
+                tx.list_at(index).replace(element, value);
+            }
             _ => {}
         }
     }
@@ -303,6 +326,7 @@ impl Inverse {
     fn content(self, doc: &Doc) -> Option<&Content> {
         let (Self::Register { index, .. }
         | Self::MapEntry { index, .. }
+        | Self::Element { index, .. }
         | Self::Cell { index, .. }
         | Self::RowAlive { index, .. }) = self
         else {
@@ -325,13 +349,40 @@ fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     }
 }
 
-fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, run: Hidden) {
-    let reborn = &tx.doc().undo.reborn;
-    let mut first = run.id;
-    while let Some(earlier) = crate::text::earlier_life(reborn, first) {
-        first = earlier;
+/// Removes what is in a run of slots, under every name they have had.
+fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
+    for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
+        let mut there = tx.doc().with_whole(index, |whole| whole.shown(start, end));
+        // From the right, so that the positions of the others stay true.
+        there.sort_unstable_by(|a, b| b.cmp(a));
+        for (pos, len) in there {
+            tx.list_at(index).remove_slots(pos, len);
+        }
     }
-    let pos = tx.doc().with_whole(index, |whole| whole.return_position(first, reborn));
+}
+
+/// Puts back the elements whose slots our deletions took out, unless someone else moved them on.
+fn put_back(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
+    let doc = tx.doc();
+    let ours = |peer| doc.undo.is_ours(peer);
+    let slots = doc.with_whole(index, |whole| {
+        whole.hidden_ids_only_by(&doc.history().graph, start, end, &ours)
+    });
+    for slot in slots.into_iter().flat_map(|(start, end)| start..end) {
+        let Content::List(_, state) = &tx.doc().containers.get(index).content else { return };
+        let Some(element) = state.element_of(slot) else { continue };
+        let holding = state.slot_of(element);
+        if holding != slot && !tx.doc().is_ours(Some(holding)) {
+            continue;
+        }
+        let pos = tx.doc().return_position(index, slot);
+        let new = tx.list_at(index).place(pos, element);
+        tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new });
+    }
+}
+
+fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, run: Hidden) {
+    let pos = tx.doc().return_position(index, run.id);
     let new = tx.doc().history().graph.end();
     tx.text_at(index).insert(pos as usize, &run.content).expect("tombstones are in range");
     let len = run.content.chars().count() as u32;
@@ -340,11 +391,20 @@ fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, run: Hidden) {
 
 impl Doc {
     fn with_whole<R>(&self, index: ContainerIx, ask: impl FnOnce(&crate::text::Tracker) -> R) -> R {
-        let history = self.history();
-        let Content::Text(state) = &self.containers.get(index).content else {
-            unreachable!("a text's number is that of a text")
-        };
-        ask(&state.whole(&history.graph, history.runs(index)))
+        let (graph, runs) = (&self.history().graph, self.history().runs(index));
+        match &self.containers.get(index).content {
+            Content::Text(state) => ask(&state.whole(graph, runs)),
+            Content::List(_, state) => ask(&state.merger.whole(graph, runs, state.slots.len())),
+            _ => unreachable!("only texts and lists have trackers"),
+        }
+    }
+
+    /// Where a character or slot comes back.
+    fn return_position(&self, index: ContainerIx, id: Lv) -> u32 {
+        let reborn = &self.undo.reborn;
+        let earlier = |id: &Lv| crate::text::earlier_life(reborn, *id);
+        let first = std::iter::successors(Some(id), earlier).last().unwrap_or(id);
+        self.with_whole(index, |whole| whole.return_position(first, reborn))
     }
 
     /// What our deletions from `start` on hid, `content`, as far as nobody else hid it too.

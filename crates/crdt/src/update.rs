@@ -17,7 +17,7 @@
 
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::container::{ContainerId, ContainerIx, ContainerKind, Containers, Content};
+use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Containers, Content};
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
@@ -44,14 +44,13 @@ pub(crate) struct FileStretch {
 }
 
 /// The operations of one container, by their place in the file.
-#[derive(Clone, Debug)]
-pub(crate) enum Column {
-    Text(Runs),
-    /// Rows are by id, names by their place in the list.
-    Cells {
-        names: Names,
-        ops: Vec<(Lv, CellOp)>,
-    },
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Column {
+    /// Where things were put and deleted, of texts and lists.
+    pub(crate) runs: Runs,
+    pub(crate) names: Names,
+    /// What was written: rows are by id, names by their place in the list.
+    pub(crate) ops: Vec<(Lv, CellOp)>,
 }
 
 /// A decoded file.
@@ -138,11 +137,12 @@ pub(crate) fn encode(
     let mut columns = Writer::new();
     for index in &used {
         let mut column = Writer::new();
-        let content = &containers.get(*index).content;
-        match content {
-            Content::Text(_) => encode_text(history.runs(*index), ranges, &mut column),
-            _ if with_cells => encode_cells(content, ranges, &mut peers, &mut column),
-            _ => {}
+        let Container { kind, content, .. } = containers.get(*index);
+        if kind.is_sequence() {
+            encode_runs(history.runs(*index), ranges, &mut column);
+        }
+        if with_cells {
+            encode_cells(content, ranges, &mut peers, &mut column);
         }
         columns.bytes(column.as_slice());
     }
@@ -222,13 +222,13 @@ fn encode_stretches(graph: &Graph, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>) -
 fn next_pos(piece: &Piece) -> u32 {
     match piece.kind {
         RunKind::Insert => piece.pos + piece.len,
-        RunKind::Delete | RunKind::Backspace => piece.lowest(),
+        RunKind::Delete | RunKind::Backspace | RunKind::Aside => piece.lowest(),
     }
 }
 
 /// Runs: length ≪ 3 | void ≪ 2 | kind; then positions, as differences from where typing would have
 /// gone on; then what was inserted.
-fn encode_text(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
+fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     let (mut count, mut pos) = (0, 0);
     let (mut lens, mut positions, mut content) = (Writer::new(), Writer::new(), Writer::new());
     for piece in ranges.iter().flat_map(|(start, end)| runs.pieces(*start, *end)) {
@@ -291,15 +291,16 @@ impl Update {
         update.read_spans(input)?;
         for place in 0..update.containers.len() {
             let mut column = Reader::new(input.bytes()?);
-            let is_text = update.containers[place].0 == ContainerKind::Text;
-            let column = if is_text {
-                Column::Text(update.read_text(&mut column, place)?)
-            } else if with_cells {
-                update.read_cells(&mut column, place, &peers)?
-            } else {
-                Column::Cells { names: Names::default(), ops: Vec::new() }
-            };
-            update.columns.push(column);
+            let kind = update.containers[place].0;
+            let mut read = Column::default();
+            if kind.is_sequence() {
+                read.runs = update.read_runs(&mut column, place)?;
+            }
+            if with_cells && kind != ContainerKind::Text {
+                update.read_cells(&mut column, place, &peers, &mut read)?;
+            }
+            column.finish()?;
+            update.columns.push(read);
         }
         Ok(update)
     }
@@ -403,13 +404,13 @@ impl Update {
         if at == self.len { Ok(()) } else { Err(DecodeError::Invalid("spans")) }
     }
 
-    fn read_text(&self, input: &mut Reader<'_>, place: usize) -> Result<Runs, DecodeError> {
+    fn read_runs(&self, input: &mut Reader<'_>, place: usize) -> Result<Runs, DecodeError> {
+        let is_text = self.containers[place].0 == ContainerKind::Text;
         let count = input.count(2)?;
         let mut lens = Reader::new(input.bytes()?);
         let mut positions = Reader::new(input.bytes()?);
         let content = input.bytes()?;
         let mut content = std::str::from_utf8(content).map_err(|_| DecodeError::Utf8)?;
-        input.finish()?;
         let mut runs = Runs::default();
         let (mut pos, mut left) = (0u32, count);
         let mut rest = 0u32;
@@ -427,7 +428,10 @@ impl Update {
                 let len = rest.min(end - at);
                 let done = piece.len - rest;
                 let here = piece.pos_at(done);
-                let text = if piece.kind == RunKind::Insert {
+                if is_text && piece.kind == RunKind::Aside {
+                    return Err(DecodeError::Invalid("run kind"));
+                }
+                let text = if is_text && piece.kind == RunKind::Insert {
                     let (text, more) = split_scalars(content, len as usize)
                         .ok_or(DecodeError::Invalid("inserted text"))?;
                     content = more;
@@ -453,7 +457,8 @@ impl Update {
         input: &mut Reader<'_>,
         place: usize,
         peers: &[PeerId],
-    ) -> Result<Column, DecodeError> {
+        out: &mut Column,
+    ) -> Result<(), DecodeError> {
         let mut names = Names::default();
         for expected in 0..input.count(1)? {
             if names.intern(input.str()?) as usize != expected {
@@ -469,7 +474,8 @@ impl Update {
         let mut ops = Vec::with_capacity(count);
         let kind = self.containers[place].0;
         let places = self.spans.iter().filter(|span| span.2 == place);
-        for lv in places.flat_map(|(start, end, _)| *start..*end) {
+        let deletes = |lv: Lv| kind.is_sequence() && out.runs.deletes(lv);
+        for lv in places.flat_map(|(start, end, _)| *start..*end).filter(|lv| !deletes(*lv)) {
             let op = CellOp::decode(input)?;
             if !op.fits(kind, names.len()) {
                 return Err(DecodeError::Invalid("operation kind"));
@@ -483,9 +489,9 @@ impl Update {
             };
             ops.push((lv, op));
         }
-        input.finish()?;
         if ops.len() == count {
-            Ok(Column::Cells { names, ops })
+            (out.names, out.ops) = (names, ops);
+            Ok(())
         } else {
             Err(DecodeError::Invalid("operation count"))
         }
@@ -511,7 +517,7 @@ fn read_piece(
         0 => RunKind::Insert,
         1 => RunKind::Delete,
         2 => RunKind::Backspace,
-        _ => return Err(DecodeError::Invalid("run kind")),
+        _ => RunKind::Aside,
     };
     let len = u32::try_from(head >> 3).map_err(|_| DecodeError::IntegerRange)?;
     let pos = i64::from(last).checked_add(positions.varint_i64()?);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::container::ContainerKind;
 
 /// How deep lists and maps may nest inside one another.
 pub const MAX_NESTING: usize = 64;
@@ -28,6 +29,9 @@ pub enum Value {
     List(Vec<Value>),
     /// A map, ordered by the UTF-8 bytes of its keys.
     Map(BTreeMap<String, Value>),
+    /// Says that a container of this kind stands here, in the map entry or list element that holds
+    /// the value: see [`crate::MapMut::nest`].
+    Container(ContainerKind),
 }
 
 impl Value {
@@ -108,6 +112,10 @@ impl Value {
                     value.encode(out);
                 }
             }
+            Self::Container(kind) => {
+                out.u8(9);
+                out.u8(kind.code());
+            }
         }
     }
 
@@ -155,6 +163,7 @@ impl Value {
                 }
                 Self::Map(entries)
             }
+            9 => Self::Container(ContainerKind::decode(input)?),
             _ => return Err(DecodeError::Invalid("value kind")),
         })
     }

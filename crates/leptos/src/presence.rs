@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use leptos::prelude::{ArcRwSignal, GetUntracked};
-use leptos_sync_engine::{ContainerId, Cursor, DocHandle, FieldValue, PresencePeer, RowId, Value};
+use leptos_sync_engine::{ContainerId, Cursor, DocHandle, FieldValue, PresencePeer, Value};
 
 use crate::doc::DocNode;
 use crate::local::Local;
@@ -104,14 +104,8 @@ impl OwnPresence {
 }
 
 fn caret_to_value(caret: &Caret) -> Value {
-    let place = match &caret.text {
-        ContainerId::Root(name) => vec![Value::from(&**name)],
-        ContainerId::Cell { table, row, field } => {
-            vec![Value::from(&**table), row.to_value(), Value::from(&**field)]
-        }
-    };
     Value::List(vec![
-        Value::List(place),
+        Value::Bytes(caret.text.to_bytes()),
         Value::Bytes(caret.anchor.to_bytes()),
         Value::Bytes(caret.head.to_bytes()),
     ])
@@ -119,16 +113,10 @@ fn caret_to_value(caret: &Caret) -> Value {
 
 fn caret_from_value(value: &Value) -> Option<Caret> {
     let Value::List(parts) = value else { return None };
-    let [Value::List(place), Value::Bytes(anchor), Value::Bytes(head)] = parts.as_slice() else {
+    let [Value::Bytes(text), Value::Bytes(anchor), Value::Bytes(head)] = parts.as_slice() else {
         return None;
     };
-    let text = match place.as_slice() {
-        [Value::String(name)] => ContainerId::root(name),
-        [Value::String(table), row, Value::String(field)] => {
-            ContainerId::cell(table, RowId::from_value(row)?, field)
-        }
-        _ => return None,
-    };
+    let text = ContainerId::from_bytes(text).ok()?;
     let anchor = Cursor::from_bytes(anchor).ok()?;
     Some(Caret { text, anchor, head: Cursor::from_bytes(head).ok()? })
 }

@@ -1,38 +1,33 @@
 //! Collaborative text: a sequence whose concurrent insertions never interleave.
 //!
 //! The state is plain text in a [`Rope`]; the truth is the log of what was typed where
-//! ([`runs`]). A change whose author had seen all that is here is applied as it stands. Only what
-//! was written at the same time goes through the [`tracker`], which is built from the latest
-//! version that everything concerned has seen and kept while it may be needed again.
+//! ([`runs`]), which [`merger`] merges, for lists as well.
 //!
 //! Merge rule in one sentence: an insertion stays next to the characters it was typed between, a
 //! character that anyone deleted is gone, and whole runs of concurrent typing stand side by side.
 
 mod anchor;
 mod cursor;
+mod merger;
 mod returning;
 mod runs;
 mod tracker;
 mod walk;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::RefMut;
 
 use crate::graph::{Graph, Lv};
 use crate::patch::TextDelta;
 use crate::rope::Rope;
 
 pub use cursor::{Authorship, Cursor, Side};
+pub(crate) use merger::{Merger, Present};
 pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};
 pub(crate) use runs::{Kind as RunKind, Piece, Runs};
-use tracker::Effect;
-pub(crate) use tracker::Tracker;
-use walk::Outcome;
+pub(crate) use tracker::{Effect, Tracker};
 
 /// More edits than this at once are reported as one patch of the range they lie in.
 const PATCHES_MAX: usize = 256;
-
-/// A tracker with more items is rebuilt from a later version when there is one.
-const TRACKER_ITEMS_MAX: usize = 4_096;
 
 /// Why a text edit was refused. The text is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,13 +46,11 @@ pub enum TextError {
     TooLarge,
 }
 
-/// What a text shows, and the trackers that merging and looking up characters left behind.
+/// What a text shows.
 #[derive(Debug, Default)]
 pub(crate) struct TextState {
     pub(crate) rope: Rope,
-    merging: Option<Box<Tracker>>,
-    /// Tracks every character there ever was; made when one is first asked for.
-    whole: RefCell<Option<Box<Tracker>>>,
+    merger: Merger,
 }
 
 /// Edits of a text, in order, and what a view needs to follow them.
@@ -80,44 +73,33 @@ impl TextState {
         graph: &Graph,
         runs: &mut Runs,
         heads: &[Lv],
-        (start, end): (Lv, Lv),
+        range: (Lv, Lv),
     ) -> Vec<Vec<TextDelta>> {
-        let (mut at, mut heads) = (start, heads.to_vec());
-        let mut edits = Edits::default();
-        let mut void = Vec::new();
-        while at < end {
-            let mut stretch = graph.stretch_at(at);
-            stretch.end = stretch.end.min(end);
-            let parents = graph.parents_of(at);
-            if *parents == *heads {
-                for mut piece in runs.pieces(at, stretch.end).filter(|piece| !piece.is_void) {
-                    void.extend(piece.clip(self.rope.len() as u32));
-                    if piece.len > 0 {
-                        self.perform(effect_of(&piece), runs, &mut edits);
-                    }
-                }
-            } else if runs.pieces(at, stretch.end).next().is_some() {
-                let mut tracker = self.tracker_at(graph, runs, at);
-                let mut outcome = Outcome::default();
-                tracker.advance(graph, runs, stretch.end, &mut outcome);
-                self.merging = Some(tracker);
-                for effect in outcome.effects {
-                    self.perform(effect, runs, &mut edits);
-                }
-                void.extend(outcome.void);
-            }
-            heads.retain(|head| !parents.contains(head));
-            heads.push(stretch.end - 1);
-            at = stretch.end;
-        }
-        for (start, end) in void {
-            runs.void(start, end);
-        }
+        let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
+        self.merger.merge(graph, runs, heads, range, &mut present);
+        let edits = present.edits;
         edits.deltas(runs, &self.rope)
     }
 
-    fn perform(&mut self, effect: Effect, runs: &Runs, edits: &mut Edits) {
-        edits.note(effect, self.rope.len() as u32);
+    /// The tracker of all characters that there ever were.
+    pub(crate) fn whole(&self, graph: &Graph, runs: &Runs) -> RefMut<'_, Tracker> {
+        self.merger.whole(graph, runs, self.rope.len() as u32)
+    }
+}
+
+/// A text while operations are merged into it.
+struct Editing<'a> {
+    rope: &'a mut Rope,
+    edits: Edits,
+}
+
+impl Present for Editing<'_> {
+    fn len(&self) -> u32 {
+        self.rope.len() as u32
+    }
+
+    fn perform(&mut self, effect: Effect, runs: &Runs) {
+        self.edits.note(effect, self.rope.len() as u32);
         match effect {
             Effect::Insert { pos, content, .. } => {
                 self.rope.insert(pos as usize, runs.content(content));
@@ -125,45 +107,11 @@ impl TextState {
             Effect::Delete { pos, len } => self.rope.delete(pos as usize, len as usize, None),
         }
     }
-
-    /// A tracker that has taken in all that is below `end`, from a version that what comes next
-    /// has seen.
-    fn tracker_at(&mut self, graph: &Graph, runs: &Runs, end: Lv) -> Box<Tracker> {
-        let base = graph.critical_before(end);
-        let kept = self.merging.take().filter(|tracker| {
-            let is_below = tracker.base() <= base;
-            let is_large = tracker.base() < base && tracker.item_count() > TRACKER_ITEMS_MAX;
-            // Starting anew is cheaper if everything since then would have to be taken in anyway.
-            let is_behind = base.is_some_and(|base| tracker.done() <= base);
-            is_below && !is_large && !is_behind
-        });
-        let mut tracker = kept.unwrap_or_else(|| Box::new(Tracker::new(base)));
-        tracker.catch_up(graph, runs, end, self.rope.len());
-        tracker
-    }
-
-    /// The tracker of all characters that there ever were.
-    pub(crate) fn whole(&self, graph: &Graph, runs: &Runs) -> RefMut<'_, Tracker> {
-        let whole = self.whole.borrow_mut();
-        RefMut::map(whole, |whole| {
-            let tracker = whole.get_or_insert_with(|| Box::new(Tracker::new(None)));
-            tracker.catch_up(graph, runs, graph.end(), self.rope.len());
-            &mut **tracker
-        })
-    }
-}
-
-fn effect_of(piece: &Piece) -> Effect {
-    let len = piece.len;
-    match piece.kind {
-        RunKind::Insert => Effect::Insert { pos: piece.pos, content: piece.content, len },
-        RunKind::Delete | RunKind::Backspace => Effect::Delete { pos: piece.lowest(), len },
-    }
 }
 
 /// The edit as a delta.
 pub(crate) fn delta_of(piece: &Piece, runs: &Runs) -> Vec<TextDelta> {
-    delta_of_effect(effect_of(piece), runs)
+    merger::effect_of(piece).map(|effect| delta_of_effect(effect, runs)).unwrap_or_default()
 }
 
 fn delta_of_effect(effect: Effect, runs: &Runs) -> Vec<TextDelta> {

@@ -80,6 +80,23 @@ impl Tracker {
         hidden
     }
 
+    /// What the deletions from `start` to `end` hid and nobody but `ours` hid too, in the order of
+    /// the deletions.
+    pub(crate) fn hidden_ids_only_by(
+        &self,
+        graph: &Graph,
+        start: Lv,
+        end: Lv,
+        ours: &dyn Fn(PeerId) -> bool,
+    ) -> Vec<(Lv, Lv)> {
+        let hidden = self.hidden_by(start, end).into_iter();
+        let ranges = hidden.map(|(_, target, len, is_down)| {
+            let low = if is_down { target + 1 - len } else { target };
+            (low, low + len)
+        });
+        ranges.flat_map(|(low, high)| self.not_hidden_by_others(graph, low, high, ours)).collect()
+    }
+
     /// The parts of a range of characters that stand next to each other: ids that follow each other
     /// may be those of characters far apart.
     fn stretches(&self, (low, high): (Lv, Lv)) -> Vec<(Lv, Lv)> {

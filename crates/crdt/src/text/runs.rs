@@ -1,4 +1,4 @@
-//! The log of one text: what was typed and deleted where, run-length encoded.
+//! The log of one text or list: what was put in and deleted where, run-length encoded.
 //!
 //! Typing a word, holding down backspace and holding down delete are one run each, whatever number
 //! of transactions they were. Positions count Unicode scalars in the text as its author saw it.
@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Delete,
     /// Each deletion is one position before the last.
     Backspace,
+    /// They change nothing about what stands where.
+    Aside,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ impl Piece {
     pub(crate) fn pos_at(&self, offset: u32) -> u32 {
         match self.kind {
             Kind::Insert => self.pos + offset,
-            Kind::Delete => self.pos,
+            Kind::Delete | Kind::Aside => self.pos,
             Kind::Backspace => self.pos - offset,
         }
     }
@@ -65,7 +67,7 @@ impl Piece {
                 self.len = 0;
                 Some((start, end))
             }
-            Kind::Insert => None,
+            Kind::Insert | Kind::Aside => None,
             Kind::Delete => {
                 self.len = self.len.min(len.saturating_sub(self.pos));
                 (self.end() < end).then(|| (self.end(), end))
@@ -135,7 +137,7 @@ impl Runs {
     /// on nothing but what was done: the form in which transactions are encoded.
     pub(crate) fn push_canonical(&mut self, piece: &Piece, text: &str) {
         let Piece { start, len, kind, pos, .. } = *piece;
-        if kind == Kind::Insert {
+        if matches!(kind, Kind::Insert | Kind::Aside) {
             return self.push_run(start, pos, len, kind, text, false);
         }
         // After three, the direction is settled.
@@ -154,6 +156,16 @@ impl Runs {
         let run = self.runs.get(self.index_of(lv));
         run.is_some_and(|run| {
             run.start <= lv && lv < run.start + run.len && run.kind == Kind::Insert && !run.is_void
+        })
+    }
+
+    /// Whether this operation deleted something.
+    pub(crate) fn deletes(&self, lv: Lv) -> bool {
+        let run = self.runs.get(self.index_of(lv));
+        run.is_some_and(|run| {
+            run.start <= lv
+                && lv < run.start + run.len
+                && matches!(run.kind, Kind::Delete | Kind::Backspace)
         })
     }
 
@@ -205,7 +217,7 @@ impl Runs {
                 };
                 (run.pos + from, (whole.0 + byte(from), whole.0 + byte(to)))
             }
-            Kind::Delete => (run.pos, (whole.0, whole.0)),
+            Kind::Delete | Kind::Aside => (run.pos, (whole.0, whole.0)),
             Kind::Backspace => (run.pos - from, (whole.0, whole.0)),
         };
         let (start, len) = (run.start + from, to - from);
@@ -241,7 +253,8 @@ fn join(last: &Run, pos: u32, len: u32, kind: Kind) -> Option<Kind> {
     let is_next = |expected: Option<u32>| expected == Some(pos);
     match (last.kind, kind) {
         (Kind::Insert, Kind::Insert) => is_next(Some(last.pos + last.len)).then_some(kind),
-        (Kind::Insert, _) | (_, Kind::Insert) => None,
+        (Kind::Aside, Kind::Aside) => Some(kind),
+        (Kind::Insert | Kind::Aside, _) | (_, Kind::Insert | Kind::Aside) => None,
         _ => {
             let (may_stay, may_go_back) = (
                 last.kind == Kind::Delete || last.len == 1,

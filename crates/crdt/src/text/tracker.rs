@@ -95,7 +95,7 @@ pub(super) struct Place {
 /// An edit of the present text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    Insert { pos: u32, content: (u32, u32), len: u32 },
+    Insert { pos: u32, start: Lv, content: (u32, u32), len: u32 },
     Delete { pos: u32, len: u32 },
 }
 
@@ -461,7 +461,7 @@ impl Tracker {
     /// Adds operations that the present has to a view, or takes them out.
     pub(super) fn toggle(&mut self, runs: &Runs, view: usize, (start, end): (Lv, Lv), add: bool) {
         let flip = |tracker: &mut Self, piece: Piece| {
-            if piece.is_void {
+            if piece.is_void || piece.kind == Kind::Aside {
                 return;
             }
             if piece.kind == Kind::Insert {

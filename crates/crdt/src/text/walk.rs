@@ -15,13 +15,13 @@ pub(crate) struct Outcome {
 
 impl Tracker {
     /// Takes in what the text already shows, up to `end`; `len` is the text's length then.
-    pub(crate) fn catch_up(&mut self, graph: &Graph, runs: &Runs, end: Lv, len: usize) {
+    pub(crate) fn catch_up(&mut self, graph: &Graph, runs: &Runs, end: Lv, len: u32) {
         let mut effects = Vec::new();
         self.walk(graph, runs, end, &mut |tracker, piece, measure| {
             effects.clear();
             tracker.apply(graph, piece, measure, &mut effects);
         });
-        self.set_len(len as u32);
+        self.set_len(len);
     }
 
     /// Takes in operations up to `end`, new to the text.
@@ -97,10 +97,11 @@ impl Tracker {
         match piece.kind {
             Kind::Insert => {
                 let pos = self.insert(graph, measure, start, len, piece.pos);
-                effects.push(Effect::Insert { pos, content: piece.content, len });
+                effects.push(Effect::Insert { pos, start, content: piece.content, len });
             }
             Kind::Delete => self.delete(measure, (start, len, false), piece.pos, effects),
             Kind::Backspace => self.delete(measure, (start, len, true), piece.lowest(), effects),
+            Kind::Aside => {}
         }
     }
 }

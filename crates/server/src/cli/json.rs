@@ -15,15 +15,17 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
     let mut registers = Map::new();
     let mut maps = Map::new();
     let mut tables = Map::new();
+    let mut lists = Map::new();
     for (kind, name) in doc.roots() {
         match kind {
             ContainerKind::Register => {
-                registers
-                    .insert(name.into(), doc.register(name).map_or(Json::Null, |of| value(&of)));
+                registers.insert(name.into(), container(doc, kind, &ContainerId::root(name)));
             }
             ContainerKind::Map => {
-                let entries = doc.map(name).iter().map(|(key, of)| (key.to_owned(), value(&of)));
-                maps.insert(name.into(), Json::Object(entries.collect()));
+                maps.insert(name.into(), container(doc, kind, &ContainerId::root(name)));
+            }
+            ContainerKind::List | ContainerKind::MovableList => {
+                lists.insert(name.into(), container(doc, kind, &ContainerId::root(name)));
             }
             ContainerKind::Table => {
                 tables.insert(name.into(), table(doc, name, &cells));
@@ -50,6 +52,7 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
         "version": version,
         "registers": registers,
         "maps": maps,
+        "lists": lists,
         "tables": tables,
         "counters": counters,
         "texts": texts,
@@ -86,6 +89,33 @@ fn table(doc: &Doc, name: &str, cells: &Cells) -> Json {
     Json::Array(rows.collect())
 }
 
+/// What a container holds, with the containers nested in it. Their ids bound how deep that goes.
+fn container(doc: &Doc, kind: ContainerKind, id: &ContainerId) -> Json {
+    match kind {
+        ContainerKind::Register => doc.register(id).map_or(Json::Null, |of| value(&of)),
+        ContainerKind::Counter => json!(doc.counter(id)),
+        ContainerKind::Text => json!(doc.text(id).to_string()),
+        ContainerKind::Map => {
+            let map = doc.map(id);
+            let entry = |(key, of): (&str, Value)| {
+                let nested = map.nested(key).map(|(kind, id)| container(doc, kind, &id));
+                (key.to_owned(), nested.unwrap_or_else(|| value(&of)))
+            };
+            Json::Object(map.iter().map(entry).collect())
+        }
+        ContainerKind::List | ContainerKind::MovableList => {
+            let is_plain = kind == ContainerKind::List;
+            let list = if is_plain { doc.list(id) } else { doc.movable_list(id) };
+            let element = |(index, of): (usize, Value)| {
+                let nested = list.nested(index).map(|(kind, id)| container(doc, kind, &id));
+                nested.unwrap_or_else(|| value(&of))
+            };
+            Json::Array(list.iter().enumerate().map(element).collect())
+        }
+        _ => Json::Null,
+    }
+}
+
 /// Bytes become `{"bytes": "<hex>"}`; floats that JSON cannot say become text.
 fn value(of: &Value) -> Json {
     match of {
@@ -103,5 +133,6 @@ fn value(of: &Value) -> Json {
         Value::Map(entries) => {
             Json::Object(entries.iter().map(|(key, of)| (key.clone(), value(of))).collect())
         }
+        Value::Container(_) => Json::Null,
     }
 }

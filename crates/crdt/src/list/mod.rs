@@ -1,0 +1,238 @@
+//! Lists of values, plain and movable: the sequence of a text, with values for characters.
+//!
+//! An element is the operation that inserted it; a slot is a place where one stands or stood.
+//! Moving an element gives it a new slot, and of several slots at once the one with the greatest
+//! `(stamp, peer)` holds (Kleppmann, "Moving Elements in List CRDTs", PaPoC 2020); the others take
+//! a place and show nothing. What an element holds is a register.
+
+mod slots;
+mod view;
+mod writing;
+
+use std::collections::BTreeMap;
+
+use crate::cells::{CellLog, CellOp, RowRef};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::graph::{Graph, Lv};
+use crate::id::OpId;
+use crate::lww::overrules;
+use crate::patch::ListDelta;
+use crate::text::{Effect, Merger, Present, Runs};
+use crate::value::Value;
+
+use slots::Slots;
+pub use view::{ElementId, List};
+pub use writing::{ListError, ListMut, MovableListMut};
+
+/// What a list shows.
+#[derive(Debug, Default)]
+pub(crate) struct ListState {
+    pub(crate) slots: Slots,
+    pub(crate) merger: Merger,
+    /// Which element each slot that a move made is for; none if its author named none there is.
+    elements: BTreeMap<Lv, Option<Lv>>,
+    /// The slot that holds for each element that was moved.
+    moved: BTreeMap<Lv, Lv>,
+    /// The write that holds for each element that was replaced.
+    replaced: BTreeMap<Lv, Lv>,
+}
+
+impl ListState {
+    /// The element that a slot is for.
+    pub(crate) fn element_of(&self, slot: Lv) -> Option<Lv> {
+        self.elements.get(&slot).copied().unwrap_or(Some(slot))
+    }
+
+    /// The slot that holds for an element.
+    pub(crate) fn slot_of(&self, element: Lv) -> Lv {
+        self.moved.get(&element).copied().unwrap_or(element)
+    }
+
+    /// The write that holds for an element's value.
+    pub(crate) fn holder(&self, element: Lv) -> Lv {
+        self.replaced.get(&element).copied().unwrap_or(element)
+    }
+
+    /// What an element holds.
+    pub(crate) fn value(&self, log: &CellLog, element: Lv) -> Value {
+        log.value(self.holder(element), None).unwrap_or_default()
+    }
+
+    /// What a slot shows, if it shows anything.
+    fn shown(&self, slot: Lv) -> Option<Lv> {
+        self.element_of(slot).filter(|element| self.slot_of(*element) == slot)
+    }
+
+    /// Takes in a write, after it was logged; returns the index of an element that it took from
+    /// its place, and whether it replaced what an element holds.
+    pub(crate) fn write(&mut self, graph: &Graph, lv: Lv, op: &CellOp) -> (Option<u32>, bool) {
+        match op {
+            CellOp::Move { element: RowRef::Known(element) } => {
+                self.elements.insert(lv, Some(*element));
+                let held = self.slot_of(*element);
+                if overrules(graph, lv, Some(held)) {
+                    self.moved.insert(*element, lv);
+                    return (self.slots.hide(held), false);
+                }
+            }
+            CellOp::Move { .. } => {
+                self.elements.insert(lv, None);
+            }
+            CellOp::Replace { element: RowRef::Known(element), .. } => {
+                let wins = overrules(graph, lv, Some(self.holder(*element)));
+                if wins {
+                    self.replaced.insert(*element, lv);
+                }
+                return (None, wins);
+            }
+            _ => {}
+        }
+        (None, false)
+    }
+
+    /// Where an element is, if it is in the list.
+    pub(crate) fn index_of(&self, element: RowRef) -> Option<u32> {
+        match element {
+            RowRef::Known(element) => self.slots.index_of(self.slot_of(element)),
+            RowRef::Stray(_) => None,
+        }
+    }
+
+    /// The element that an author saw under this id before its operation `lv`.
+    pub(crate) fn element_ref(log: &CellLog, graph: &Graph, element: OpId, lv: Lv) -> RowRef {
+        let is_element = |lv: &Lv| matches!(log.get(*lv), Some(CellOp::Set(_)));
+        match graph.lv_of(element).filter(is_element) {
+            Some(known) if graph.is_before(known, lv) => RowRef::Known(known),
+            _ => RowRef::Stray(element),
+        }
+    }
+
+    /// Merges new operations, which are logged; returns the edits of what is shown, in order.
+    pub(crate) fn merge(
+        &mut self,
+        log: &CellLog,
+        graph: &Graph,
+        runs: &mut Runs,
+        heads: &[Lv],
+        range: (Lv, Lv),
+    ) -> Vec<Vec<ListDelta>> {
+        let mut merger = std::mem::take(&mut self.merger);
+        let mut present = Editing { list: self, log, deltas: Vec::new() };
+        merger.merge(graph, runs, heads, range, &mut present);
+        let deltas = present.deltas;
+        self.merger = merger;
+        deltas
+    }
+
+    /// Inserts slots with consecutive names; returns the index of what they show, and that.
+    fn put(&mut self, log: &CellLog, pos: u32, start: Lv, len: u32) -> (u32, Vec<Value>) {
+        let mut slots = std::mem::take(&mut self.slots);
+        let index = slots.shown_before(pos);
+        slots.insert(pos, start, start + len, |slot| self.shown(slot).is_none());
+        self.slots = slots;
+        let shown = (start..start + len).filter_map(|slot| self.shown(slot));
+        (index, shown.map(|element| self.value(log, element)).collect())
+    }
+
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        let mut runs: Vec<(Lv, u32, bool)> = Vec::new();
+        for (slot, is_shown) in self.slots.iter() {
+            match runs.last_mut() {
+                Some(last) if last.0 + last.1 == slot && last.2 == is_shown => last.1 += 1,
+                _ => runs.push((slot, 1, is_shown)),
+            }
+        }
+        out.len(runs.len());
+        let mut next = 0;
+        for (start, len, is_shown) in runs {
+            out.varint_i64(i64::from(start) - i64::from(next));
+            out.varint(u64::from(len) << 1 | u64::from(is_shown));
+            next = start + len;
+        }
+        out.len(self.elements.len());
+        for (slot, element) in &self.elements {
+            out.varint(u64::from(*slot));
+            out.varint(element.map_or(0, |element| u64::from(element) + 1));
+        }
+        for map in [&self.moved, &self.replaced] {
+            out.len(map.len());
+            for (element, lv) in map {
+                out.varint(u64::from(*element));
+                out.varint(u64::from(*lv));
+            }
+        }
+    }
+
+    /// Reads what [`ListState::encode`] wrote; all local versions are below `end`.
+    pub(crate) fn decode(input: &mut Reader<'_>, end: Lv) -> Result<Self, DecodeError> {
+        let below = |lv: i64| u32::try_from(lv).ok().filter(|lv| *lv < end);
+        let below = |lv: i64| below(lv).ok_or(DecodeError::Invalid("local version"));
+        let mut list = Self::default();
+        let mut next = 0i64;
+        for _ in 0..input.count(2)? {
+            let start = below(next.saturating_add(input.varint_i64()?))?;
+            let head = input.varint()?;
+            let len = i64::try_from(head >> 1).map_err(|_| DecodeError::IntegerRange)?;
+            let upto = i64::from(start).saturating_add(len);
+            below(upto - 1)?;
+            let room = end - list.slots.len();
+            if len == 0 || len > i64::from(room) {
+                return Err(DecodeError::Invalid("slots"));
+            }
+            let pos = list.slots.len();
+            list.slots.insert(pos, start, start + len as u32, |_| head & 1 == 0);
+            next = upto;
+        }
+        for _ in 0..input.count(2)? {
+            let slot = below(i64::from(input.varint_u32()?))?;
+            let element = input.varint_u32()?.checked_sub(1);
+            let element = element.map(|lv| below(i64::from(lv))).transpose()?;
+            list.elements.insert(slot, element);
+        }
+        for map in [&mut list.moved, &mut list.replaced] {
+            for _ in 0..input.count(2)? {
+                let element = below(i64::from(input.varint_u32()?))?;
+                map.insert(element, below(i64::from(input.varint_u32()?))?);
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// A list while operations are merged into it.
+struct Editing<'a> {
+    list: &'a mut ListState,
+    log: &'a CellLog,
+    deltas: Vec<Vec<ListDelta>>,
+}
+
+impl Editing<'_> {
+    fn note(&mut self, index: u32, edit: ListDelta) {
+        let retain = (index > 0).then_some(ListDelta::Retain(index));
+        self.deltas.push(retain.into_iter().chain([edit]).collect());
+    }
+}
+
+impl Present for Editing<'_> {
+    fn len(&self) -> u32 {
+        self.list.slots.len()
+    }
+
+    fn perform(&mut self, effect: Effect, _: &Runs) {
+        match effect {
+            Effect::Insert { pos, start, len, .. } => {
+                let (index, values) = self.list.put(self.log, pos, start, len);
+                if !values.is_empty() {
+                    self.note(index, ListDelta::Insert(values));
+                }
+            }
+            Effect::Delete { pos, len } => {
+                let index = self.list.slots.shown_before(pos);
+                let gone = self.list.slots.delete(pos, len);
+                if gone > 0 {
+                    self.note(index, ListDelta::Delete(gone));
+                }
+            }
+        }
+    }
+}

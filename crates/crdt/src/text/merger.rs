@@ -1,0 +1,114 @@
+//! Merging the operations of one sequence, a text or a list, into what it shows.
+//!
+//! A change whose author had seen all that is here is applied as it stands. Only what was written
+//! at the same time goes through the [`Tracker`], which is built from the latest version that
+//! everything concerned has seen and kept while it may be needed again.
+
+use std::cell::{RefCell, RefMut};
+
+use crate::graph::{Graph, Lv};
+use crate::text::runs::{Kind, Piece, Runs};
+use crate::text::tracker::{Effect, Tracker};
+use crate::text::walk::Outcome;
+
+/// A tracker with more items is rebuilt from a later version when there is one.
+const TRACKER_ITEMS_MAX: usize = 4_096;
+
+/// The present state of a sequence, as far as merging is concerned.
+pub(crate) trait Present {
+    /// How many positions it has.
+    fn len(&self) -> u32;
+
+    /// Takes in an edit of the present.
+    fn perform(&mut self, effect: Effect, runs: &Runs);
+}
+
+/// The trackers that merging and looking up characters left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Merger {
+    merging: Option<Box<Tracker>>,
+    /// Tracks every character there ever was; made when one is first asked for.
+    whole: RefCell<Option<Box<Tracker>>>,
+}
+
+impl Merger {
+    /// Takes in the operations from `start` to `end`, which are new to the sequence. `heads` are
+    /// those of all that is below `start`.
+    pub(crate) fn merge(
+        &mut self,
+        graph: &Graph,
+        runs: &mut Runs,
+        heads: &[Lv],
+        (start, end): (Lv, Lv),
+        present: &mut dyn Present,
+    ) {
+        let (mut at, mut heads) = (start, heads.to_vec());
+        let mut void = Vec::new();
+        while at < end {
+            let mut stretch = graph.stretch_at(at);
+            stretch.end = stretch.end.min(end);
+            let parents = graph.parents_of(at);
+            if *parents == *heads {
+                for mut piece in runs.pieces(at, stretch.end).filter(|piece| !piece.is_void) {
+                    void.extend(piece.clip(present.len()));
+                    if piece.len > 0
+                        && let Some(effect) = effect_of(&piece)
+                    {
+                        present.perform(effect, runs);
+                    }
+                }
+            } else if runs.pieces(at, stretch.end).next().is_some() {
+                let mut tracker = self.tracker_at(graph, runs, at, present.len());
+                let mut outcome = Outcome::default();
+                tracker.advance(graph, runs, stretch.end, &mut outcome);
+                self.merging = Some(tracker);
+                for effect in outcome.effects {
+                    present.perform(effect, runs);
+                }
+                void.extend(outcome.void);
+            }
+            heads.retain(|head| !parents.contains(head));
+            heads.push(stretch.end - 1);
+            at = stretch.end;
+        }
+        for (start, end) in void {
+            runs.void(start, end);
+        }
+    }
+
+    /// A tracker that has taken in all that is below `end`, from a version that what comes next
+    /// has seen. `len` is the length of the sequence then.
+    fn tracker_at(&mut self, graph: &Graph, runs: &Runs, end: Lv, len: u32) -> Box<Tracker> {
+        let base = graph.critical_before(end);
+        let kept = self.merging.take().filter(|tracker| {
+            let is_below = tracker.base() <= base;
+            let is_large = tracker.base() < base && tracker.item_count() > TRACKER_ITEMS_MAX;
+            // Starting anew is cheaper if everything since then would have to be taken in anyway.
+            let is_behind = base.is_some_and(|base| tracker.done() <= base);
+            is_below && !is_large && !is_behind
+        });
+        let mut tracker = kept.unwrap_or_else(|| Box::new(Tracker::new(base)));
+        tracker.catch_up(graph, runs, end, len);
+        tracker
+    }
+
+    /// The tracker of all characters that there ever were; `len` of them are shown.
+    pub(crate) fn whole(&self, graph: &Graph, runs: &Runs, len: u32) -> RefMut<'_, Tracker> {
+        let whole = self.whole.borrow_mut();
+        RefMut::map(whole, |whole| {
+            let tracker = whole.get_or_insert_with(|| Box::new(Tracker::new(None)));
+            tracker.catch_up(graph, runs, graph.end(), len);
+            &mut **tracker
+        })
+    }
+}
+
+/// What a piece does to a sequence as its author saw it.
+pub(crate) fn effect_of(piece: &Piece) -> Option<Effect> {
+    let Piece { start, len, pos, content, .. } = *piece;
+    Some(match piece.kind {
+        Kind::Insert => Effect::Insert { pos, start, content, len },
+        Kind::Delete | Kind::Backspace => Effect::Delete { pos: piece.lowest(), len },
+        Kind::Aside => return None,
+    })
+}
