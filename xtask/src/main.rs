@@ -1,11 +1,13 @@
 //! `cargo xtask`: the commands of this repository, with nothing to install first.
 //!
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
-//! both, [`test`] runs every check there is, [`size`] counts what a browser downloads, and
+//! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
+//! [`bench`] measures the engine, and
 //! [`tidy`] holds the source to the project's limits. Each prints what it does and how long it
 //! took, and fails with a sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod bench;
 mod browser;
 mod build;
 mod demo;
@@ -38,6 +40,8 @@ enum Task {
     Test(test::TestArgs),
     /// Print the bytes a browser downloads, and how many of them are leptos-sync.
     Size(size::SizeArgs),
+    /// Measure the engine, and with --rivals others beside it.
+    Bench(bench::BenchArgs),
     /// Check file and function limits, module docs and forbidden dependencies.
     Tidy,
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Task::Build(args) => build::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Size(args) => size::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

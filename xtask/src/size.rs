@@ -28,10 +28,10 @@ pub(crate) struct SizeArgs {
 
 /// One thing measured, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
-    raw: usize,
-    gzip: usize,
-    brotli: usize,
+pub(crate) struct Size {
+    pub(crate) raw: usize,
+    pub(crate) gzip: usize,
+    pub(crate) brotli: usize,
 }
 
 impl Size {
@@ -54,7 +54,7 @@ impl Size {
         }
     }
 
-    fn minus(self, other: Self) -> Self {
+    pub(crate) fn minus(self, other: Self) -> Self {
         Self {
             raw: self.raw.saturating_sub(other.raw),
             gzip: self.gzip.saturating_sub(other.gzip),
@@ -129,7 +129,7 @@ fn measure_app(workspace: &Workspace, name: &str) -> Result<App> {
 }
 
 /// The size after `wasm-opt -Oz`, if there is a wasm-opt.
-fn optimize(wasm: &Path) -> Result<Option<Size>> {
+pub(crate) fn optimize(wasm: &Path) -> Result<Option<Size>> {
     let Some(program) = shell::find_program(&["wasm-opt"]) else { return Ok(None) };
     let smaller = wasm.with_extension("opt.wasm");
     let mut command = Command::new(program);
@@ -138,7 +138,7 @@ fn optimize(wasm: &Path) -> Result<Option<Size>> {
     size_of(&smaller).map(Some)
 }
 
-fn size_of(file: &Path) -> Result<Size> {
+pub(crate) fn size_of(file: &Path) -> Result<Size> {
     let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
     Size::of(&bytes)
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::bench;
 use crate::browser;
 use crate::build;
 use crate::shell::{self, Tally, find_program};
@@ -35,6 +36,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "browser", about: "wasm tests in headless Chromium", run: browser_tests },
     Step { name: "build", about: "the notebook and the server, as users get them", run: build },
     Step { name: "size", about: "bytes that a browser downloads", run: sizes },
+    Step { name: "bench", about: "that the measuring program works", run: bench },
     Step { name: "deny", about: "licences, bans and sources of dependencies", run: deny },
     Step { name: "e2e", about: "the whole journey, in Chromium, on the real server", run: e2e },
 ];
@@ -100,6 +102,14 @@ fn native(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
     let ours = shell::run_tests(workspace.cargo(["test", "--no-fail-fast"]).args(NATIVE), tally);
     shell::run_tests(&mut workspace.cargo(["test", "--package=xtask"]), tally)?;
     ours.map(|()| None)
+}
+
+fn bench(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    let manifest = workspace.root.join("bench/Cargo.toml");
+    let mut format = workspace.cargo(["fmt", "--all", "--check", "--manifest-path"]);
+    shell::run(format.arg(&manifest))?;
+    bench::check(workspace)?;
+    Ok(None)
 }
 
 fn docs(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
