@@ -12,7 +12,7 @@
 //! | spans | container, length |
 //! | operations | one chunk a container, length first |
 //!
-//! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq at first sight of the peer, stamp
+//! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq in the peer's first stretch, stamp
 //! as a difference; and its parents unless it follows.
 
 use crate::cells::{CellOp, RowRef};
@@ -73,27 +73,37 @@ struct Peers<'a> {
     graph: &'a Graph,
     places: Vec<u32>,
     list: Vec<PeerId>,
+    /// By place: whether there was a stretch of the peer's operations.
+    has_stretch: Vec<bool>,
 }
 
 impl<'a> Peers<'a> {
     fn new(graph: &'a Graph) -> Self {
-        Self { graph, places: vec![u32::MAX; graph.peers().len()], list: Vec::new() }
+        let places = vec![u32::MAX; graph.peers().len()];
+        Self { graph, places, list: Vec::new(), has_stretch: Vec::new() }
     }
 
-    fn place(&mut self, peer: u32) -> (u64, bool) {
+    fn place(&mut self, peer: u32) -> u64 {
         let place = &mut self.places[peer as usize];
-        let is_new = *place == u32::MAX;
-        if is_new {
+        if *place == u32::MAX {
             *place = self.list.len() as u32;
             self.list.push(self.graph.peer(peer));
+            self.has_stretch.push(false);
         }
-        (u64::from(*place), is_new)
+        u64::from(*place)
+    }
+
+    /// The place of a peer with a stretch, and whether that is its first.
+    fn stretch(&mut self, peer: u32) -> (u64, bool) {
+        let place = self.place(peer);
+        let is_first = !std::mem::replace(&mut self.has_stretch[place as usize], true);
+        (place, is_first)
     }
 
     /// Appends the id of an operation.
     fn write_id(&mut self, lv: Lv, out: &mut Writer) {
         let stretch = self.graph.stretch_at(lv);
-        out.varint(self.place(stretch.peer).0);
+        out.varint(self.place(stretch.peer));
         out.varint(u64::from(stretch.seq));
     }
 }
@@ -187,10 +197,10 @@ fn encode_stretches(graph: &Graph, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>) -
                 (parent < range.1).then(|| parent - range.0 + range.2)
             };
             let follows = parents.len() == 1 && place > 0 && inside(parents[0]) == Some(place - 1);
-            let (peer, is_new) = peers.place(stretch.peer);
+            let (peer, is_first) = peers.stretch(stretch.peer);
             out.varint(peer << 1 | u64::from(follows));
             out.varint(u64::from(upto - at));
-            if is_new {
+            if is_first {
                 out.varint(u64::from(stretch.seq));
             }
             out.varint(zigzag(stretch.stamp.0.wrapping_sub(stamp).cast_signed()));

@@ -282,3 +282,20 @@ fn a_snapshot_goes_on_where_the_document_stopped() {
     assert_eq!(again.chain_hash_at(PeerId(1), 6), a.chain_hash_at(PeerId(1), 6));
     assert!(again.version().contains(OpId::new(PeerId(1), 5)));
 }
+
+#[test]
+fn an_update_may_name_what_its_reader_has_of_a_peer_before_that_peers_own_part() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    ada.transact(0, |tx| tx.map("m").set("a", 1i64));
+    ben.import(0, ada.blocks_since(ben.version())).unwrap();
+    let known = ben.version().clone();
+    ben.transact(0, |tx| tx.map("m").set("b", 2i64)); // follows ada's first change
+    ada.transact(0, |tx| tx.map("m").set("c", 3i64));
+    ben.import(0, ada.blocks_since(ben.version())).unwrap();
+
+    let mut reader = Doc::new(PeerId(3));
+    reader.import(0, ada.blocks_since(&Default::default()).into_iter().take(1)).unwrap();
+    reader.import_update(0, &ben.encode_update(&known)).unwrap();
+    assert_eq!(reader.version(), ben.version());
+    assert_eq!(reader.map("m").get("c"), Some(3i64.into()));
+}
