@@ -54,6 +54,12 @@ pub(crate) fn apply_cell(
                 patches.push(Patch::ListElement { id: id.clone(), index });
             }
         }
+        (Content::Tree(log, state), _) => {
+            // It takes effect with the rest of its batch.
+            let state = state.get_mut(log, graph);
+            log.push(lv, op);
+            state.note(lv, op);
+        }
         (Content::Unknown(log), _) => log.push(lv, op),
         _ => unreachable!("operations are checked against their container's kind"),
     }

@@ -1,7 +1,7 @@
 //! Taking in an update file: columns go into the log as columns, not block by block.
 
 use crate::apply::apply_cell;
-use crate::container::{ContainerIx, ContainerKey};
+use crate::container::{ContainerIx, ContainerKey, ContainerKind};
 use crate::doc::Doc;
 use crate::graph::Lv;
 use crate::id::OpId;
@@ -114,6 +114,9 @@ impl Doc {
                         let lv = here(piece.start);
                         target.push_run(lv, piece.pos, piece.len, piece.kind, text, false);
                     }
+                    texts.touch(index);
+                }
+                if update.containers[*place].0 == ContainerKind::Tree {
                     texts.touch(index);
                 }
                 let first = ops.partition_point(|(lv, _)| *lv < first);

@@ -9,7 +9,7 @@ use crate::id::OpId;
 use crate::names::NameIx;
 use crate::value::Value;
 
-/// The row or list element that a write is about.
+/// The row, list element or tree node that a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowRef {
     /// The one that this operation inserted.
@@ -31,7 +31,7 @@ pub(crate) enum CellOp {
     Insert { fields: Fields },
     /// A field of a row.
     Cell { row: RowRef, field: NameIx, value: Value },
-    /// A row's removal.
+    /// The removal of a row, or of a tree's node.
     Remove { row: RowRef },
     /// A row's return, with its fields.
     Restore { row: RowRef, fields: Fields },
@@ -41,6 +41,10 @@ pub(crate) enum CellOp {
     Move { element: RowRef },
     /// What a list element holds from now on.
     Replace { element: RowRef, value: Value },
+    /// A tree's new node, and where it goes: below what, or at the top, and its key.
+    Create { parent: Option<RowRef>, key: Vec<u8> },
+    /// Where a tree's node goes.
+    Place { node: RowRef, parent: Option<RowRef>, key: Vec<u8> },
     /// An operation of a kind that is not known here.
     Opaque(Vec<u8>),
 }
@@ -70,6 +74,27 @@ impl RowRef {
             row => Self::Known(row - 1),
         })
     }
+}
+
+fn encode_place(parent: Option<RowRef>, key: &[u8], out: &mut Writer) {
+    out.bytes(key);
+    out.u8(u8::from(parent.is_some()));
+    if let Some(parent) = parent {
+        parent.encode(out);
+    }
+}
+
+fn decode_place(input: &mut Reader<'_>) -> Result<(Option<RowRef>, Vec<u8>), DecodeError> {
+    let key = input.bytes()?;
+    if !crate::tree::order::is_key(key) {
+        return Err(DecodeError::Invalid("sibling key"));
+    }
+    let parent = match input.u8()? {
+        0 => None,
+        1 => Some(RowRef::decode(input)?),
+        _ => return Err(DecodeError::Invalid("parent")),
+    };
+    Ok((parent, key.to_vec()))
 }
 
 fn encode_fields(fields: &[(NameIx, Value)], out: &mut Writer) {
@@ -139,6 +164,15 @@ impl CellOp {
                 out.u8(10);
                 out.bytes(bytes);
             }
+            Self::Create { parent, key } => {
+                out.u8(11);
+                encode_place(*parent, key, out);
+            }
+            Self::Place { node, parent, key } => {
+                out.u8(12);
+                node.encode(out);
+                encode_place(*parent, key, out);
+            }
         }
     }
 
@@ -159,6 +193,15 @@ impl CellOp {
             8 => Self::Move { element: RowRef::decode(input)? },
             9 => Self::Replace { element: RowRef::decode(input)?, value: Value::decode(input)? },
             10 => Self::Opaque(input.bytes()?.to_vec()),
+            11 => {
+                let (parent, key) = decode_place(input)?;
+                Self::Create { parent, key }
+            }
+            12 => {
+                let node = RowRef::decode(input)?;
+                let (parent, key) = decode_place(input)?;
+                Self::Place { node, parent, key }
+            }
             _ => return Err(DecodeError::Invalid("operation kind")),
         })
     }
@@ -175,27 +218,41 @@ impl CellOp {
         self
     }
 
-    /// The same operation with another reference to its row.
-    pub(crate) fn map_rows(mut self, row_of: impl Fn(RowRef) -> RowRef) -> Self {
+    /// The same operation with other references to what it names.
+    pub(crate) fn map_rows(mut self, mut row_of: impl FnMut(RowRef) -> RowRef) -> Self {
         if let Self::Cell { row, .. }
         | Self::Remove { row }
         | Self::Restore { row, .. }
         | Self::Move { element: row }
-        | Self::Replace { element: row, .. } = &mut self
+        | Self::Replace { element: row, .. }
+        | Self::Place { node: row, .. } = &mut self
         {
             *row = row_of(*row);
+        }
+        if let Self::Create { parent, .. } | Self::Place { parent, .. } = &mut self {
+            *parent = parent.map(row_of);
         }
         self
     }
 
-    /// The row or element that the operation is about, but for an insertion.
+    /// Everything that the operation names.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = RowRef> {
+        let parent = match self {
+            Self::Create { parent, .. } | Self::Place { parent, .. } => *parent,
+            _ => None,
+        };
+        self.row().into_iter().chain(parent)
+    }
+
+    /// The row, element or node that the operation is about, but for an insertion.
     pub(crate) fn row(&self) -> Option<RowRef> {
         match self {
             Self::Cell { row, .. }
             | Self::Remove { row }
             | Self::Restore { row, .. }
             | Self::Move { element: row }
-            | Self::Replace { element: row, .. } => Some(*row),
+            | Self::Replace { element: row, .. }
+            | Self::Place { node: row, .. } => Some(*row),
             _ => None,
         }
     }
@@ -209,7 +266,8 @@ impl CellOp {
             Self::Opaque(_) => matches!(kind, ContainerKind::Unknown(_)),
             Self::Add(_) => kind == ContainerKind::Counter,
             Self::Put { key, .. } => kind == ContainerKind::Map && knows(key),
-            Self::Remove { .. } => kind == ContainerKind::Table,
+            Self::Remove { .. } => matches!(kind, ContainerKind::Table | ContainerKind::Tree),
+            Self::Create { .. } | Self::Place { .. } => kind == ContainerKind::Tree,
             Self::Cell { field, .. } => kind == ContainerKind::Table && knows(field),
             Self::Insert { fields } | Self::Restore { fields, .. } => {
                 kind == ContainerKind::Table && fields.iter().all(|(field, _)| knows(field))
@@ -296,7 +354,7 @@ impl CellLog {
             log.ops.push((lv, (bytes.len() - rest.remaining()) as u32));
             let op = CellOp::decode(&mut rest)?;
             let is_below = |row| matches!(row, RowRef::Known(row) if row >= end);
-            if !op.fits(kind, names) || op.row().is_some_and(is_below) {
+            if !op.fits(kind, names) || op.rows().any(is_below) {
                 return Err(DecodeError::Invalid("operation kind"));
             }
         }

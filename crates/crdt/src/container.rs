@@ -12,6 +12,7 @@ use crate::lww::{MapState, RegisterState};
 use crate::names::Names;
 use crate::table::TableState;
 use crate::text::TextState;
+use crate::tree::LazyTree;
 use crate::value::MAX_NESTING;
 
 /// Where a container lives in its document.
@@ -280,6 +281,8 @@ pub enum ContainerKind {
     List,
     /// A list whose elements can be moved and replaced.
     MovableList,
+    /// A tree whose nodes can be moved.
+    Tree,
     /// A kind that a later version of this library has: kept and passed on as it is.
     Unknown(u8),
 }
@@ -298,6 +301,7 @@ impl ContainerKind {
             Self::Text => 4,
             Self::List => 5,
             Self::MovableList => 6,
+            Self::Tree => 7,
             Self::Unknown(code) => code,
         }
     }
@@ -311,6 +315,7 @@ impl ContainerKind {
             4 => Self::Text,
             5 => Self::List,
             6 => Self::MovableList,
+            7 => Self::Tree,
             code if code >= WRAPPED => Self::Unknown(code),
             _ => return Err(DecodeError::Invalid("container kind")),
         })
@@ -319,6 +324,11 @@ impl ContainerKind {
     /// Whether operations of this kind name positions: they are kept as runs.
     pub(crate) fn is_sequence(self) -> bool {
         matches!(self, Self::Text | Self::List | Self::MovableList)
+    }
+
+    /// Whether a patch about it names positions of the moment: it is noted when that is made.
+    pub(crate) fn notes_edits(self) -> bool {
+        self.is_list() || self == Self::Tree
     }
 
     pub(crate) fn is_list(self) -> bool {
@@ -337,6 +347,7 @@ pub(crate) enum Content {
     Counter(CellLog, CounterState),
     Text(TextState),
     List(CellLog, ListState),
+    Tree(CellLog, LazyTree),
     Unknown(CellLog),
 }
 
@@ -351,6 +362,7 @@ impl Content {
             ContainerKind::List | ContainerKind::MovableList => {
                 Self::List(CellLog::default(), ListState::default())
             }
+            ContainerKind::Tree => Self::Tree(CellLog::default(), LazyTree::default()),
             ContainerKind::Unknown(_) => Self::Unknown(CellLog::default()),
         }
     }
@@ -372,6 +384,7 @@ impl Content {
             | Self::Table(log, _)
             | Self::Counter(log, _)
             | Self::List(log, _)
+            | Self::Tree(log, _)
             | Self::Unknown(log) => Some(log),
             Self::Text(_) => None,
         }

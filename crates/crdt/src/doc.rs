@@ -19,6 +19,7 @@ use crate::snapshot::ColdHistory;
 use crate::table::Table;
 use crate::text::{Text, delta_of};
 use crate::transaction::Transaction;
+use crate::tree::{Tree, TreeState};
 use crate::undo::Undo;
 use crate::value::Value;
 use crate::version::VersionVector;
@@ -50,7 +51,7 @@ pub struct Doc {
     pub(crate) containers: Containers,
     pub(crate) pending: Vec<Block>,
     pub(crate) undo: Undo,
-    /// What the last transaction changed in lists, by operation.
+    /// What the last transaction changed in lists and trees, by operation.
     pub(crate) local_edits: Vec<(Lv, Patch)>,
 }
 
@@ -222,6 +223,20 @@ impl Doc {
         List { doc: self, content }
     }
 
+    /// The tree; empty if nobody wrote to it.
+    #[must_use]
+    pub fn tree<'k>(&self, id: impl Into<ContainerKey<'k>>) -> Tree<'_> {
+        let index = self.containers.find(ContainerKind::Tree, &id.into());
+        Tree { doc: self, state: self.tree_state(index) }
+    }
+
+    pub(crate) fn tree_state(&self, index: Option<ContainerIx>) -> Option<&TreeState> {
+        match &self.containers.get(index?).content {
+            Content::Tree(log, state) => Some(state.get(log, &self.history().graph)),
+            _ => None,
+        }
+    }
+
     /// The names of the containers at the top of the document, by kind.
     pub fn roots(&self) -> impl Iterator<Item = (ContainerKind, &str)> {
         self.containers
@@ -276,7 +291,7 @@ impl Doc {
         let mut patches = Vec::new();
         for (start, end, index) in history.spans(commit.start, commit.start + commit.len) {
             let container = self.containers.get(index);
-            if container.kind.is_list() {
+            if container.kind.notes_edits() {
                 let edits = self.local_edits.iter().filter(|(lv, _)| (start..end).contains(lv));
                 patches.extend(edits.map(|(_, patch)| patch.clone()));
                 continue;

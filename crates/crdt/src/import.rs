@@ -6,7 +6,7 @@ use crate::apply::apply_cell;
 use crate::block::Block;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::DecodeError;
-use crate::container::{ContainerIx, ContainerKey, Containers, Content};
+use crate::container::{ContainerIx, ContainerKey, ContainerKind, Containers, Content};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
@@ -17,6 +17,7 @@ use crate::op::{Action, Body};
 use crate::patch::Patch;
 use crate::stamp::Stamp;
 use crate::text::RunKind;
+use crate::tree::{TreeState, changes};
 use crate::version::VersionVector;
 
 /// How many blocks may wait for what they depend on.
@@ -260,6 +261,9 @@ impl Doc {
                         if body.containers[op_place].0.is_list() {
                             history.runs_mut(index).push_run(lv, 0, 1, RunKind::Aside, "", false);
                         }
+                        if body.containers[op_place].0 == ContainerKind::Tree {
+                            texts.touch(index);
+                        }
                         ops.push((lv, op));
                     }
                 }
@@ -277,7 +281,7 @@ impl Doc {
     }
 }
 
-/// The texts and lists that an import wrote to, and where it starts.
+/// The texts, lists and trees that an import wrote to, and where it starts.
 pub(crate) struct ToMerge {
     start: Lv,
     heads: Vec<Lv>,
@@ -320,6 +324,13 @@ impl ToMerge {
                 Content::List(log, state) => {
                     let deltas = state.merge(log, graph, runs, &self.heads, range).into_iter();
                     patches.extend(deltas.map(|delta| Patch::List { id: id(), delta }));
+                }
+                Content::Tree(log, state) => {
+                    let state = state.get_mut(log, graph);
+                    let before = state.settle(graph);
+                    let changes = changes(state, graph, &before);
+                    let has_changed = !changes.is_empty();
+                    patches.extend(has_changed.then(|| Patch::Tree { id: id(), changes }));
                 }
                 _ => {}
             }
@@ -372,6 +383,7 @@ pub(crate) fn row_resolver<'a>(
 ) -> impl Fn(RowRef) -> RowRef + 'a {
     move |row| match (row, content) {
         (RowRef::Stray(id), Content::Table(_, state)) => state.row_ref(graph, id, lv),
+        (RowRef::Stray(id), Content::Tree(log, _)) => TreeState::node_ref(log, graph, id, lv),
         (RowRef::Stray(id), Content::List(log, _)) => ListState::element_ref(log, graph, id, lv),
         _ => row,
     }

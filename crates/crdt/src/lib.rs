@@ -1,8 +1,8 @@
 //! Documents that merge: edited here first, equal everywhere in the end.
 //!
-//! A [`Doc`] holds registers, maps, tables, counters and texts. [`Doc::transact`] edits it and
-//! yields a [`Block`] to keep and send; [`Doc::import`] takes in the blocks of others, in any order
-//! and any number of times. Replicas with the same blocks show the same document.
+//! A [`Doc`] holds registers, maps, tables, counters, texts, lists and trees. [`Doc::transact`]
+//! edits it and yields a [`Block`] to keep and send; [`Doc::import`] takes in the blocks of others,
+//! in any order and any number of times. Replicas with the same blocks show the same document.
 //!
 //! ```
 //! use leptos_sync_crdt::{Doc, PeerId};
@@ -58,6 +58,7 @@ mod sum_tree;
 mod table;
 mod text;
 mod transaction;
+mod tree;
 mod undo;
 mod update;
 mod value;
@@ -72,7 +73,7 @@ pub use id::{DocId, DocIdError, OpId, PeerId, RowId};
 pub use import::{Import, ImportError, PENDING_BLOCKS_MAX};
 pub use list::{ElementId, List, ListError, ListMut, MovableListMut};
 pub use lww::{LwwMap, LwwRegister};
-pub use patch::{ListDelta, Patch, RowChange, TextDelta};
+pub use patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
 pub use reauthor::ReauthorError;
 pub use snapshot::is_update;
 pub use stamp::{FUTURE_MS_MAX, Stamp};
@@ -81,5 +82,6 @@ pub use text::{Authorship, Cursor, Side, Text, TextError};
 pub use transaction::{
     CounterMut, INSERT_BYTES_MAX, MapMut, RegisterMut, RowError, TableMut, TextMut, Transaction,
 };
+pub use tree::{NodeId, Tree, TreeError, TreeMut};
 pub use value::{MAX_NESTING, Value};
 pub use version::VersionVector;

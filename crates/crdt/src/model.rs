@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use crate::block::Block;
 use crate::cells::{CellOp, RowRef};
-use crate::container::ContainerId;
+use crate::container::{ContainerId, ContainerKind};
 use crate::id::{OpId, PeerId, RowId};
 use crate::op::{Action, Body, Op};
 use crate::stamp::Stamp;
 use crate::text::RunKind;
+use crate::tree::model::TreeModel;
 use crate::value::Value;
 
 type Key = (u8, Arc<str>, Option<RowId>, Arc<str>);
@@ -124,6 +125,7 @@ pub(crate) struct Model {
     texts: BTreeMap<ContainerId, Tree>,
     /// The element of each slot of a list.
     slots: BTreeMap<OpId, OpId>,
+    trees: BTreeMap<ContainerId, TreeModel>,
 }
 
 fn element_key(kind: u8, list: &ContainerId, element: OpId) -> Key {
@@ -170,8 +172,12 @@ impl Model {
     }
 
     fn apply(&mut self, body: &Body, op: &Op, id: OpId, stamp: Stamp, version: &BTreeSet<OpId>) {
-        let container = &body.containers[op.container].1;
+        let (kind, container) = &body.containers[op.container];
         match &op.action {
+            Action::Cell(op) if *kind == ContainerKind::Tree => {
+                let tree = self.trees.entry(container.clone()).or_default();
+                tree.apply(id, stamp, op, &|node| version.contains(&node));
+            }
             Action::Cell(CellOp::Add(delta)) => {
                 *self.counters.entry(container.clone()).or_default() += delta;
             }
@@ -244,6 +250,11 @@ impl Model {
             }
         }
         shown
+    }
+
+    /// A tree as `(depth, node)`, each before what is below it.
+    pub(crate) fn tree(&self, id: &ContainerId) -> Vec<(usize, OpId)> {
+        self.trees.get(id).map(TreeModel::walk).unwrap_or_default()
     }
 
     fn apply_cell(

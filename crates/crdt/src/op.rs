@@ -319,7 +319,12 @@ fn decode_action(
             uses.name(*field)?;
             kind == ContainerKind::Table && is_by_id(*row)
         }
-        CellOp::Remove { row } => kind == ContainerKind::Table && is_by_id(*row),
+        CellOp::Remove { row } => {
+            matches!(kind, ContainerKind::Table | ContainerKind::Tree) && is_by_id(*row)
+        }
+        CellOp::Create { .. } | CellOp::Place { .. } => {
+            kind == ContainerKind::Tree && op.rows().all(is_by_id)
+        }
         CellOp::Add(_) => kind == ContainerKind::Counter,
     };
     if fits { Ok(Action::Cell(op)) } else { Err(DecodeError::Invalid("operation kind")) }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::container::ContainerId;
 use crate::id::RowId;
+use crate::tree::NodeId;
 use crate::value::Value;
 
 /// One thing that changed. Patches of a change are listed in the order in which they happened.
@@ -57,6 +58,13 @@ pub enum Patch {
         /// Where the element is.
         index: u32,
     },
+    /// Nodes of a tree came, went or moved.
+    Tree {
+        /// The tree.
+        id: ContainerId,
+        /// What happened to them, one after the other.
+        changes: Vec<TreeChange>,
+    },
 }
 
 /// What happened to a row.
@@ -71,6 +79,25 @@ pub enum RowChange {
     Restored,
     /// The field of this name took a new value.
     Field(Arc<str>),
+}
+
+/// What happened to a node of a tree. A view that does as these say, in order, shows the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeChange {
+    /// It is new or was moved, with all that is below it.
+    Placed {
+        /// The node.
+        node: NodeId,
+        /// What it is right below now; nothing at the top.
+        parent: Option<NodeId>,
+        /// Where it is among its siblings then: take it from where it was first, if it was there.
+        index: usize,
+    },
+    /// It was removed, with all that is below it then.
+    Removed {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// One step of a list edit. Lengths count elements.

@@ -29,6 +29,7 @@ use crate::lww::{Held, MapState, RegisterState};
 use crate::names::Names;
 use crate::table::TableState;
 use crate::text::TextState;
+use crate::tree::LazyTree;
 use crate::update::{Parent, Update, encode};
 use crate::version::VersionVector;
 
@@ -256,7 +257,8 @@ fn encode_content(content: &Content, out: &mut Writer) {
         Content::Counter(_, state) => out.varint_i64(state.value()),
         Content::Text(state) => out.str(&state.rope.text()),
         Content::List(_, state) => state.encode(out),
-        Content::Unknown(_) => {}
+        // All of a tree follows from its log.
+        Content::Tree(..) | Content::Unknown(_) => {}
     }
     if let Some(log) = content.cells() {
         log.encode(out);
@@ -322,6 +324,9 @@ fn decode_content(
         ContainerKind::List | ContainerKind::MovableList => {
             let state = ListState::decode(input, end)?;
             Content::List(CellLog::decode(input, kind, 0, end)?, state)
+        }
+        ContainerKind::Tree => {
+            Content::Tree(CellLog::decode(input, kind, 0, end)?, LazyTree::default())
         }
         ContainerKind::Unknown(_) => Content::Unknown(CellLog::decode(input, kind, 0, end)?),
     })

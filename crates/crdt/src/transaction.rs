@@ -10,6 +10,7 @@ use crate::list::{ListMut, MovableListMut};
 use crate::names::NameIx;
 use crate::stamp::Stamp;
 use crate::text::TextError;
+use crate::tree::TreeMut;
 use crate::undo::Inverse;
 use crate::value::Value;
 
@@ -101,6 +102,12 @@ impl<'a> Transaction<'a> {
         MovableListMut { list: ListMut { tx: self, index } }
     }
 
+    /// A tree.
+    pub fn tree<'k>(&mut self, id: impl Into<ContainerKey<'k>>) -> TreeMut<'_, 'a> {
+        let index = self.doc.containers.intern(ContainerKind::Tree, &id.into());
+        TreeMut { tx: self, index }
+    }
+
     /// The table of this name.
     pub fn table<'t>(&'t mut self, name: &str) -> TableMut<'t, 'a> {
         let index = self.doc.containers.intern(ContainerKind::Table, &name.into());
@@ -125,6 +132,10 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn list_at(&mut self, index: ContainerIx) -> ListMut<'_, 'a> {
         ListMut { tx: self, index }
+    }
+
+    pub(crate) fn tree_at(&mut self, index: ContainerIx) -> TreeMut<'_, 'a> {
+        TreeMut { tx: self, index }
     }
 
     pub(crate) fn map_at(&mut self, index: ContainerIx) -> MapMut<'_, 'a> {

@@ -70,6 +70,11 @@ pub(crate) enum Inverse {
         element: Lv,
         previous: Lv,
     },
+    Node {
+        index: ContainerIx,
+        node: Lv,
+        previous: Option<Lv>,
+    },
     /// What was deleted stands in the step's content from this byte on.
     TextDeleted {
         index: ContainerIx,
@@ -254,7 +259,7 @@ impl Doc {
         (commit, std::mem::take(&mut self.undo.open))
     }
 
-    fn is_ours(&self, lv: Option<Lv>) -> bool {
+    pub(crate) fn is_ours(&self, lv: Option<Lv>) -> bool {
         lv.is_some_and(|lv| self.undo.is_ours(self.history().graph.peer_of(lv)))
     }
 
@@ -319,6 +324,14 @@ impl Inverse {
                 let value = log.value(previous, None).unwrap_or_default();
                 tx.list_at(index).replace(element, value);
             }
+            (Self::Node { index, node, previous }, Some(Content::Tree(..))) => {
+                let doc = tx.doc();
+                let state = doc.tree_state(Some(index));
+                let decided = state.and_then(|state| state.decided(state.find(node)?));
+                if doc.is_ours(decided) {
+                    tx.tree_at(index).put_back(node, previous);
+                }
+            }
             _ => {}
         }
     }
@@ -327,6 +340,7 @@ impl Inverse {
         let (Self::Register { index, .. }
         | Self::MapEntry { index, .. }
         | Self::Element { index, .. }
+        | Self::Node { index, .. }
         | Self::Cell { index, .. }
         | Self::RowAlive { index, .. }) = self
         else {

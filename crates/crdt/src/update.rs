@@ -263,17 +263,14 @@ fn encode_cells(content: &Content, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>, o
     let mut places = std::collections::BTreeMap::<Lv, Lv>::new();
     for (_, op) in ranges.iter().flat_map(|(start, end)| log.ops(*start, *end)) {
         let op = op.map_names(|name| names.intern(all.get(name)));
-        let op = match op.row() {
-            Some(RowRef::Known(row)) => {
-                let place = *places.entry(row).or_insert_with(|| {
-                    peers.write_id(row, &mut rows);
-                    row_count += 1;
-                    row_count - 1
-                });
-                op.map_rows(|_| RowRef::Known(place))
-            }
-            _ => op,
-        };
+        let op = op.map_rows(|row| match row {
+            RowRef::Known(row) => RowRef::Known(*places.entry(row).or_insert_with(|| {
+                peers.write_id(row, &mut rows);
+                row_count += 1;
+                row_count - 1
+            })),
+            stray => stray,
+        });
         op.encode(&mut ops);
         count += 1;
     }
@@ -490,13 +487,14 @@ impl Update {
             if !op.fits(kind, names.len()) {
                 return Err(DecodeError::Invalid("operation kind"));
             }
-            let op = match op.row() {
-                Some(RowRef::Known(row)) => {
-                    let id = *rows.get(row as usize).ok_or(DecodeError::Invalid("row"))?;
-                    op.map_rows(|_| RowRef::Stray(id))
-                }
-                _ => op,
-            };
+            let is_listed = |row| !matches!(row, RowRef::Known(row) if row as usize >= rows.len());
+            if !op.rows().all(is_listed) {
+                return Err(DecodeError::Invalid("row"));
+            }
+            let op = op.map_rows(|row| match row {
+                RowRef::Known(row) => RowRef::Stray(rows[row as usize]),
+                stray => stray,
+            });
             ops.push((lv, op));
         }
         if ops.len() == count {

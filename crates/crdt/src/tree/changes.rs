@@ -1,0 +1,180 @@
+//! What a batch of moves changed, told so that a view that follows step by step ends up right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::graph::Graph;
+use crate::patch::TreeChange;
+use crate::tree::{Before, NodeId, NodeIx, Parent, Place, TreeState};
+
+/// Nodes that a view shows among the children of a parent, and that go from there later on: how
+/// many are left before each, as a Fenwick tree.
+#[derive(Default)]
+struct Leaving {
+    nodes: Vec<(Place, NodeIx)>,
+    sums: Vec<usize>,
+}
+
+impl Leaving {
+    fn add(&mut self, mut at: usize, count: isize) {
+        at += 1;
+        while at <= self.sums.len() {
+            self.sums[at - 1] = self.sums[at - 1].strict_add_signed(count);
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    fn before(&self, mut at: usize) -> usize {
+        let mut sum = 0;
+        while at > 0 {
+            sum += self.sums[at - 1];
+            at &= at - 1;
+        }
+        sum
+    }
+}
+
+struct Telling<'a> {
+    tree: &'a TreeState,
+    graph: &'a Graph,
+    before: &'a Before,
+    /// How deep nodes are, as far as that was asked; none in the trash.
+    depths: BTreeMap<NodeIx, Option<u32>>,
+    /// Likewise before the batch: whether they were in the tree.
+    were_shown: BTreeMap<NodeIx, bool>,
+    leaving: BTreeMap<Parent, Leaving>,
+}
+
+/// What changed since nodes were where `before` has them, as steps in order.
+pub(crate) fn changes(tree: &TreeState, graph: &Graph, before: &Before) -> Vec<TreeChange> {
+    let (depths, were_shown) = (BTreeMap::new(), BTreeMap::new());
+    let leaving = BTreeMap::new();
+    Telling { tree, graph, before, depths, were_shown, leaving }.tell()
+}
+
+impl Telling<'_> {
+    fn place_before(&self, node: NodeIx) -> Place {
+        self.before.get(&node).copied().unwrap_or_else(|| self.tree.place(node))
+    }
+
+    fn has_changed(&self, node: NodeIx) -> bool {
+        let before = self.before.get(&node);
+        before.is_some_and(|before| !self.tree.is_same(*before, self.tree.place(node)))
+    }
+
+    /// How many nodes are above one, if it is in the tree.
+    fn depth(&mut self, node: NodeIx) -> Option<u32> {
+        let (mut path, mut at) = (Vec::new(), Parent::Node(node));
+        let mut depth = loop {
+            match at {
+                Parent::Trash => break None,
+                Parent::Root => break Some(0),
+                Parent::Node(node) => match self.depths.get(&node) {
+                    Some(depth) => break depth.map(|depth| depth + 1),
+                    None => path.push(node),
+                },
+            }
+            at = self.tree.place(*path.last().expect("just pushed")).parent;
+        };
+        for node in path.into_iter().rev() {
+            self.depths.insert(node, depth);
+            depth = depth.map(|depth| depth + 1);
+        }
+        self.depths[&node]
+    }
+
+    fn was_shown(&mut self, parent: Parent) -> bool {
+        let (mut path, mut at) = (Vec::new(), parent);
+        let was_shown = loop {
+            match at {
+                Parent::Trash => break false,
+                Parent::Root => break true,
+                Parent::Node(node) => match self.were_shown.get(&node) {
+                    Some(was_shown) => break *was_shown,
+                    None => {
+                        path.push(node);
+                        at = self.place_before(node).parent;
+                    }
+                },
+            }
+        };
+        self.were_shown.extend(path.into_iter().map(|node| (node, was_shown)));
+        was_shown
+    }
+
+    fn tell(mut self) -> Vec<TreeChange> {
+        let touched = self.before.keys().copied();
+        let changed: Vec<NodeIx> = touched.filter(|node| self.has_changed(*node)).collect();
+        let (mut placed, mut removed) = (BTreeSet::new(), Vec::new());
+        for node in &changed {
+            let was_shown = self.was_shown(Parent::Node(*node));
+            if was_shown {
+                let place = self.place_before(*node);
+                self.leaving.entry(place.parent).or_default().nodes.push((place, *node));
+            }
+            match (self.depth(*node), was_shown) {
+                (Some(_), true) => drop(placed.insert(*node)),
+                (Some(_), false) => self.add_subtree(*node, &mut placed),
+                (None, true) => removed.push(*node),
+                (None, false) => {}
+            }
+        }
+        let (tree, graph) = (self.tree, self.graph);
+        for leaving in self.leaving.values_mut() {
+            leaving.nodes.sort_by(|a, b| tree.compare(graph, *a, *b));
+            leaving.sums = vec![0; leaving.nodes.len()];
+            (0..leaving.nodes.len()).for_each(|at| leaving.add(at, 1));
+        }
+        // From the top down and from left to right: what a node goes below is there already.
+        let mut steps: Vec<(u32, usize, NodeIx)> = Vec::new();
+        for node in placed {
+            let depth = self.depth(node).expect("only what is shown is placed");
+            let index = tree.index_of(graph, node).expect("what is shown has siblings");
+            steps.push((depth, index, node));
+        }
+        steps.sort_unstable();
+        let mut told: Vec<TreeChange> =
+            steps.into_iter().map(|(_, index, node)| self.place(node, index)).collect();
+        for node in removed {
+            // Whatever is below something that goes, goes with it.
+            let parent = self.place_before(node).parent;
+            if !matches!(parent, Parent::Node(above) if self.depth(above).is_none()) {
+                told.push(TreeChange::Removed { node: NodeId(graph.id_of(tree.lv_of(node))) });
+            }
+        }
+        told
+    }
+
+    /// Adds a node that is new to a view, and what is below it and is new for that reason alone.
+    fn add_subtree(&self, node: NodeIx, placed: &mut BTreeSet<NodeIx>) {
+        let mut queue = vec![node];
+        while let Some(node) = queue.pop() {
+            if placed.insert(node) {
+                let children = self.tree.children(Parent::Node(node)).iter();
+                queue.extend(children.filter(|child| !self.has_changed(**child)));
+            }
+        }
+    }
+
+    fn place(&mut self, node: NodeIx, index: usize) -> TreeChange {
+        let (tree, graph) = (self.tree, self.graph);
+        let (old, new) = (self.place_before(node), tree.place(node));
+        let find = |leaving: &Leaving, place: Place| {
+            leaving
+                .nodes
+                .partition_point(|other| tree.compare(graph, *other, (place, node)).is_lt())
+        };
+        if let Some(leaving) = self.leaving.get_mut(&old.parent) {
+            let at = find(leaving, old);
+            if leaving.nodes.get(at).is_some_and(|(_, other)| *other == node) {
+                leaving.add(at, -1);
+            }
+        }
+        let still = self.leaving.get(&new.parent).map_or(0, |there| there.before(find(there, new)));
+        let id = |node: NodeIx| NodeId(graph.id_of(tree.lv_of(node)));
+        let parent = match new.parent {
+            Parent::Node(parent) => Some(id(parent)),
+            Parent::Root | Parent::Trash => None,
+        };
+        TreeChange::Placed { node: id(node), parent, index: index + still }
+    }
+}
