@@ -297,6 +297,53 @@ proptest! {
         }
     }
 
+    /// An earlier version reads as the model of its blocks, and the difference between any two
+    /// turns the one into the other.
+    #[test]
+    fn earlier_versions_and_differences_are_those_of_the_model(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0u64..9_000), 1..40),
+        picks in any::<[prop::sample::Index; 2]>(),
+    ) {
+        let mut docs: Vec<Doc> = (1..4).map(|i| Doc::new(PeerId(i))).collect();
+        let mut versions = vec![VersionVector::new()];
+        for (who, step, wall_ms) in &steps {
+            run(&mut docs, who.index(3), step, *wall_ms);
+            versions.push(docs[who.index(3)].version().clone());
+        }
+        let mut whole = Doc::new(PeerId(9));
+        for doc in &docs {
+            whole.import(u64::MAX >> 16, doc.blocks_since(&VersionVector::new())).unwrap();
+        }
+        let [from, to] = picks.map(|pick| &versions[pick.index(versions.len())]);
+        let [before, after] = [from, to].map(|version| {
+            let doc = whole.checkout(PeerId(8), version).unwrap();
+            assert_eq!(doc.version(), version);
+            assert_is_model(&doc, &Model::of(&doc.blocks_since(&VersionVector::new())));
+            let frontier = whole.frontier_of(version).unwrap();
+            assert_eq!(frontier, doc.frontier());
+            assert_eq!(&whole.version_at(&frontier).unwrap(), version);
+            doc
+        });
+        let mut shown = before.text("x").to_string();
+        let mut list: Vec<_> = before.movable_list("l").iter().map(Some).collect();
+        let patches = whole.diff(from, to).unwrap();
+        for patch in &patches {
+            follow(patch, &mut shown, &mut list);
+        }
+        prop_assert_eq!(&shown, &after.text("x").to_string());
+        let now: Vec<Value> = after.movable_list("l").iter().collect();
+        prop_assert_eq!(list.len(), now.len());
+        for (followed, value) in list.iter().zip(&now) {
+            prop_assert!(followed.is_none() || followed.as_ref() == Some(value));
+        }
+        for key in ["0", "1", "2"] {
+            let id = ContainerId::root("m");
+            let told = patches.contains(&crate::Patch::MapEntry { id, key: key.into() });
+            prop_assert_eq!(told, before.map("m").get(key) != after.map("m").get(key));
+        }
+        prop_assert_eq!(from == to, patches.is_empty() && from == to);
+    }
+
     /// Undoing everything that one peer did, alone, brings the start back; redoing, the end.
     #[test]
     fn undo_and_redo_of_everything_come_back_to_the_ends(

@@ -92,8 +92,13 @@ impl Doc {
         let missing = history.graph.missing_from(version).into_iter();
         let ranges: Vec<(Lv, Lv)> =
             missing.map(|(start, end)| (history.transaction_at(start).0, end)).collect();
+        self.encode_ranges(&ranges)
+    }
+
+    /// Whole transactions as an update file.
+    pub(crate) fn encode_ranges(&self, ranges: &[(Lv, Lv)]) -> Vec<u8> {
         let mut chunk = Writer::new();
-        encode(history, &self.containers, &ranges, true, &mut chunk);
+        encode(self.history(), &self.containers, ranges, true, &mut chunk);
         let mut out = Writer::new();
         out.raw(UPDATE_MAGIC);
         write_chunk(&mut out, CHUNK_HISTORY, chunk.as_slice());

@@ -184,7 +184,7 @@ impl<'a> Table<'a> {
         self.find(row).is_some()
     }
 
-    #[cfg(test)]
+    /// The rows that were ever inserted.
     pub(crate) fn known(&self) -> impl Iterator<Item = RowId> + use<'a> {
         let rows = self.content.iter().flat_map(|(_, state)| state.rows.clone());
         let rows: Vec<Lv> = rows.flat_map(|(start, end)| start..end).collect();

@@ -100,6 +100,14 @@ impl<'a> List<'a> {
         Some(ElementId(self.doc.history().graph.id_of(state.element_of(slot)?)))
     }
 
+    /// What the slot that an operation made shows, if it does.
+    pub(crate) fn shown_at(&self, slot: OpId) -> Option<Value> {
+        let (_, log, state) = self.content?;
+        let slot = self.doc.history().graph.lv_of(slot)?;
+        state.slots.index_of(slot)?;
+        Some(state.value(log, state.element_of(slot)?))
+    }
+
     /// Where an element is, if it is in the list.
     #[must_use]
     pub fn index_of(&self, element: ElementId) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Where characters stand: looking up ids and positions in a tracker of the whole text.
 
 use crate::graph::Lv;
-use crate::text::tracker::{NONE, PRESENT, Place, Tracker};
+use crate::text::tracker::{Item, NONE, PRESENT, Place, Tracker};
 
 impl Tracker {
     /// The character shown at a position.
@@ -89,12 +89,14 @@ impl Tracker {
         })
     }
 
-    /// All items in order: `(first id, length)` of those that are shown.
-    pub(crate) fn shown_items(&self) -> impl Iterator<Item = (Lv, u32)> {
+    /// All items in order, but for the anonymous text.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
         let leaves = std::iter::successors(Some(self.tree.first()), |leaf| self.tree.next(*leaf));
-        leaves.flat_map(|leaf| &self.leaves[leaf as usize]).filter_map(|item| {
-            let is_shown = !item.is_deleted && item.id < NONE / 2;
-            is_shown.then_some((item.id, item.len))
-        })
+        leaves.flat_map(|leaf| &self.leaves[leaf as usize]).filter(|item| item.id < NONE / 2)
+    }
+
+    /// All items in order that are shown: `(first id, length)`.
+    pub(crate) fn shown_items(&self) -> impl Iterator<Item = (Lv, u32)> {
+        self.items().filter(|item| !item.is_deleted).map(|item| (item.id, item.len))
     }
 }

@@ -151,6 +151,11 @@ impl Runs {
         }
     }
 
+    /// What the insertions from `start` on inserted.
+    pub(crate) fn inserted(&self, start: Lv, len: u32) -> String {
+        self.pieces(start, start + len).map(|piece| self.content(piece.content)).collect()
+    }
+
     /// Whether this operation inserted a character.
     pub(crate) fn inserts(&self, lv: Lv) -> bool {
         let run = self.runs.get(self.index_of(lv));

@@ -41,7 +41,7 @@ pub(super) struct Item {
     left: Lv,
     right: Lv,
     /// In each view: 0 before it was inserted, 1 while shown, then 1 more for each deletion.
-    seen: [u32; 2],
+    pub(super) seen: [u32; 2],
     pub(super) is_deleted: bool,
 }
 

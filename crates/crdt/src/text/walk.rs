@@ -80,6 +80,30 @@ impl Tracker {
         let is_of = |view: usize| self.views[view].peer == Some(peer);
         let by_use = usize::from(self.views[1].used < self.views[0].used);
         let view = (0..2).find(|v| stands(*v)).or((0..2).find(|v| is_of(*v))).unwrap_or(by_use);
+        self.move_view(graph, runs, view, heads);
+        self.views[view].peer = Some(peer);
+        self.views[view].used = self.clock;
+        view
+    }
+
+    /// Moves the two views to two versions and tells, in the order of the sequence, which runs of
+    /// ids each of them shows: `(first id, length, shown in each)`.
+    pub(crate) fn compare_versions(
+        &mut self,
+        graph: &Graph,
+        runs: &Runs,
+        versions: [&[Lv]; 2],
+    ) -> Vec<(Lv, u32, [bool; 2])> {
+        for (view, heads) in versions.into_iter().enumerate() {
+            self.move_view(graph, runs, view, heads);
+        }
+        self.items()
+            .map(|item| (item.id, item.len, [0, 1].map(|view| item.seen[view] == 1)))
+            .filter(|(_, _, seen)| seen[0] || seen[1])
+            .collect()
+    }
+
+    fn move_view(&mut self, graph: &Graph, runs: &Runs, view: usize, heads: &[Lv]) {
         let [gone, new] = graph.diff(&self.views[view].heads, heads);
         for range in gone {
             self.toggle(runs, view, range, false);
@@ -87,9 +111,7 @@ impl Tracker {
         for range in new.into_iter().rev() {
             self.toggle(runs, view, range, true);
         }
-        let used = self.clock;
-        self.views[view] = super::tracker::View { heads: heads.to_vec(), peer: Some(peer), used };
-        view
+        self.views[view].heads = heads.to_vec();
     }
 
     fn apply(&mut self, graph: &Graph, piece: Piece, measure: usize, effects: &mut Vec<Effect>) {

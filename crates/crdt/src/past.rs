@@ -1,0 +1,343 @@
+//! Reading the past: versions and frontiers, earlier states, and what changed between two.
+//!
+//! The log is the truth, so an earlier version is the replay of the part of the log that it names.
+
+use std::collections::BTreeSet;
+
+use crate::container::{Container, ContainerIx, ContainerKey, Content};
+use crate::doc::Doc;
+use crate::graph::Lv;
+use crate::id::{OpId, PeerId, RowId};
+use crate::patch::{ListDelta, Patch, RowChange, TextDelta};
+use crate::version::VersionVector;
+
+/// Why an earlier version cannot be read. The document is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PastError {
+    /// The version names an operation that is not here.
+    #[error("the operation {0} is not here")]
+    Unknown(OpId),
+    /// The version has an operation and lacks one that its author had seen.
+    #[error("the version has {0} without all that it follows")]
+    Incomplete(OpId),
+    /// The version ends inside a transaction, which is nowhere half.
+    #[error("the version ends inside the transaction of {0}")]
+    Torn(OpId),
+}
+
+/// A document at one of two versions that are compared.
+struct Side {
+    doc: Doc,
+    heads: Vec<Lv>,
+}
+
+impl Doc {
+    /// The last operations: those that no other here follows, by peer. With all they follow, they
+    /// are the version.
+    #[must_use]
+    pub fn frontier(&self) -> Vec<OpId> {
+        let graph = &self.history().graph;
+        let mut frontier: Vec<OpId> = graph.heads().iter().map(|lv| graph.id_of(*lv)).collect();
+        frontier.sort_unstable();
+        frontier
+    }
+
+    /// The version that has these operations and all they follow.
+    ///
+    /// # Errors
+    /// [`PastError::Unknown`] if one of them is not here.
+    pub fn version_at(&self, frontier: &[OpId]) -> Result<VersionVector, PastError> {
+        let graph = &self.history().graph;
+        let lv_of = |id: &OpId| graph.lv_of(*id).ok_or(PastError::Unknown(*id));
+        let mut heads: Vec<Lv> = frontier.iter().map(lv_of).collect::<Result<_, _>>()?;
+        heads.sort_unstable();
+        let [_, seen] = graph.diff(&[], &heads);
+        let mut version = VersionVector::new();
+        for (start, end) in seen {
+            let mut at = start;
+            while at < end {
+                let stretch = graph.stretch_at(at);
+                let upto = stretch.end.min(end);
+                let last = graph.id_of(upto - 1);
+                version.extend(last.peer, version.get(last.peer).max(last.seq + 1));
+                at = upto;
+            }
+        }
+        Ok(version)
+    }
+
+    /// The frontier of a version: see [`Doc::frontier`].
+    ///
+    /// # Errors
+    /// [`PastError`] if the version was never one of this document.
+    pub fn frontier_of(&self, version: &VersionVector) -> Result<Vec<OpId>, PastError> {
+        self.check_version(version)?;
+        let graph = &self.history().graph;
+        let mut frontier: Vec<OpId> =
+            self.heads_of(version).into_iter().map(|lv| graph.id_of(lv)).collect();
+        frontier.sort_unstable();
+        Ok(frontier)
+    }
+
+    /// The last operations of a version that was checked.
+    fn heads_of(&self, version: &VersionVector) -> Vec<Lv> {
+        let graph = &self.history().graph;
+        let last = |(peer, count): (PeerId, u32)| {
+            let seq = count.checked_sub(1)?;
+            graph.lv_of(OpId::new(peer, seq))
+        };
+        let last: Vec<Lv> = version.iter().filter_map(last).collect();
+        let is_head = |lv: &Lv| {
+            let others: Vec<Lv> = last.iter().copied().filter(|other| other != lv).collect();
+            !graph.sees(&others, *lv)
+        };
+        let mut heads: Vec<Lv> = last.iter().copied().filter(is_head).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// Checks that a version is whole; returns its operations as ranges.
+    fn check_version(&self, version: &VersionVector) -> Result<Vec<(Lv, Lv)>, PastError> {
+        let history = self.history();
+        let graph = &history.graph;
+        for (peer, count) in version.iter() {
+            let Some(seq) = count.checked_sub(1) else { continue };
+            let last = OpId::new(peer, seq);
+            let lv = graph.lv_of(last).ok_or(PastError::Unknown(last))?;
+            let (start, len) = history.transaction_at(lv);
+            if start + len != lv + 1 {
+                return Err(PastError::Torn(last));
+            }
+        }
+        let mut ranges = graph.missing_from(&VersionVector::new());
+        for (start, end) in graph.missing_from(version) {
+            ranges = ranges
+                .into_iter()
+                .flat_map(|(low, high)| [(low, high.min(start)), (low.max(end), high)])
+                .filter(|(low, high)| low < high)
+                .collect();
+        }
+        for (start, end) in &ranges {
+            let mut at = *start;
+            while at < *end {
+                let parents = graph.parents_of(at);
+                if parents.iter().any(|parent| !version.contains(graph.id_of(*parent))) {
+                    return Err(PastError::Incomplete(graph.id_of(at)));
+                }
+                at = graph.stretch_at(at).end.min(*end);
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// The document as it was at an earlier version, to be read or edited apart as `peer`.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, PeerId};
+    /// let mut doc = Doc::new(PeerId(1));
+    /// doc.transact(0, |tx| tx.text("note").insert(0, "draft")).0?;
+    /// let draft = doc.version().clone();
+    /// doc.transact(0, |tx| tx.text("note").splice(0, 5, "final")).0?;
+    /// assert_eq!(doc.checkout(PeerId(2), &draft)?.text("note").to_string(), "draft");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PastError`] if the version was never one of this document.
+    pub fn checkout(&self, peer: PeerId, version: &VersionVector) -> Result<Self, PastError> {
+        let ranges = self.check_version(version)?;
+        let mut doc = Self::new(peer);
+        if !ranges.is_empty() {
+            let update = self.encode_ranges(&ranges);
+            doc.import_update(u64::MAX, &update).expect("a part of the log is a log");
+        }
+        Ok(doc)
+    }
+
+    /// A copy that goes on by itself as `peer`; both merge as any two replicas do.
+    #[must_use]
+    pub fn fork(&self, peer: PeerId) -> Self {
+        Self::from_snapshot(peer, &self.encode_snapshot()).expect("a snapshot of its own is sound")
+    }
+
+    /// What turns the document at one version into the document at another, earlier or later or
+    /// beside it.
+    ///
+    /// # Errors
+    /// [`PastError`] if either was never a version of this document.
+    pub fn diff(&self, from: &VersionVector, to: &VersionVector) -> Result<Vec<Patch>, PastError> {
+        let side = |version: &VersionVector| {
+            let doc = self.checkout(self.peer(), version)?;
+            Ok(Side { doc, heads: self.heads_of(version) })
+        };
+        let (from, to) = (side(from)?, side(to)?);
+        let mut patches = Vec::new();
+        for (index, container) in self.containers.iter() {
+            self.diff_container(index, container, [&from, &to], &mut patches);
+        }
+        Ok(patches)
+    }
+
+    fn diff_container(
+        &self,
+        index: ContainerIx,
+        container: &Container,
+        sides: [&Side; 2],
+        patches: &mut Vec<Patch>,
+    ) {
+        let id = || container.id.clone();
+        let key = ContainerKey::Id(&container.id);
+        let docs = sides.map(|side| &side.doc);
+        match &container.content {
+            Content::Register(..) => {
+                let [before, after] = docs.map(|doc| doc.register(key.clone()));
+                patches.extend((before != after).then(|| Patch::Register { id: id() }));
+            }
+            Content::Map(_, state) => {
+                let maps = docs.map(|doc| doc.map(key.clone()));
+                for name in state.names.sorted() {
+                    let name = state.names.get(*name);
+                    let [before, after] = maps.map(|map| map.get(name));
+                    let patch = || Patch::MapEntry { id: id(), key: name.clone() };
+                    patches.extend((before != after).then(patch));
+                }
+            }
+            Content::Counter(..) => {
+                let [before, after] = docs.map(|doc| doc.counter(key.clone()));
+                patches.extend((before != after).then(|| Patch::Counter { id: id() }));
+            }
+            Content::Table(..) => self.diff_table(container, docs, patches),
+            Content::Text(state) => {
+                let history = self.history();
+                let whole = state.whole(&history.graph, history.runs(index));
+                let delta = self.diff_sequence(index, &whole, sides, |delta, lv, len, seen| {
+                    let step = match seen {
+                        [true, true] => TextDelta::Retain(len),
+                        [true, false] => TextDelta::Delete(len),
+                        _ => TextDelta::Insert(history.runs(index).inserted(lv, len).into()),
+                    };
+                    push_text(delta, step);
+                });
+                patches.extend(text_patch(delta).map(|delta| Patch::Text { id: id(), delta }));
+            }
+            Content::List(..) => self.diff_list(index, container, sides, patches),
+            Content::Unknown(_) => {}
+        }
+    }
+
+    /// Walks a sequence with all that was ever in it, and tells of each run of ids that either side
+    /// shows which of them does.
+    fn diff_sequence<T>(
+        &self,
+        index: ContainerIx,
+        whole: &crate::text::Tracker,
+        sides: [&Side; 2],
+        step: impl Fn(&mut Vec<T>, Lv, u32, [bool; 2]),
+    ) -> Vec<T> {
+        let (graph, runs) = (&self.history().graph, self.history().runs(index));
+        let mut whole = whole.clone();
+        let mut delta = Vec::new();
+        for (lv, len, seen) in whole.compare_versions(graph, runs, sides.map(|side| &*side.heads)) {
+            step(&mut delta, lv, len, seen);
+        }
+        delta
+    }
+
+    fn diff_table(&self, container: &Container, docs: [&Doc; 2], patches: &mut Vec<Patch>) {
+        let Some(name) = container.id.root_name() else { return };
+        let tables = docs.map(|doc| doc.table(name));
+        let known: BTreeSet<RowId> = tables[0].known().collect();
+        for row in self.table(name).known() {
+            let [before, after] = tables.map(|table| table.contains(row));
+            let was_known = known.contains(&row);
+            let mut changed = |row: RowId, change| {
+                patches.push(Patch::Row { table: name.clone(), row, change });
+            };
+            match (before, after) {
+                (false, true) if was_known => changed(row, RowChange::Restored),
+                (false, true) => changed(row, RowChange::Inserted),
+                (true, false) => changed(row, RowChange::Removed),
+                (true, true) => {
+                    for field in container.content.names().iter() {
+                        if tables[0].get(row, field) != tables[1].get(row, field) {
+                            changed(row, RowChange::Field(field.clone()));
+                        }
+                    }
+                }
+                (false, false) => {}
+            }
+        }
+    }
+
+    fn diff_list(
+        &self,
+        index: ContainerIx,
+        container: &Container,
+        sides: [&Side; 2],
+        patches: &mut Vec<Patch>,
+    ) {
+        let Content::List(_, state) = &container.content else { return };
+        let history = self.history();
+        let graph = &history.graph;
+        let whole = state.merger.whole(graph, history.runs(index), state.slots.len());
+        let slots = self.diff_sequence(index, &whole, sides, |slots, lv, len, _| {
+            slots.extend(lv..lv + len);
+        });
+        let key = ContainerKey::Id(&container.id);
+        let lists =
+            sides.map(|side| side.doc.list_of(side.doc.containers.find(container.kind, &key)));
+        let (mut delta, mut replaced, mut at) = (Vec::new(), Vec::new(), 0);
+        for slot in slots {
+            let shown = lists.map(|list| list.shown_at(graph.id_of(slot)));
+            match shown {
+                [Some(before), Some(after)] => {
+                    push_list(&mut delta, ListDelta::Retain(1));
+                    replaced.extend((before != after).then_some(at));
+                    at += 1;
+                }
+                [Some(_), None] => push_list(&mut delta, ListDelta::Delete(1)),
+                [None, Some(value)] => {
+                    push_list(&mut delta, ListDelta::Insert(vec![value]));
+                    at += 1;
+                }
+                [None, None] => {}
+            }
+        }
+        delta.truncate(
+            delta.len() - usize::from(matches!(delta.last(), Some(ListDelta::Retain(_)))),
+        );
+        let id = || container.id.clone();
+        patches.extend((!delta.is_empty()).then(|| Patch::List { id: id(), delta }));
+        let replaced = replaced.into_iter();
+        patches.extend(replaced.map(|index| Patch::ListElement { id: id(), index }));
+    }
+}
+
+fn push_text(delta: &mut Vec<TextDelta>, step: TextDelta) {
+    match (delta.last_mut(), step) {
+        (Some(TextDelta::Retain(last)), TextDelta::Retain(len))
+        | (Some(TextDelta::Delete(last)), TextDelta::Delete(len)) => *last += len,
+        (Some(TextDelta::Insert(last)), TextDelta::Insert(content)) => {
+            *last = [&**last, &*content].concat().into();
+        }
+        (_, step) => delta.push(step),
+    }
+}
+
+/// The delta without what is kept at its end; none if nothing changes.
+fn text_patch(mut delta: Vec<TextDelta>) -> Option<Vec<TextDelta>> {
+    if let Some(TextDelta::Retain(_)) = delta.last() {
+        delta.pop();
+    }
+    (!delta.is_empty()).then_some(delta)
+}
+
+fn push_list(delta: &mut Vec<ListDelta>, step: ListDelta) {
+    match (delta.last_mut(), step) {
+        (Some(ListDelta::Retain(last)), ListDelta::Retain(len))
+        | (Some(ListDelta::Delete(last)), ListDelta::Delete(len)) => *last += len,
+        (Some(ListDelta::Insert(last)), ListDelta::Insert(values)) => last.extend(values),
+        (_, step) => delta.push(step),
+    }
+}

@@ -1,0 +1,90 @@
+//! Earlier versions, by name.
+
+use leptos_sync_crdt::{
+    ContainerId, Doc, OpId, PastError, Patch, PeerId, RowChange, TextDelta, VersionVector,
+};
+
+fn written() -> (Doc, VersionVector) {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.text("note").insert(0, "hello world")).0.unwrap();
+    let first = doc.version().clone();
+    doc.transact(0, |tx| tx.text("note").splice(6, 5, "there")).0.unwrap();
+    (doc, first)
+}
+
+#[test]
+fn a_difference_goes_forwards_and_backwards() {
+    let (doc, first) = written();
+    let change = |deleted: &str, inserted: &str| Patch::Text {
+        id: ContainerId::root("note"),
+        delta: vec![
+            TextDelta::Retain(6),
+            TextDelta::Delete(deleted.len() as u32),
+            TextDelta::Insert(inserted.into()),
+        ],
+    };
+    let sorted = |mut patches: Vec<Patch>| {
+        // What is deleted and what is inserted at one place stand in the order of the log.
+        if let [Patch::Text { delta, .. }] = &mut patches[..] {
+            delta.sort_by_key(|step| match step {
+                TextDelta::Retain(_) => 0,
+                TextDelta::Delete(_) => 1,
+                TextDelta::Insert(_) => 2,
+            });
+        }
+        patches
+    };
+    assert_eq!(sorted(doc.diff(&first, doc.version()).unwrap()), [change("world", "there")]);
+    assert_eq!(sorted(doc.diff(doc.version(), &first).unwrap()), [change("there", "world")]);
+    assert_eq!(doc.diff(&first, &first).unwrap(), []);
+}
+
+#[test]
+fn a_difference_of_rows_names_rows_and_fields() {
+    let mut doc = Doc::new(PeerId(1));
+    let (row, _) = doc.transact(0, |tx| tx.table("t").insert([("a", 1i64), ("b", 2i64)]));
+    let first = doc.version().clone();
+    doc.transact(0, |tx| tx.table("t").set(row, "b", 3i64)).0.unwrap();
+    let second = doc.version().clone();
+    doc.transact(0, |tx| tx.table("t").remove(row)).0.unwrap();
+    let patch = |change| Patch::Row { table: "t".into(), row, change };
+    let diff = |from, to| doc.diff(from, to).unwrap();
+    let nothing = VersionVector::new();
+    assert_eq!(diff(&nothing, &first), [patch(RowChange::Inserted)]);
+    assert_eq!(diff(&first, &second), [patch(RowChange::Field("b".into()))]);
+    assert_eq!(diff(&second, doc.version()), [patch(RowChange::Removed)]);
+    assert_eq!(diff(doc.version(), &second), [patch(RowChange::Restored)]);
+}
+
+#[test]
+fn an_earlier_version_goes_on_as_a_branch_and_merges_back() {
+    let (mut doc, first) = written();
+    let mut branch = doc.checkout(PeerId(2), &first).unwrap();
+    branch.transact(0, |tx| tx.text("note").insert(0, "> ")).0.unwrap();
+    doc.import(0, branch.blocks_since(doc.version())).unwrap();
+    assert_eq!(doc.text("note").to_string(), "> hello there");
+    let fork = doc.fork(PeerId(3));
+    assert_eq!((fork.version(), fork.peer()), (doc.version(), PeerId(3)));
+}
+
+#[test]
+fn what_was_never_a_version_is_refused_by_name() {
+    let (mut doc, _) = written();
+    let one = PeerId(1);
+    let version = |counts: &[(u64, u32)]| {
+        let mut version = VersionVector::new();
+        counts.iter().for_each(|(peer, count)| version.extend(PeerId(*peer), *count));
+        version
+    };
+    let checkout =
+        |doc: &Doc, counts: &[(u64, u32)]| doc.checkout(PeerId(9), &version(counts)).map(drop);
+    let unknown = |peer, seq| Err(PastError::Unknown(OpId::new(PeerId(peer), seq)));
+    assert_eq!(checkout(&doc, &[(1, 99)]), unknown(1, 98));
+    assert_eq!(checkout(&doc, &[(7, 1)]), unknown(7, 0));
+    assert_eq!(checkout(&doc, &[(1, 3)]), Err(PastError::Torn(OpId::new(one, 2))));
+    let mut other = doc.fork(PeerId(2));
+    other.transact(0, |tx| tx.counter("c").add(1));
+    doc.import(0, other.blocks_since(doc.version())).unwrap();
+    assert_eq!(checkout(&doc, &[(2, 1)]), Err(PastError::Incomplete(OpId::new(PeerId(2), 0))));
+    assert_eq!(doc.version_at(&[OpId::new(one, 99)]).map(drop), unknown(1, 99));
+}
