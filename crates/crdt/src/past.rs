@@ -2,13 +2,14 @@
 //!
 //! The log is the truth, so an earlier version is the replay of the part of the log that it names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::container::{Container, ContainerIx, ContainerKey, Content};
 use crate::doc::Doc;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
-use crate::patch::{ListDelta, Patch, RowChange, TextDelta};
+use crate::patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
+use crate::tree::{NodeId, Tree};
 use crate::version::VersionVector;
 
 /// Why an earlier version cannot be read. The document is as it was.
@@ -222,6 +223,12 @@ impl Doc {
                 patches.extend(text_patch(delta).map(|delta| Patch::Text { id: id(), delta }));
             }
             Content::List(..) => self.diff_list(index, container, sides, patches),
+            Content::Tree(..) => {
+                let [before, after] = docs.map(|doc| doc.tree(key.clone()));
+                let changes = diff_tree(&before, &after);
+                let is_changed = !changes.is_empty();
+                patches.extend(is_changed.then(|| Patch::Tree { id: id(), changes }));
+            }
             Content::Unknown(_) => {}
         }
     }
@@ -312,6 +319,38 @@ impl Doc {
         let replaced = replaced.into_iter();
         patches.extend(replaced.map(|index| Patch::ListElement { id: id(), index }));
     }
+}
+
+/// The steps from one tree to another. What is above a node is at its place before the node is, so
+/// no step puts a node below itself.
+fn diff_tree(before: &Tree<'_>, after: &Tree<'_>) -> Vec<TreeChange> {
+    let mut changes = Vec::new();
+    let mut shown = BTreeMap::<Option<NodeId>, Vec<NodeId>>::new();
+    let mut parents = BTreeMap::<NodeId, Option<NodeId>>::new();
+    for (_, node) in before.walk() {
+        let parent = before.parent(node);
+        shown.entry(parent).or_default().push(node);
+        parents.insert(node, parent);
+    }
+    let kept: Vec<NodeId> = after.walk().map(|(_, node)| node).collect();
+    for parent in std::iter::once(None).chain(kept.iter().copied().map(Some)) {
+        for (index, node) in after.children(parent).into_iter().enumerate() {
+            if shown.entry(parent).or_default().get(index) == Some(&node) {
+                continue;
+            }
+            if let Some(old) = parents.insert(node, parent) {
+                shown.entry(old).or_default().retain(|other| *other != node);
+            }
+            shown.entry(parent).or_default().insert(index, node);
+            changes.push(TreeChange::Placed { node, parent, index });
+        }
+    }
+    let kept: BTreeSet<NodeId> = kept.into_iter().collect();
+    let gone = parents.iter().filter(|(node, parent)| {
+        !kept.contains(node) && parent.is_none_or(|parent| kept.contains(&parent))
+    });
+    changes.extend(gone.map(|(node, _)| TreeChange::Removed { node: *node }));
+    changes
 }
 
 fn push_text(delta: &mut Vec<TextDelta>, step: TextDelta) {

@@ -287,6 +287,32 @@ proptest! {
         }
     }
 
+    /// The difference between two versions turns the one tree into the other.
+    #[test]
+    fn differences_of_trees_turn_one_into_the_other(
+        steps in prop::collection::vec((any::<Index>(), step(), 0u64..9_000), 1..40),
+        picks in any::<[Index; 2]>(),
+    ) {
+        let mut docs: Vec<Doc> = (1..4).map(|i| Doc::new(PeerId(i))).collect();
+        let mut versions = vec![VersionVector::new()];
+        for (who, step, wall_ms) in &steps {
+            run(&mut docs, who.index(3), step, *wall_ms);
+            versions.push(docs[who.index(3)].version().clone());
+        }
+        let mut whole = Doc::new(PeerId(9));
+        for doc in &docs {
+            whole.import(LATE, doc.blocks_since(&VersionVector::new())).unwrap();
+        }
+        let [from, to] = picks.map(|pick| &versions[pick.index(versions.len())]);
+        let mut view = Follower::default();
+        for (before, after) in [(&versions[0], from), (from, to)] {
+            let patches = whole.diff(before, after).unwrap();
+            patches.iter().for_each(|patch| view.follow(patch, TREE));
+            let doc = whole.checkout(PeerId(8), after).unwrap();
+            prop_assert_eq!(view.shown(), shown(&doc, TREE));
+        }
+    }
+
     /// Undoing everything that one peer did, alone, brings the start back; redoing, the end.
     #[test]
     fn undo_of_a_whole_tree_comes_back_to_the_ends(edits in prop::collection::vec(edit(), 1..40)) {
