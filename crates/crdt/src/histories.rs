@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::model::Model;
+use crate::tree;
 use crate::{Block, ContainerId, Doc, PeerId, RowId, Value, VersionVector};
 
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ enum Step {
     Take { at: prop::sample::Index, len: usize },
     Move { from: prop::sample::Index, to: prop::sample::Index },
     Replace { at: prop::sample::Index, value: i64 },
+    Tree(tree::Edit),
     Undo,
     Redo,
     Pull { from: prop::sample::Index },
@@ -50,6 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (index(), 1usize..4).prop_map(|(at, len)| Step::Take { at, len }),
         3 => (index(), index()).prop_map(|(from, to)| Step::Move { from, to }),
         1 => (index(), any::<i64>()).prop_map(|(at, value)| Step::Replace { at, value }),
+        3 => tree::edit().prop_map(Step::Tree),
         2 => Just(Step::Undo),
         1 => Just(Step::Redo),
         6 => index().prop_map(|from| Step::Pull { from }),
@@ -116,12 +119,10 @@ fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
         Step::Put { .. } | Step::Take { .. } | Step::Move { .. } | Step::Replace { .. } => {
             run_list(doc, step, wall_ms);
         }
+        Step::Tree(edit) => tree::perform(doc, "o", edit, wall_ms),
         Step::Undo => drop(doc.undo(wall_ms)),
         Step::Redo => drop(doc.redo(wall_ms)),
-        Step::Pull { from } => {
-            let from = from.index(docs.len());
-            pull(docs, who, from);
-        }
+        Step::Pull { from } => pull(docs, who, from.index(docs.len())),
         Step::Reload => {
             let peer = doc.peer();
             *doc = Doc::from_snapshot(peer, &doc.encode_snapshot()).unwrap();
@@ -172,6 +173,7 @@ fn assert_is_model(doc: &Doc, model: &Model) {
     for key in ["0", "1", "2"] {
         assert_eq!(doc.map("m").get(key), model.entry("m", key).cloned());
     }
+    assert_eq!(tree::shown(doc, "o"), model.tree(&ContainerId::root("o")));
     for (id, value) in &model.counters {
         assert_eq!(doc.counter(id), *value);
     }
@@ -362,11 +364,13 @@ proptest! {
                 .map(|row| (row, doc.table("t").get(row, "0"))).collect();
             let lists = [doc.list("p"), doc.movable_list("l")];
             let lists = lists.map(|list| list.iter().collect::<Vec<_>>());
-            (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows, lists)
+            let tree = tree::shown(doc, "o");
+            (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows, lists, tree)
         };
         let end = shown(&doc);
         while doc.undo(0).is_some() {}
-        prop_assert_eq!(shown(&doc), (String::new(), 0, 0, Vec::new(), [Vec::new(), Vec::new()]));
+        let start = (String::new(), 0, 0, Vec::new(), [Vec::new(), Vec::new()], Vec::new());
+        prop_assert_eq!(shown(&doc), start);
         while doc.redo(0).is_some() {}
         prop_assert_eq!(shown(&doc), end);
     }

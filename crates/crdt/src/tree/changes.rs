@@ -44,8 +44,31 @@ struct Telling<'a> {
     leaving: BTreeMap<Parent, Leaving>,
 }
 
+/// What changed if it is a single node, as mostly: it came without others below it, or was moved.
+fn change_of_one(tree: &TreeState, graph: &Graph, before: &Before) -> Option<TreeChange> {
+    let (node, old) = before.iter().next().filter(|_| before.len() == 1)?;
+    let (new, is_leaf) = (tree.place(*node), tree.children(Parent::Node(*node)).is_empty());
+    // What is above the node now, or was before, is where it was.
+    let is_told = tree.is_shown(new.parent) && (is_leaf || tree.is_shown(old.parent));
+    (is_told && !tree.is_same(*old, new)).then(|| placed(tree, graph, *node, 0))
+}
+
+/// Tells where a node is now, among its siblings and some more before it.
+fn placed(tree: &TreeState, graph: &Graph, node: NodeIx, more: usize) -> TreeChange {
+    let id = |node: NodeIx| NodeId(graph.id_of(tree.lv_of(node)));
+    let parent = match tree.place(node).parent {
+        Parent::Node(parent) => Some(id(parent)),
+        Parent::Root | Parent::Trash => None,
+    };
+    let index = tree.index_of(graph, node).expect("what is shown has siblings");
+    TreeChange::Placed { node: id(node), parent, index: index + more }
+}
+
 /// What changed since nodes were where `before` has them, as steps in order.
 pub(crate) fn changes(tree: &TreeState, graph: &Graph, before: &Before) -> Vec<TreeChange> {
+    if let Some(told) = change_of_one(tree, graph, before) {
+        return vec![told];
+    }
     let (depths, were_shown) = (BTreeMap::new(), BTreeMap::new());
     let leaving = BTreeMap::new();
     Telling { tree, graph, before, depths, were_shown, leaving }.tell()
@@ -125,15 +148,13 @@ impl Telling<'_> {
             (0..leaving.nodes.len()).for_each(|at| leaving.add(at, 1));
         }
         // From the top down and from left to right: what a node goes below is there already.
-        let mut steps: Vec<(u32, usize, NodeIx)> = Vec::new();
+        let mut steps: Vec<(Option<u32>, Option<usize>, NodeIx)> = Vec::new();
         for node in placed {
-            let depth = self.depth(node).expect("only what is shown is placed");
-            let index = tree.index_of(graph, node).expect("what is shown has siblings");
-            steps.push((depth, index, node));
+            steps.push((self.depth(node), tree.index_of(graph, node), node));
         }
         steps.sort_unstable();
         let mut told: Vec<TreeChange> =
-            steps.into_iter().map(|(_, index, node)| self.place(node, index)).collect();
+            steps.into_iter().map(|(_, _, node)| self.place(node)).collect();
         for node in removed {
             // Whatever is below something that goes, goes with it.
             let parent = self.place_before(node).parent;
@@ -155,7 +176,7 @@ impl Telling<'_> {
         }
     }
 
-    fn place(&mut self, node: NodeIx, index: usize) -> TreeChange {
+    fn place(&mut self, node: NodeIx) -> TreeChange {
         let (tree, graph) = (self.tree, self.graph);
         let (old, new) = (self.place_before(node), tree.place(node));
         let find = |leaving: &Leaving, place: Place| {
@@ -170,11 +191,6 @@ impl Telling<'_> {
             }
         }
         let still = self.leaving.get(&new.parent).map_or(0, |there| there.before(find(there, new)));
-        let id = |node: NodeIx| NodeId(graph.id_of(tree.lv_of(node)));
-        let parent = match new.parent {
-            Parent::Node(parent) => Some(id(parent)),
-            Parent::Root | Parent::Trash => None,
-        };
-        TreeChange::Placed { node: id(node), parent, index: index + still }
+        placed(tree, graph, node, still)
     }
 }

@@ -25,6 +25,8 @@ use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 
 pub(crate) use changes::changes;
+#[cfg(test)]
+pub(crate) use tests::{Edit, edit, perform, shown};
 pub use view::{NodeId, Tree};
 pub use writing::{TreeError, TreeMut};
 

@@ -9,7 +9,7 @@ use crate::{
     Block, ContainerId, Doc, NodeId, OpId, Patch, PeerId, TreeChange, TreeError, VersionVector,
 };
 
-pub(crate) type Index = prop::sample::Index;
+type Index = prop::sample::Index;
 
 /// An edit of a tree; what it is about is chosen among all nodes there ever were.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
 //! A document as JSON for people and scripts: what is in it now, not how it came about.
 
 use std::collections::BTreeMap;
+use std::iter::successors;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use leptos_sync_crdt::{ContainerId, ContainerKind, Doc, DocId, RowId, Value};
+use leptos_sync_crdt::{ContainerId, ContainerKind, Doc, DocId, MAX_NESTING, NodeId, RowId, Value};
 use serde_json::{Map, Value as Json, json};
 
 /// The document as indented JSON.
@@ -16,6 +17,7 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
     let mut maps = Map::new();
     let mut tables = Map::new();
     let mut lists = Map::new();
+    let mut trees = Map::new();
     for (kind, name) in doc.roots() {
         match kind {
             ContainerKind::Register => {
@@ -26,6 +28,9 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
             }
             ContainerKind::List | ContainerKind::MovableList => {
                 lists.insert(name.into(), container(doc, kind, &ContainerId::root(name)));
+            }
+            ContainerKind::Tree => {
+                trees.insert(name.into(), container(doc, kind, &ContainerId::root(name)));
             }
             ContainerKind::Table => {
                 tables.insert(name.into(), table(doc, name, &cells));
@@ -53,6 +58,7 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
         "registers": registers,
         "maps": maps,
         "lists": lists,
+        "trees": trees,
         "tables": tables,
         "counters": counters,
         "texts": texts,
@@ -111,6 +117,16 @@ fn container(doc: &Doc, kind: ContainerKind, id: &ContainerId) -> Json {
                 nested.unwrap_or_else(|| value(&of))
             };
             Json::Array(list.iter().enumerate().map(element).collect())
+        }
+        // Flat, since trees may be deeper than what reads JSON can go.
+        ContainerKind::Tree => {
+            let has_room = successors(id.parent(), |id| id.parent()).count() < MAX_NESTING;
+            let node = |(depth, node): (usize, NodeId)| {
+                let fields = has_room.then(|| id.clone().element(node.0));
+                let fields = fields.map(|id| container(doc, ContainerKind::Map, &id));
+                json!({ "node": node.to_string(), "depth": depth, "fields": fields })
+            };
+            Json::Array(doc.tree(id).walk().map(node).collect())
         }
         _ => Json::Null,
     }
