@@ -231,7 +231,7 @@ impl<T: FieldValue> Presence<T> {
 
 #[cfg(test)]
 mod tests {
-    use leptos_sync_engine::{Doc, PeerId, Side};
+    use leptos_sync_engine::{Doc, PeerId, RowId, Side};
 
     use super::*;
 
