@@ -231,6 +231,17 @@ impl Notebook {
         self.wait_for_badge("everything is saved", Badge::is_saved).await.map(drop)
     }
 
+    /// Waits until the badge says that everything is in this device's storage.
+    ///
+    /// # Errors
+    ///
+    /// When it does not soon.
+    pub async fn wait_until_stored(&self) -> Result<()> {
+        let stored =
+            "document.querySelector('[data-testid=sync-status]').dataset.stored === 'true'";
+        self.page.wait_for(stored, SOON * 4).await.map(drop)
+    }
+
     /// Waits until the badge says that there is no server.
     ///
     /// # Errors

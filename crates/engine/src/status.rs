@@ -108,16 +108,32 @@ pub enum Reason {
 }
 
 /// The engine's state in a form to show.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncStatus {
     /// Where the device stands with the server.
     pub state: SyncState,
     /// How many changes in open documents have no durable acknowledgement of the server.
     pub pending: usize,
+    /// Whether all changes in open documents are in the device's storage: a page that is left now
+    /// loses nothing.
+    pub saved_here: bool,
     /// Whether changes reach the device's storage.
     pub storage: StorageHealth,
     /// Why it is not all saved, if that has a name.
     pub reason: Option<Reason>,
+}
+
+impl Default for SyncStatus {
+    /// Offline, with nothing written.
+    fn default() -> Self {
+        Self {
+            state: SyncState::default(),
+            pending: 0,
+            saved_here: true,
+            storage: StorageHealth::default(),
+            reason: None,
+        }
+    }
 }
 
 /// One document's state in a form to show.

@@ -11,7 +11,8 @@ use crate::context::use_sync;
 /// Shows where this device stands: a `role="status"` line that screen readers announce politely.
 ///
 /// `data-state` is `offline`, `connecting`, `syncing` or `saved`; `data-pending` is the number of
-/// changes that wait for the server's durable acknowledgement.
+/// changes that wait for the server's durable acknowledgement; `data-stored` says whether all of
+/// them are in this device's storage.
 ///
 /// # Panics
 /// If no component above called [`provide_sync`](crate::provide_sync).
@@ -26,6 +27,7 @@ pub fn SyncStatusBadge() -> impl IntoView {
             data-testid="sync-status"
             data-state=move || status.with(|status| status.state.as_str())
             data-pending=move || status.with(|status| status.pending.to_string())
+            data-stored=move || status.with(|status| status.saved_here.to_string())
         >
             {move || status.with(status_text)}
         </span>
@@ -45,7 +47,8 @@ pub fn status_text(status: &SyncStatus) -> String {
         SyncState::Syncing => "Syncing…",
         SyncState::Connecting => "Connecting…",
         SyncState::Offline => match status.reason {
-            Some(Reason::NoServer) => "Saved on this device",
+            Some(Reason::NoServer) if status.saved_here => "Saved on this device",
+            Some(Reason::NoServer) => "Saving on this device…",
             _ => "Offline",
         },
     };
@@ -78,6 +81,12 @@ mod tests {
         let unreachable = Some(Reason::ServerUnreachable);
         check(SyncState::Offline, 3, unreachable, "Offline · 3 changes wait for the server");
         check(SyncState::Offline, 3, Some(Reason::NoServer), "Saved on this device");
+        let status = SyncStatus {
+            saved_here: false,
+            reason: Some(Reason::NoServer),
+            ..SyncStatus::default()
+        };
+        assert_eq!(status_text(&status), "Saving on this device…");
         let full = Some(Reason::Storage(StorageFault::QuotaExceeded));
         check(SyncState::Saved, 0, full, "Saved · not saved on this device");
     }

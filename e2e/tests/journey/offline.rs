@@ -90,6 +90,7 @@ async fn offline_edits_outlive_the_browser_and_the_server() -> Result<()> {
         ann.add_task("offline task").await?;
         let badge = ann.wait_for_badge("changes wait", |badge| badge.pending > 0).await?;
         println!("    offline: {badge:?}");
+        ann.wait_until_stored().await?;
         browser.close().await?;
 
         server.start().await?;
@@ -133,6 +134,7 @@ async fn a_reload_without_a_server_shows_the_document() -> Result<()> {
         ann.wait_for_task("still to do").await?;
         ann.put_caret("still here".len()).await?;
         ann.page().type_text(" and growing").await?;
+        ann.wait_until_stored().await?;
         ann.page().reload().await?;
         let ann = Notebook::on(ann.page().clone()).await?;
         ann.wait_for_part("still here and growing").await?;

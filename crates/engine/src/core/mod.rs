@@ -367,13 +367,14 @@ impl Core {
 
     pub(crate) fn status(&self) -> SyncStatus {
         let (link, link_reason) = self.link.shown();
-        let mut status =
-            SyncStatus { state: link, pending: 0, storage: self.jobs.health, reason: link_reason };
+        let (storage, reason) = (self.jobs.health, link_reason);
+        let mut status = SyncStatus { state: link, storage, reason, ..SyncStatus::default() };
         for doc in self.docs.values().map(|doc| doc.status(link, link_reason)) {
             status.pending += doc.pending;
             status.state = status.state.min(doc.state);
             status.reason = status.reason.or(doc.reason);
         }
+        status.saved_here = self.docs.values().all(|doc| doc.store.is_idle());
         if let StorageHealth::Failing(fault) = status.storage {
             status.reason = Some(crate::status::Reason::Storage(fault));
         }
