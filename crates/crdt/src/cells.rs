@@ -1,6 +1,4 @@
-//! The log of what one container holds: what was written, by local version.
-//!
-//! The log holds every value once; what a container shows are references into it.
+//! What is written to registers, maps, tables, counters, lists and trees, one operation at a time.
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::ContainerKind;
@@ -275,98 +273,51 @@ impl CellOp {
         }
     }
 
-    /// The value that the operation wrote: of a register or an entry, or in this field of its row.
-    pub(crate) fn into_value(self, field: Option<NameIx>) -> Option<Value> {
-        match self {
-            Self::Set(value) | Self::Replace { value, .. } => Some(value),
-            Self::Put { value, .. } => value,
-            Self::Cell { value, field: written, .. } => (Some(written) == field).then_some(value),
-            Self::Insert { fields } | Self::Restore { fields, .. } => {
-                fields.into_iter().rev().find(|(written, _)| Some(*written) == field)?.1.into()
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Operations in local order, each encoded.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CellLog {
-    /// Each operation's local version and the offset of its bytes.
-    ops: Vec<(Lv, u32)>,
-    bytes: Writer,
-}
-
-impl CellLog {
-    pub(crate) fn push(&mut self, lv: Lv, op: &CellOp) {
-        self.ops.push((lv, self.bytes.as_slice().len() as u32));
-        op.encode(&mut self.bytes);
-    }
-
-    fn at(&self, index: usize) -> CellOp {
-        let start = self.ops[index].1 as usize;
-        let op = CellOp::decode(&mut Reader::new(&self.bytes.as_slice()[start..]));
-        op.expect("the log holds what it encoded")
-    }
-
-    /// The operation with this local version.
-    pub(crate) fn get(&self, lv: Lv) -> Option<CellOp> {
-        let index = self.ops.binary_search_by_key(&lv, |(lv, _)| *lv).ok()?;
-        Some(self.at(index))
-    }
-
-    /// The value that an operation wrote; see [`CellOp::into_value`].
-    pub(crate) fn value(&self, lv: Lv, field: Option<NameIx>) -> Option<Value> {
-        self.get(lv)?.into_value(field)
-    }
-
-    /// Appends the log: local versions as differences and lengths, then the operations.
-    pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.ops.len());
-        let mut last = 0;
-        for (lv, _) in &self.ops {
-            out.varint(u64::from(lv - last));
-            last = *lv;
-        }
-        out.bytes(self.bytes.as_slice());
-    }
-
-    /// Reads what [`CellLog::encode`] wrote for a container of this kind; all local versions are
-    /// below `end`.
-    pub(crate) fn decode(
+    /// The value that an encoded operation wrote: of a register or an entry, or in this field of
+    /// its row. Everything else of the operation is passed over.
+    pub(crate) fn decode_value(
         input: &mut Reader<'_>,
-        kind: ContainerKind,
-        names: usize,
-        end: Lv,
-    ) -> Result<Self, DecodeError> {
-        let (mut lvs, mut last) = (Vec::new(), 0u32);
-        for index in 0..input.count(1)? {
-            let step = input.varint_u32()?;
-            last = last
-                .checked_add(step)
-                .filter(|lv| *lv < end && (step > 0 || index == 0))
-                .ok_or(DecodeError::Invalid("local version"))?;
-            lvs.push(last);
-        }
-        let bytes = input.bytes()?;
-        let (mut log, mut rest) = (Self::default(), Reader::new(bytes));
-        for lv in lvs {
-            log.ops.push((lv, (bytes.len() - rest.remaining()) as u32));
-            let op = CellOp::decode(&mut rest)?;
-            let is_below = |row| matches!(row, RowRef::Known(row) if row >= end);
-            if !op.fits(kind, names) || op.rows().any(is_below) {
-                return Err(DecodeError::Invalid("operation kind"));
+        field: Option<NameIx>,
+    ) -> Result<Option<Value>, DecodeError> {
+        let one = |input: &mut Reader<'_>| Value::decode(input).map(Some);
+        match input.u8()? {
+            0 => one(input),
+            1 => {
+                input.varint()?;
+                one(input)
             }
+            3 => Self::decode_field(input, field),
+            4 => {
+                RowRef::decode(input)?;
+                let is_it = Some(input.varint_u32()?) == field;
+                if is_it { one(input) } else { Ok(None) }
+            }
+            6 => {
+                RowRef::decode(input)?;
+                Self::decode_field(input, field)
+            }
+            9 => {
+                RowRef::decode(input)?;
+                one(input)
+            }
+            _ => Ok(None),
         }
-        rest.finish()?;
-        log.bytes.raw(bytes);
-        Ok(log)
     }
 
-    /// The operations from `start` to `end` (exclusive).
-    pub(crate) fn ops(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, CellOp)> {
-        let first = self.ops.partition_point(|(lv, _)| *lv < start);
-        let last = self.ops.partition_point(|(lv, _)| *lv < end);
-        (first..last).map(|index| (self.ops[index].0, self.at(index)))
+    /// The value of one of a row's fields, the last if it is there twice.
+    fn decode_field(
+        input: &mut Reader<'_>,
+        field: Option<NameIx>,
+    ) -> Result<Option<Value>, DecodeError> {
+        let mut found = None;
+        for _ in 0..input.varint()? {
+            let is_it = Some(input.varint_u32()?) == field;
+            let start = input.clone();
+            Value::skip(input)?;
+            if is_it {
+                found = Some(start);
+            }
+        }
+        found.map(|mut start| Value::decode(&mut start)).transpose()
     }
 }

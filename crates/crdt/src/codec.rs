@@ -246,6 +246,11 @@ impl Writer {
         self.bytes(text.as_bytes());
     }
 
+    /// A writer that goes on after these bytes.
+    pub(crate) fn from_vec(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     /// What was written so far.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {

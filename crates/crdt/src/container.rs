@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::cells::CellLog;
+use crate::cell_log::CellLog;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::counter::CounterState;
 use crate::id::{OpId, RowId};

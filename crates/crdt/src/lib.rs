@@ -29,8 +29,10 @@
 mod apply;
 mod block;
 mod bulk;
+mod cell_log;
 mod cells;
 mod codec;
+mod columns;
 #[cfg(test)]
 mod conformance;
 mod container;
@@ -48,6 +50,7 @@ mod lww;
 mod model;
 mod names;
 mod op;
+mod packing;
 mod past;
 mod patch;
 mod range_map;

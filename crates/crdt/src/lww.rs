@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cells::CellLog;
+use crate::cell_log::CellLog;
 use crate::container::{ContainerId, ContainerKind};
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh32::xxh32;
 
-use crate::cells::CellLog;
+use crate::cell_log::CellLog;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,

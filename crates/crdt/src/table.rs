@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::cells::{CellLog, Fields, RowRef};
+use crate::cell_log::CellLog;
+use crate::cells::{Fields, RowRef};
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, RowId};
 use crate::lww::overrules;

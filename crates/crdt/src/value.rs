@@ -123,6 +123,29 @@ impl Value {
         Self::decode_at(input, 0)
     }
 
+    /// Passes over a value that was decoded before, which limits its depth.
+    pub(crate) fn skip(input: &mut Reader<'_>) -> Result<(), DecodeError> {
+        match input.u8()? {
+            3 => drop(input.varint()?),
+            4 => drop(input.take(8)?),
+            5 | 6 => drop(input.bytes()?),
+            7 => {
+                for _ in 0..input.varint()? {
+                    Self::skip(input)?;
+                }
+            }
+            8 => {
+                for _ in 0..input.varint()? {
+                    input.bytes()?;
+                    Self::skip(input)?;
+                }
+            }
+            9 => drop(input.u8()?),
+            _ => {}
+        }
+        Ok(())
+    }
+
     // Recursion is safe here: the depth is checked before each step down.
     fn decode_at(input: &mut Reader<'_>, depth: usize) -> Result<Self, DecodeError> {
         if depth > MAX_NESTING {

@@ -11,7 +11,8 @@ mod writing;
 
 use std::collections::BTreeMap;
 
-use crate::cells::{CellLog, CellOp, RowRef};
+use crate::cell_log::CellLog;
+use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;

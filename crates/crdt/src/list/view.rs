@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cells::CellLog;
+use crate::cell_log::CellLog;
 use crate::container::{ContainerId, ContainerIx, ContainerKind};
 use crate::doc::Doc;
 use crate::id::OpId;

@@ -164,16 +164,6 @@ impl Runs {
         })
     }
 
-    /// Whether this operation deleted something.
-    pub(crate) fn deletes(&self, lv: Lv) -> bool {
-        let run = self.runs.get(self.index_of(lv));
-        run.is_some_and(|run| {
-            run.start <= lv
-                && lv < run.start + run.len
-                && matches!(run.kind, Kind::Delete | Kind::Backspace)
-        })
-    }
-
     fn index_of(&self, lv: Lv) -> usize {
         match self.runs.last() {
             Some(last) if last.start <= lv => self.runs.len() - 1,

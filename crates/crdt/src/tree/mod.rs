@@ -20,7 +20,8 @@ mod writing;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use crate::cells::{CellLog, CellOp, RowRef};
+use crate::cell_log::CellLog;
+use crate::cells::{CellOp, RowRef};
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 

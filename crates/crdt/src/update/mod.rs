@@ -15,15 +15,19 @@
 //! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq in the peer's first stretch, stamp
 //! as a difference; and its parents unless it follows.
 
-use crate::cells::{CellOp, RowRef};
+mod cells;
+
+use crate::cells::CellOp;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Containers, Content};
+use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Containers};
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
 use crate::names::Names;
 use crate::stamp::{STAMP_END, Stamp};
 use crate::text::{Piece, RunKind, Runs};
+
+use self::cells::encode_cells;
 
 /// What an operation of the file follows.
 #[derive(Clone, Debug, PartialEq)]
@@ -255,33 +259,6 @@ fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     out.bytes(content.as_slice());
 }
 
-/// Names, rows that are written about, then operations.
-fn encode_cells(content: &Content, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>, out: &mut Writer) {
-    let (Some(log), all) = (content.cells(), content.names()) else { return };
-    let (mut names, mut rows, mut row_count) = (Names::default(), Writer::new(), 0);
-    let (mut ops, mut count) = (Writer::new(), 0);
-    let mut places = std::collections::BTreeMap::<Lv, Lv>::new();
-    for (_, op) in ranges.iter().flat_map(|(start, end)| log.ops(*start, *end)) {
-        let op = op.map_names(|name| names.intern(all.get(name)));
-        let op = op.map_rows(|row| match row {
-            RowRef::Known(row) => RowRef::Known(*places.entry(row).or_insert_with(|| {
-                peers.write_id(row, &mut rows);
-                row_count += 1;
-                row_count - 1
-            })),
-            stray => stray,
-        });
-        op.encode(&mut ops);
-        count += 1;
-    }
-    out.len(names.len());
-    names.iter().for_each(|name| out.str(name));
-    out.varint(u64::from(row_count));
-    out.raw(rows.as_slice());
-    out.len(count);
-    out.raw(ops.as_slice());
-}
-
 impl Update {
     /// Reads a file. All numbers are checked against each other and against the input's length.
     pub(crate) fn decode(input: &mut Reader<'_>, with_cells: bool) -> Result<Self, DecodeError> {
@@ -456,52 +433,6 @@ impl Update {
             Ok(runs)
         } else {
             Err(DecodeError::TrailingBytes)
-        }
-    }
-
-    fn read_cells(
-        &self,
-        input: &mut Reader<'_>,
-        place: usize,
-        peers: &[PeerId],
-        out: &mut Column,
-    ) -> Result<(), DecodeError> {
-        let mut names = Names::default();
-        for expected in 0..input.count(1)? {
-            if names.intern(input.str()?) as usize != expected {
-                return Err(DecodeError::Invalid("name"));
-            }
-        }
-        let mut rows = Vec::new();
-        for _ in 0..input.count(2)? {
-            let peer = peers.get(input.varint()? as usize).ok_or(DecodeError::Invalid("peer"))?;
-            rows.push(OpId::new(*peer, input.varint_u32()?));
-        }
-        let count = input.count(1)?;
-        let mut ops = Vec::with_capacity(count);
-        let kind = self.containers[place].0;
-        let places = self.spans.iter().filter(|span| span.2 == place);
-        let deletes = |lv: Lv| kind.is_sequence() && out.runs.deletes(lv);
-        for lv in places.flat_map(|(start, end, _)| *start..*end).filter(|lv| !deletes(*lv)) {
-            let op = CellOp::decode(input)?;
-            if !op.fits(kind, names.len()) {
-                return Err(DecodeError::Invalid("operation kind"));
-            }
-            let is_listed = |row| !matches!(row, RowRef::Known(row) if row as usize >= rows.len());
-            if !op.rows().all(is_listed) {
-                return Err(DecodeError::Invalid("row"));
-            }
-            let op = op.map_rows(|row| match row {
-                RowRef::Known(row) => RowRef::Stray(rows[row as usize]),
-                stray => stray,
-            });
-            ops.push((lv, op));
-        }
-        if ops.len() == count {
-            (out.names, out.ops) = (names, ops);
-            Ok(())
-        } else {
-            Err(DecodeError::Invalid("operation count"))
         }
     }
 }

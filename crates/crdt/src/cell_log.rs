@@ -1,0 +1,343 @@
+//! The log of what one container holds: what was written, by local version.
+//!
+//! The log holds every value once; what a container shows are references into it. It is kept in
+//! pages: all but the last are full and never change again, so each is packed once, and one that
+//! was loaded is unpacked when something in it is first asked for.
+
+use std::cell::OnceCell;
+
+use crate::cells::{CellOp, RowRef};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::columns::{Ints, encode_ints};
+use crate::container::ContainerKind;
+use crate::graph::Lv;
+use crate::names::NameIx;
+use crate::packing::{pack, unpack};
+use crate::value::Value;
+
+/// A page with so many operations, or so many bytes of them, is full. Small in tests, so that short
+/// histories fill several.
+pub(crate) const PAGE_OPS_MAX: usize = if cfg!(test) { 4 } else { 1_024 };
+const PAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Operations in local order, each encoded.
+#[derive(Clone, Debug, Default)]
+struct Ops {
+    /// Each operation's local version and the offset of its bytes.
+    starts: Vec<(Lv, u32)>,
+    bytes: Writer,
+}
+
+impl Ops {
+    fn push(&mut self, lv: Lv, op: &CellOp) {
+        self.starts.push((lv, self.bytes.as_slice().len() as u32));
+        op.encode(&mut self.bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        self.starts.len() >= PAGE_OPS_MAX || self.bytes.as_slice().len() >= PAGE_BYTES_MAX
+    }
+
+    fn range(&self) -> Option<(Lv, Lv)> {
+        Some((self.starts.first()?.0, self.starts.last()?.0))
+    }
+
+    fn reader(&self, index: usize) -> Reader<'_> {
+        Reader::new(&self.bytes.as_slice()[self.starts[index].1 as usize..])
+    }
+
+    fn at(&self, index: usize) -> CellOp {
+        CellOp::decode(&mut self.reader(index)).expect("the log holds what it encoded")
+    }
+
+    fn index_of(&self, lv: Lv) -> Option<usize> {
+        self.starts.binary_search_by_key(&lv, |(lv, _)| *lv).ok()
+    }
+
+    /// Local versions as a column, then the operations.
+    fn pack(&self) -> Box<[u8]> {
+        let lvs: Vec<i64> = self.starts.iter().map(|(lv, _)| i64::from(*lv)).collect();
+        let (mut out, mut column) = (Writer::new(), Writer::new());
+        encode_ints(&lvs, &mut column);
+        out.len(lvs.len());
+        out.bytes(column.as_slice());
+        pack(self.bytes.as_slice(), &mut out);
+        out.into_vec().into()
+    }
+
+    fn unpack(packed: &[u8], (first, last): (Lv, Lv), may: May) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(packed);
+        let count = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
+        if count == 0 || count - 1 > (last - first) as usize || count > PAGE_OPS_MAX {
+            return Err(DecodeError::CountExceedsInput);
+        }
+        let mut lvs = Ints::new(input.bytes()?)?;
+        let bytes = unpack(&mut input, count)?;
+        input.finish()?;
+        let mut ops = Self::default();
+        let mut rest = Reader::new(&bytes);
+        for _ in 0..count {
+            let lv = u32::try_from(lvs.next()?).map_err(|_| DecodeError::IntegerRange)?;
+            let is_next = ops.starts.last().map_or(lv == first, |(before, _)| *before < lv);
+            if !is_next || lv > last {
+                return Err(DecodeError::Invalid("local version"));
+            }
+            ops.starts.push((lv, (bytes.len() - rest.remaining()) as u32));
+            may.check(&CellOp::decode(&mut rest)?)?;
+        }
+        rest.finish()?;
+        ops.bytes = Writer::from_vec(bytes);
+        Ok(ops)
+    }
+}
+
+/// What operations a loaded log may have.
+#[derive(Clone, Copy, Debug)]
+struct May {
+    kind: ContainerKind,
+    names: usize,
+    end: Lv,
+}
+
+impl May {
+    fn check(self, op: &CellOp) -> Result<(), DecodeError> {
+        let is_above = |row| matches!(row, RowRef::Known(row) if row >= self.end);
+        if op.fits(self.kind, self.names) && !op.rows().any(is_above) {
+            Ok(())
+        } else {
+            Err(DecodeError::Invalid("operation kind"))
+        }
+    }
+}
+
+/// A full page: either form is made from the other when it is needed.
+#[derive(Clone, Debug)]
+struct Page {
+    range: (Lv, Lv),
+    ops: OnceCell<Ops>,
+    packed: OnceCell<Box<[u8]>>,
+    may: Option<May>,
+}
+
+impl Page {
+    fn of(ops: Ops) -> Option<Self> {
+        let range = ops.range()?;
+        Some(Self { range, ops: ops.into(), packed: OnceCell::new(), may: None })
+    }
+
+    /// The operations. Their checksum was verified when the page was loaded; if they are not sound
+    /// all the same, the page reads as empty.
+    fn ops(&self) -> &Ops {
+        self.ops.get_or_init(|| match (self.packed.get(), self.may) {
+            (Some(packed), Some(may)) => Ops::unpack(packed, self.range, may).unwrap_or_default(),
+            _ => Ops::default(),
+        })
+    }
+
+    fn into_ops(self) -> Ops {
+        self.ops();
+        self.ops.into_inner().unwrap_or_default()
+    }
+
+    fn packed(&self) -> &[u8] {
+        self.packed.get_or_init(|| self.ops().pack())
+    }
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CellLog {
+    pages: Vec<Page>,
+    /// What came after the last full page.
+    open: Ops,
+}
+
+impl CellLog {
+    pub(crate) fn push(&mut self, lv: Lv, op: &CellOp) {
+        // A loaded log's last page may have room.
+        if self.open.starts.is_empty()
+            && self.pages.last().is_some_and(|page| !page.ops().is_full())
+            && let Some(page) = self.pages.pop()
+        {
+            self.open = page.into_ops();
+        }
+        self.open.push(lv, op);
+        if self.open.is_full() {
+            self.pages.extend(Page::of(std::mem::take(&mut self.open)));
+        }
+    }
+
+    /// The page that an operation would be in.
+    fn page_of(&self, lv: Lv) -> &Ops {
+        let at = self.pages.partition_point(|page| page.range.1 < lv);
+        self.pages.get(at).map_or(&self.open, Page::ops)
+    }
+
+    /// The operation with this local version.
+    pub(crate) fn get(&self, lv: Lv) -> Option<CellOp> {
+        let page = self.page_of(lv);
+        Some(page.at(page.index_of(lv)?))
+    }
+
+    /// The value that an operation wrote: of a register or an entry, or in this field of its row.
+    pub(crate) fn value(&self, lv: Lv, field: Option<NameIx>) -> Option<Value> {
+        let page = self.page_of(lv);
+        let mut input = page.reader(page.index_of(lv)?);
+        CellOp::decode_value(&mut input, field).expect("the log holds what it encoded")
+    }
+
+    /// The operations from `start` to `end` (exclusive).
+    pub(crate) fn ops(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, CellOp)> {
+        let first = self.pages.partition_point(|page| page.range.1 < start);
+        let pages = self.pages[first..].iter().take_while(move |page| page.range.0 < end);
+        pages.map(Page::ops).chain([&self.open]).flat_map(move |ops| {
+            let first = ops.starts.partition_point(|(lv, _)| *lv < start);
+            let last = ops.starts.partition_point(|(lv, _)| *lv < end);
+            (first..last.max(first)).map(|index| (ops.starts[index].0, ops.at(index)))
+        })
+    }
+
+    /// Appends the log, page by page: the first local version as a difference, how far the last is
+    /// from it, and the packed operations.
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        let open = Page::of(self.open.clone());
+        let pages = || self.pages.iter().chain(&open);
+        out.len(pages().count());
+        let mut last = 0;
+        for page in pages() {
+            out.varint(u64::from(page.range.0 - last));
+            out.varint(u64::from(page.range.1 - page.range.0));
+            out.bytes(page.packed());
+            last = page.range.1;
+        }
+    }
+
+    /// Reads what [`CellLog::encode`] wrote for a container of this kind; all local versions are
+    /// below `end`. What the pages hold is checked when it is first asked for.
+    pub(crate) fn decode(
+        input: &mut Reader<'_>,
+        kind: ContainerKind,
+        names: usize,
+        end: Lv,
+    ) -> Result<Self, DecodeError> {
+        let may = Some(May { kind, names, end });
+        let mut log = Self::default();
+        for _ in 0..input.count(3)? {
+            let last = log.pages.last().map_or(0, |page| page.range.1);
+            let step = input.varint_u32()?;
+            let range = last.checked_add(step).zip(Some(input.varint_u32()?));
+            let range = range.and_then(|(first, len)| Some((first, first.checked_add(len)?)));
+            let is_next = step > 0 || log.pages.is_empty();
+            let range = range.filter(|(_, upto)| *upto < end && is_next);
+            let range = range.ok_or(DecodeError::Invalid("local version"))?;
+            let packed = OnceCell::from(Box::from(input.bytes()?));
+            log.pages.push(Page { range, ops: OnceCell::new(), packed, may });
+        }
+        Ok(log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (0.0f64..9.0).prop_map(Value::from),
+            "[a-zé]{0,5}".prop_map(Value::from),
+            prop::collection::vec(any::<u8>(), 0..4).prop_map(Value::Bytes),
+        ];
+        leaf.prop_recursive(2, 8, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::List),
+                prop::collection::btree_map("[a-c]", inner, 0..3).prop_map(Value::Map),
+            ]
+        })
+    }
+
+    fn op() -> impl Strategy<Value = CellOp> {
+        let fields = || prop::collection::vec((0u32..80, value()), 0..4);
+        let row = || {
+            prop_oneof![
+                (0u32..50).prop_map(RowRef::Known),
+                (any::<u64>(), 0u32..9).prop_map(|(peer, seq)| RowRef::Stray(
+                    crate::id::OpId::new(crate::id::PeerId(peer), seq)
+                )),
+            ]
+        };
+        prop_oneof![
+            fields().prop_map(|fields| CellOp::Insert { fields }),
+            (row(), fields()).prop_map(|(row, fields)| CellOp::Restore { row, fields }),
+            (row(), 0u32..80, value()).prop_map(|(row, field, value)| CellOp::Cell {
+                row,
+                field,
+                value
+            }),
+            row().prop_map(|row| CellOp::Remove { row }),
+        ]
+    }
+
+    /// What an operation wrote to a field of its row.
+    fn value_of(op: &CellOp, field: NameIx) -> Option<&Value> {
+        match op {
+            CellOp::Cell { field: written, value, .. } => (*written == field).then_some(value),
+            CellOp::Insert { fields } | CellOp::Restore { fields, .. } => {
+                fields.iter().rev().find(|(written, _)| *written == field).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_reads_back_page_by_page(
+            ops in prop::collection::vec((1u32..3, op()), 0..40),
+            more in op(),
+        ) {
+            let (mut log, mut lv, mut all) = (CellLog::default(), 0, Vec::new());
+            for (step, op) in ops {
+                lv += step;
+                log.push(lv, &op);
+                all.push((lv, op));
+            }
+            let mut out = Writer::new();
+            log.encode(&mut out);
+            let mut input = Reader::new(out.as_slice());
+            let end = lv + 1;
+            let kind = ContainerKind::Table;
+            let mut read = CellLog::decode(&mut input, kind, 80, end.max(50)).expect("a log");
+            prop_assert!(input.is_empty());
+            let mut again = Writer::new();
+            read.encode(&mut again);
+            prop_assert_eq!(again.as_slice(), out.as_slice());
+            for log in [&log, &read] {
+                prop_assert_eq!(log.ops(0, Lv::MAX).collect::<Vec<_>>(), all.clone());
+                let middle: Vec<_> =
+                    all.iter().filter(|(lv, _)| (5..20).contains(lv)).cloned().collect();
+                prop_assert_eq!(log.ops(5, 20).collect::<Vec<_>>(), middle);
+                for (lv, op) in &all {
+                    prop_assert_eq!(log.get(*lv), Some(op.clone()));
+                    for field in [0, 7, 79] {
+                        let value = value_of(op, field);
+                        prop_assert_eq!(log.value(*lv, Some(field)), value.cloned());
+                    }
+                }
+            }
+            read.push(end, &more);
+            prop_assert_eq!(read.get(end), Some(more));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut input = Reader::new(&bytes);
+            if let Ok(log) = CellLog::decode(&mut input, ContainerKind::Table, 3, 1_000) {
+                log.ops(0, Lv::MAX).for_each(drop);
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Columns of integers, each in the shortest of several forms.
+//!
+//! | form | after the form's byte |
+//! |---|---|
+//! | runs (0) | value (zigzag varint), count (varint), and so on |
+//! | varints (1) | the values, zigzag |
+//! | packed (2) | the least value (zigzag varint), bits each (1), then the rest above it, bit by bit |
+//! | plus 4 | the same of differences from the value before, from 0 at first |
+//!
+//! How many values there are is for others to say: a column is read until its reader has enough.
+
+use crate::codec::{DecodeError, Reader, Writer};
+
+const RUNS: u8 = 0;
+const VARINTS: u8 = 1;
+const PACKED: u8 = 2;
+const DELTAS: u8 = 4;
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// The bits that the values above `least` take each.
+fn width_above(values: &[i64], least: i64) -> u32 {
+    let above = values.iter().map(|value| value.wrapping_sub(least).cast_unsigned());
+    64 - above.max().unwrap_or(0).leading_zeros()
+}
+
+fn least(values: &[i64]) -> i64 {
+    values.iter().copied().min().unwrap_or(0)
+}
+
+/// The form in which these values are shortest, and how long they are in it.
+fn shortest(values: &[i64]) -> (u8, usize) {
+    let runs: usize = values
+        .chunk_by(|a, b| a == b)
+        .map(|run| varint_len(zigzag(run[0])) + varint_len(run.len() as u64))
+        .sum();
+    let varints = values.iter().map(|value| varint_len(zigzag(*value))).sum();
+    let least = least(values);
+    let bits = values.len() * width_above(values, least) as usize;
+    let packed = varint_len(zigzag(least)) + 1 + bits.div_ceil(8);
+    let forms = [(RUNS, runs), (VARINTS, varints), (PACKED, packed)];
+    forms.into_iter().min_by_key(|(_, len)| *len).expect("there are forms")
+}
+
+/// Appends a column.
+pub(crate) fn encode_ints(values: &[i64], out: &mut Writer) {
+    let before = [0].into_iter().chain(values.iter().copied());
+    let deltas: Vec<i64> =
+        values.iter().zip(before).map(|(value, before)| value.wrapping_sub(before)).collect();
+    let (plain, delta) = (shortest(values), shortest(&deltas));
+    let is_delta = delta.1 < plain.1;
+    let (form, values) = if is_delta { (delta.0, &deltas[..]) } else { (plain.0, values) };
+    out.u8(form + if is_delta { DELTAS } else { 0 });
+    match form {
+        RUNS => {
+            for run in values.chunk_by(|a, b| a == b) {
+                out.varint_i64(run[0]);
+                out.len(run.len());
+            }
+        }
+        VARINTS => values.iter().for_each(|value| out.varint_i64(*value)),
+        _ => pack(values, out),
+    }
+}
+
+fn pack(values: &[i64], out: &mut Writer) {
+    let least = least(values);
+    let width = width_above(values, least);
+    out.varint_i64(least);
+    out.u8(width as u8);
+    let (mut bits, mut held) = (0u128, 0);
+    for value in values {
+        bits |= u128::from(value.wrapping_sub(least).cast_unsigned()) << held;
+        held += width;
+        while held >= 8 {
+            out.u8(bits as u8);
+            bits >>= 8;
+            held -= 8;
+        }
+    }
+    if held > 0 {
+        out.u8(bits as u8);
+    }
+}
+
+/// Reads a column value by value.
+#[derive(Clone, Debug)]
+pub(crate) struct Ints<'a> {
+    form: u8,
+    is_delta: bool,
+    input: Reader<'a>,
+    last: i64,
+    /// The value of a run, or the least of what is packed.
+    value: i64,
+    /// What is left of a run.
+    left: u64,
+    width: u32,
+    bits: u128,
+    held: u32,
+}
+
+impl<'a> Ints<'a> {
+    /// A reader of what [`encode_ints`] wrote; `bytes` is just that.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes);
+        let code = input.u8()?;
+        let (form, is_delta) = (code & !DELTAS, code & DELTAS != 0);
+        let (mut value, mut width) = (0, 0);
+        match form {
+            RUNS | VARINTS => {}
+            PACKED => {
+                value = input.varint_i64()?;
+                width = u32::from(input.u8()?);
+            }
+            _ => return Err(DecodeError::Invalid("column form")),
+        }
+        if width > 64 {
+            return Err(DecodeError::Invalid("column width"));
+        }
+        Ok(Self { form, is_delta, input, last: 0, value, left: 0, width, bits: 0, held: 0 })
+    }
+
+    /// The next value.
+    pub(crate) fn next(&mut self) -> Result<i64, DecodeError> {
+        let value = match self.form {
+            RUNS => {
+                if self.left == 0 {
+                    self.value = self.input.varint_i64()?;
+                    self.left = self.input.varint()?;
+                }
+                let left = self.left.checked_sub(1);
+                self.left = left.ok_or(DecodeError::Invalid("empty run"))?;
+                self.value
+            }
+            VARINTS => self.input.varint_i64()?,
+            _ => self.unpack()?,
+        };
+        self.last = if self.is_delta { self.last.wrapping_add(value) } else { value };
+        Ok(self.last)
+    }
+
+    fn unpack(&mut self) -> Result<i64, DecodeError> {
+        while self.held < self.width {
+            self.bits |= u128::from(self.input.u8()?) << self.held;
+            self.held += 8;
+        }
+        let mask = (1u128 << self.width) - 1;
+        let above = (self.bits & mask) as u64;
+        self.bits >>= self.width;
+        self.held -= self.width;
+        Ok(self.value.wrapping_add(above.cast_signed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(values: &[i64]) -> Vec<u8> {
+        let mut out = Writer::new();
+        encode_ints(values, &mut out);
+        out.into_vec()
+    }
+
+    #[test]
+    fn what_repeats_or_counts_takes_a_few_bytes() {
+        assert!(encoded(&[7; 1_000]).len() <= 5);
+        assert!(encoded(&(100..1_100).collect::<Vec<_>>()).len() <= 7);
+        let bools: Vec<i64> = (0..1_000).map(|i| i64::from(i % 3 == 0)).collect();
+        assert!(encoded(&bools).len() <= 130);
+    }
+
+    #[test]
+    fn a_column_of_no_known_form_is_refused() {
+        assert_eq!(Ints::new(&[3]).err(), Some(DecodeError::Invalid("column form")));
+        assert_eq!(Ints::new(&[PACKED, 0, 65]).err(), Some(DecodeError::Invalid("column width")));
+        let mut empty_run = Ints::new(&[RUNS, 2, 0]).expect("a known form");
+        assert_eq!(empty_run.next(), Err(DecodeError::Invalid("empty run")));
+    }
+
+    fn value() -> impl Strategy<Value = i64> {
+        prop_oneof![any::<i64>(), -3i64..3, 1_000_000i64..1_000_100]
+    }
+
+    proptest! {
+        #[test]
+        fn columns_read_back(values in prop::collection::vec(value(), 0..80)) {
+            let bytes = encoded(&values);
+            let mut read = Ints::new(&bytes).expect("a column");
+            for value in values {
+                prop_assert_eq!(read.next(), Ok(value));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(mut read) = Ints::new(&bytes) {
+                for _ in 0..100 {
+                    if read.next().is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Operations packed for storage: split into columns by what their parts are, and joined again.
+//!
+//! A stretch of a container's operations, each encoded as [`CellOp::encode`] does, becomes one
+//! column for all their kinds, one for the rows they name, and for each field one for the kinds of
+//! its values, one for its numbers and one for its texts. Like stands beside like, so that columns
+//! are short ([`crate::columns`]) and what compresses them finds more.
+//!
+//! | field | size | meaning |
+//! |---|---|---|
+//! | form | 1 | 0 plain: the operations follow as they are; 1 columns |
+//! | length | varint | of the operations when joined |
+//! | columns | varint count, then each | number (varint), integers, bytes (each after its length) |
+//!
+//! The columns are numbered: 0 kinds, 1 rows, 2 names, 3 counts, 4 additions, 5 strays, 6 keys,
+//! then for field `n` (the 63 first have some of their own, and 0 also serves what has no field)
+//! 7 + 3n kinds of values, 8 + 3n integers, 9 + 3n lengths and bytes.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::columns::{Ints, encode_ints};
+use crate::value::MAX_NESTING;
+
+#[cfg(doc)]
+use crate::cells::CellOp;
+
+const PLAIN: u8 = 0;
+const COLUMNS: u8 = 1;
+
+const KINDS: usize = 0;
+const ROWS: usize = 1;
+const NAMES: usize = 2;
+const COUNTS: usize = 3;
+const ADDITIONS: usize = 4;
+const STRAYS: usize = 5;
+const KEYS: usize = 6;
+const FIELDS: usize = 7;
+const FIELDS_APART_MAX: u64 = 63;
+const COLUMNS_MAX: usize = FIELDS + 3 * (FIELDS_APART_MAX as usize + 1);
+
+/// Joined operations take at most so many times the bytes of their columns, and this much more.
+/// What would be packed tighter is stored plain: no few bytes can claim to be very many.
+const EXPANSION_MAX: usize = 1_024;
+const EXPANSION_FREE: usize = 1_024;
+
+fn may_expand(packed: usize, joined: usize) -> bool {
+    joined <= packed.saturating_mul(EXPANSION_MAX).saturating_add(EXPANSION_FREE)
+}
+
+/// How an integer stands among operations that are not packed.
+#[derive(Clone, Copy)]
+enum Shape {
+    Byte,
+    Varint,
+    Zigzag,
+}
+
+/// Carries the parts of operations over, into columns or out of them.
+trait Port {
+    fn int(&mut self, column: usize, shape: Shape) -> Result<u64, DecodeError>;
+
+    fn raw(&mut self, column: usize, len: u64) -> Result<(), DecodeError>;
+}
+
+/// Carries one operation over: the grammar of [`CellOp::encode`].
+fn carry_op(port: &mut impl Port) -> Result<(), DecodeError> {
+    match port.int(KINDS, Shape::Byte)? {
+        0 => carry_value(port, 0, 0),
+        1 => {
+            port.int(NAMES, Shape::Varint)?;
+            carry_value(port, 0, 0)
+        }
+        2 => port.int(NAMES, Shape::Varint).map(drop),
+        3 => carry_fields(port),
+        4 => {
+            carry_row(port)?;
+            let field = port.int(NAMES, Shape::Varint)?;
+            carry_value(port, field, 0)
+        }
+        5 | 8 => carry_row(port),
+        6 => {
+            carry_row(port)?;
+            carry_fields(port)
+        }
+        7 => port.int(ADDITIONS, Shape::Zigzag).map(drop),
+        9 => {
+            carry_row(port)?;
+            carry_value(port, 0, 0)
+        }
+        10 => carry_bytes(port, KEYS),
+        11 => carry_place(port),
+        12 => {
+            carry_row(port)?;
+            carry_place(port)
+        }
+        _ => Err(DecodeError::Invalid("operation kind")),
+    }
+}
+
+fn carry_row(port: &mut impl Port) -> Result<(), DecodeError> {
+    if port.int(ROWS, Shape::Varint)? == 0 {
+        port.raw(STRAYS, 8)?;
+        port.int(STRAYS, Shape::Varint)?;
+    }
+    Ok(())
+}
+
+fn carry_bytes(port: &mut impl Port, column: usize) -> Result<(), DecodeError> {
+    let len = port.int(column, Shape::Varint)?;
+    port.raw(column, len)
+}
+
+fn carry_place(port: &mut impl Port) -> Result<(), DecodeError> {
+    carry_bytes(port, KEYS)?;
+    match port.int(COUNTS, Shape::Byte)? {
+        0 => Ok(()),
+        _ => carry_row(port),
+    }
+}
+
+fn carry_fields(port: &mut impl Port) -> Result<(), DecodeError> {
+    for _ in 0..port.int(COUNTS, Shape::Varint)? {
+        let field = port.int(NAMES, Shape::Varint)?;
+        carry_value(port, field, 0)?;
+    }
+    Ok(())
+}
+
+// Recursion is safe here: the depth is checked before each step down.
+fn carry_value(port: &mut impl Port, field: u64, depth: usize) -> Result<(), DecodeError> {
+    if depth > MAX_NESTING {
+        return Err(DecodeError::TooDeep);
+    }
+    let kinds = FIELDS + 3 * field.min(FIELDS_APART_MAX) as usize;
+    let (ints, texts) = (kinds + 1, kinds + 2);
+    match port.int(kinds, Shape::Byte)? {
+        3 => port.int(ints, Shape::Zigzag).map(drop),
+        4 => port.raw(texts, 8),
+        5 | 6 => carry_bytes(port, texts),
+        7 => {
+            for _ in 0..port.int(ints, Shape::Varint)? {
+                carry_value(port, field, depth + 1)?;
+            }
+            Ok(())
+        }
+        8 => {
+            for _ in 0..port.int(ints, Shape::Varint)? {
+                carry_bytes(port, texts)?;
+                carry_value(port, field, depth + 1)?;
+            }
+            Ok(())
+        }
+        9 => port.int(ints, Shape::Byte).map(drop),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Clone, Default)]
+struct Column {
+    ints: Vec<i64>,
+    bytes: Vec<u8>,
+}
+
+/// Takes operations apart.
+struct Splitter<'a> {
+    input: Reader<'a>,
+    columns: Vec<Column>,
+}
+
+impl Splitter<'_> {
+    fn column(&mut self, column: usize) -> &mut Column {
+        if self.columns.len() <= column {
+            self.columns.resize(column + 1, Column::default());
+        }
+        &mut self.columns[column]
+    }
+}
+
+impl Port for Splitter<'_> {
+    fn int(&mut self, column: usize, shape: Shape) -> Result<u64, DecodeError> {
+        let value = match shape {
+            Shape::Byte => i64::from(self.input.u8()?),
+            Shape::Varint => self.input.varint()?.cast_signed(),
+            Shape::Zigzag => self.input.varint_i64()?,
+        };
+        self.column(column).ints.push(value);
+        Ok(value.cast_unsigned())
+    }
+
+    fn raw(&mut self, column: usize, len: u64) -> Result<(), DecodeError> {
+        let bytes = self.input.take(usize::try_from(len).unwrap_or(usize::MAX))?;
+        self.column(column).bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Puts operations together, at most `len` bytes of them.
+struct Joiner<'a> {
+    columns: Vec<Option<(Ints<'a>, Reader<'a>)>>,
+    out: Writer,
+    len: usize,
+}
+
+impl<'a> Joiner<'a> {
+    fn column(&mut self, column: usize) -> Result<&mut (Ints<'a>, Reader<'a>), DecodeError> {
+        let column = self.columns.get_mut(column).and_then(Option::as_mut);
+        column.ok_or(DecodeError::UnexpectedEnd)
+    }
+
+    fn check_len(&self) -> Result<(), DecodeError> {
+        let fits = self.out.as_slice().len() <= self.len;
+        if fits { Ok(()) } else { Err(DecodeError::Invalid("packed length")) }
+    }
+}
+
+impl Port for Joiner<'_> {
+    fn int(&mut self, column: usize, shape: Shape) -> Result<u64, DecodeError> {
+        let value = self.column(column)?.0.next()?;
+        match shape {
+            Shape::Byte => self.out.u8(u8::try_from(value).map_err(|_| DecodeError::IntegerRange)?),
+            Shape::Varint => self.out.varint(value.cast_unsigned()),
+            Shape::Zigzag => self.out.varint_i64(value),
+        }
+        self.check_len()?;
+        Ok(value.cast_unsigned())
+    }
+
+    fn raw(&mut self, column: usize, len: u64) -> Result<(), DecodeError> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let bytes = self.column(column)?.1.take(len)?;
+        self.out.raw(bytes);
+        self.check_len()
+    }
+}
+
+/// Appends encoded operations in the shorter form.
+pub(crate) fn pack(ops: &[u8], out: &mut Writer) {
+    let mut splitter = Splitter { input: Reader::new(ops), columns: Vec::new() };
+    while !splitter.input.is_empty() {
+        carry_op(&mut splitter).expect("the operations were encoded here");
+    }
+    let mut columns = Writer::new();
+    let is_used =
+        |column: &&(usize, Column)| !column.1.ints.is_empty() || !column.1.bytes.is_empty();
+    let all: Vec<(usize, Column)> = splitter.columns.into_iter().enumerate().collect();
+    columns.len(all.iter().filter(is_used).count());
+    for (number, column) in all.iter().filter(is_used) {
+        let mut ints = Writer::new();
+        encode_ints(&column.ints, &mut ints);
+        columns.len(*number);
+        columns.bytes(ints.as_slice());
+        columns.bytes(&column.bytes);
+    }
+    let packed = columns.as_slice().len();
+    let is_plain = ops.len() <= packed || !may_expand(packed, ops.len());
+    out.u8(if is_plain { PLAIN } else { COLUMNS });
+    out.len(ops.len());
+    out.raw(if is_plain { ops } else { columns.as_slice() });
+}
+
+/// Reads what [`pack`] wrote of so many operations. What the operations say is not checked.
+pub(crate) fn unpack(input: &mut Reader<'_>, count: usize) -> Result<Vec<u8>, DecodeError> {
+    let form = input.u8()?;
+    let len = usize::try_from(input.varint()?).map_err(|_| DecodeError::IntegerRange)?;
+    if form == PLAIN {
+        return Ok(input.take(len)?.to_vec());
+    }
+    if form != COLUMNS {
+        return Err(DecodeError::Invalid("packing"));
+    }
+    if !may_expand(input.remaining(), len) {
+        return Err(DecodeError::CountExceedsInput);
+    }
+    let mut joiner = Joiner { columns: Vec::new(), out: Writer::new(), len };
+    for _ in 0..input.count(3)? {
+        let number = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
+        if number < joiner.columns.len() || number >= COLUMNS_MAX {
+            return Err(DecodeError::Invalid("column number"));
+        }
+        joiner.columns.resize_with(number, || None);
+        let ints = Ints::new(input.bytes()?)?;
+        joiner.columns.push(Some((ints, Reader::new(input.bytes()?))));
+    }
+    for _ in 0..count {
+        carry_op(&mut joiner)?;
+    }
+    let out = joiner.out.into_vec();
+    if out.len() == len { Ok(out) } else { Err(DecodeError::Invalid("packed length")) }
+}

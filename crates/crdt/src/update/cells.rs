@@ -1,0 +1,160 @@
+//! What was written to a container, in an update: everything but where texts and lists were edited.
+
+use std::collections::BTreeMap;
+
+use crate::cell_log::PAGE_OPS_MAX;
+use crate::cells::{CellOp, RowRef};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::columns::{Ints, encode_ints};
+use crate::container::Content;
+use crate::graph::Lv;
+use crate::id::{OpId, PeerId};
+use crate::names::Names;
+use crate::packing::{pack, unpack};
+use crate::text::{Piece, RunKind, Runs};
+
+use super::{Column, Peers, Update};
+
+/// Names, rows that are written about (a column of peers and one of seqs), then operations, packed
+/// page by page.
+pub(super) fn encode_cells(
+    content: &Content,
+    ranges: &[(Lv, Lv)],
+    peers: &mut Peers<'_>,
+    out: &mut Writer,
+) {
+    let (Some(log), all) = (content.cells(), content.names()) else { return };
+    let (mut names, mut rows) = (Names::default(), [Vec::new(), Vec::new()]);
+    let (mut pages, mut page, mut count) = (Writer::new(), Writer::new(), 0usize);
+    let mut places = BTreeMap::<Lv, Lv>::new();
+    for (_, op) in ranges.iter().flat_map(|(start, end)| log.ops(*start, *end)) {
+        if count.is_multiple_of(PAGE_OPS_MAX) && count > 0 {
+            pack(std::mem::take(&mut page).as_slice(), &mut pages);
+        }
+        let op = op.map_names(|name| names.intern(all.get(name)));
+        let op = op.map_rows(|row| match row {
+            RowRef::Known(row) => RowRef::Known(*places.entry(row).or_insert_with(|| {
+                let stretch = peers.graph.stretch_at(row);
+                rows[0].push(peers.place(stretch.peer).cast_signed());
+                rows[1].push(i64::from(stretch.seq));
+                rows[0].len() as Lv - 1
+            })),
+            stray => stray,
+        });
+        op.encode(&mut page);
+        count += 1;
+    }
+    if count > 0 {
+        pack(page.as_slice(), &mut pages);
+    }
+    out.len(names.len());
+    names.iter().for_each(|name| out.str(name));
+    out.len(rows[0].len());
+    for column in &rows {
+        let mut ints = Writer::new();
+        encode_ints(column, &mut ints);
+        out.bytes(ints.as_slice());
+    }
+    out.len(count);
+    out.raw(pages.as_slice());
+}
+
+impl Update {
+    pub(super) fn read_cells<'a>(
+        &self,
+        input: &mut Reader<'a>,
+        place: usize,
+        peers: &'a [PeerId],
+        out: &mut Column,
+    ) -> Result<(), DecodeError> {
+        let mut names = Names::default();
+        for expected in 0..input.count(1)? {
+            if names.intern(input.str()?) as usize != expected {
+                return Err(DecodeError::Invalid("name"));
+            }
+        }
+        let mut rows = Rows::decode(input, peers)?;
+        let kind = self.containers[place].0;
+        let mut lvs = self.cell_places(place, &out.runs);
+        let (mut ops, mut left) = (Vec::new(), input.varint()?);
+        while left > 0 {
+            let count = left.min(PAGE_OPS_MAX as u64);
+            let page = unpack(input, count as usize)?;
+            let mut page = Reader::new(&page);
+            for _ in 0..count {
+                let lv = lvs.next().ok_or(DecodeError::Invalid("operation count"))?;
+                let op = CellOp::decode(&mut page)?;
+                if !op.fits(kind, names.len()) {
+                    return Err(DecodeError::Invalid("operation kind"));
+                }
+                op.rows().try_for_each(|row| rows.ensure(row))?;
+                ops.push((lv, op.map_rows(|row| rows.by_id(row))));
+            }
+            page.finish()?;
+            left -= count;
+        }
+        if lvs.next().is_some() || rows.list.len() as u64 != rows.count {
+            return Err(DecodeError::Invalid("operation count"));
+        }
+        drop(lvs);
+        (out.names, out.ops) = (names, ops);
+        Ok(())
+    }
+
+    /// The operations of a container that wrote something: all but deletions in a sequence.
+    fn cell_places<'a>(
+        &'a self,
+        place: usize,
+        runs: &'a Runs,
+    ) -> Box<dyn Iterator<Item = Lv> + 'a> {
+        let spans = self.spans.iter().filter(move |span| span.2 == place);
+        if !self.containers[place].0.is_sequence() {
+            return Box::new(spans.flat_map(|(start, end, _)| *start..*end));
+        }
+        let writes = |piece: &Piece| matches!(piece.kind, RunKind::Insert | RunKind::Aside);
+        let pieces = spans.flat_map(|(start, end, _)| runs.pieces(*start, *end)).filter(writes);
+        Box::new(pieces.flat_map(|piece| piece.start..piece.end()))
+    }
+}
+
+/// The rows that a column's operations name, in order of first use.
+struct Rows<'a> {
+    peers: &'a [PeerId],
+    columns: [Ints<'a>; 2],
+    count: u64,
+    list: Vec<OpId>,
+}
+
+impl<'a> Rows<'a> {
+    fn decode(input: &mut Reader<'a>, peers: &'a [PeerId]) -> Result<Self, DecodeError> {
+        let count = input.varint()?;
+        let columns = [Ints::new(input.bytes()?)?, Ints::new(input.bytes()?)?];
+        Ok(Self { peers, columns, count, list: Vec::new() })
+    }
+
+    /// Reads the row's id if the operation is the first to name it.
+    fn ensure(&mut self, row: RowRef) -> Result<(), DecodeError> {
+        let known = self.list.len();
+        match row {
+            RowRef::Known(row) if row as usize == known => {
+                let peer = usize::try_from(self.columns[0].next()?).ok();
+                let peer = peer.and_then(|peer| self.peers.get(peer));
+                let seq = u32::try_from(self.columns[1].next()?);
+                let (Some(peer), Ok(seq)) = (peer, seq) else {
+                    return Err(DecodeError::Invalid("row"));
+                };
+                self.list.push(OpId::new(*peer, seq));
+                Ok(())
+            }
+            RowRef::Known(row) if row as usize > known => Err(DecodeError::Invalid("row")),
+            _ => Ok(()),
+        }
+    }
+
+    fn by_id(&self, row: RowRef) -> RowRef {
+        match row {
+            RowRef::Known(row) => RowRef::Stray(self.list[row as usize]),
+            stray => stray,
+        }
+    }
+}
