@@ -51,6 +51,12 @@ impl Ops {
     }
 
     fn index_of(&self, lv: Lv) -> Option<usize> {
+        // Mostly, each operation of a stretch is about the container.
+        let first = self.starts.first()?.0;
+        let guess = lv.checked_sub(first)? as usize;
+        if self.starts.get(guess).is_some_and(|(at, _)| *at == lv) {
+            return Some(guess);
+        }
         self.starts.binary_search_by_key(&lv, |(lv, _)| *lv).ok()
     }
 

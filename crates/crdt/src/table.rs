@@ -109,24 +109,38 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// The rows that are not removed, oldest first.
     pub fn rows(&self) -> impl DoubleEndedIterator<Item = RowId> + use<'a> {
-        let mut rows = Vec::new();
+        let content = self.content;
+        let is_alive = move |lv: Lv| content.is_some_and(|(_, state)| state.is_alive(lv));
+        let rows = |(_, id, start, len): (Stamp, OpId, Lv, u32)| {
+            (0..len).map(move |offset| (start + offset, RowId(id.plus(offset))))
+        };
+        let rows = self.stretches().into_iter().flat_map(rows);
+        rows.filter(move |(lv, _)| is_alive(*lv)).map(|(_, row)| row)
+    }
+
+    /// Every insertion, oldest first: stretches of one author's, by stamp, id, place and length.
+    fn stretches(&self) -> Vec<(Stamp, OpId, Lv, u32)> {
+        let mut stretches = Vec::new();
         for (start, end) in self.content.iter().flat_map(|(_, state)| &state.rows) {
             let mut at = *start;
             while at < *end {
                 let stretch = self.graph.stretch_at(at);
-                let peer = self.graph.peer(stretch.peer);
-                for lv in at..stretch.end.min(*end) {
-                    if self.content.is_some_and(|(_, state)| state.is_alive(lv)) {
-                        let offset = lv - stretch.start;
-                        let id = OpId::new(peer, stretch.seq + offset);
-                        rows.push((stretch.stamp.plus(offset), RowId(id)));
-                    }
-                }
+                let id = OpId::new(self.graph.peer(stretch.peer), stretch.seq);
+                stretches.push((stretch.stamp, id, at, stretch.end.min(*end) - at));
                 at = stretch.end;
             }
         }
-        rows.sort();
-        rows.into_iter().map(|(_, row)| row)
+        stretches.sort_unstable();
+        // Where authors inserted at once, their rows lie between each other's.
+        let is_mixed = stretches.windows(2).any(|pair| pair[0].0.plus(pair[0].3) > pair[1].0);
+        if is_mixed {
+            let single = |(stamp, id, start, len): (Stamp, OpId, Lv, u32)| {
+                (0..len).map(move |i| (stamp.plus(i), id.plus(i), start + i, 1))
+            };
+            stretches = stretches.into_iter().flat_map(single).collect();
+            stretches.sort_unstable();
+        }
+        stretches
     }
 
     /// How many rows are not removed.

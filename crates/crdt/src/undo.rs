@@ -5,6 +5,8 @@
 //! a cell is put back only while its value is still ours, and text that someone else deleted too
 //! stays deleted.
 
+use std::collections::VecDeque;
+
 use crate::container::{ContainerIx, Content};
 use crate::doc::{Commit, Doc};
 use crate::graph::Lv;
@@ -125,7 +127,7 @@ impl Step {
 pub(crate) struct Undo {
     /// Every peer that this replica has written as.
     peers: Vec<PeerId>,
-    done: Vec<Step>,
+    done: VecDeque<Step>,
     undone: Vec<Step>,
     reborn: Vec<Reborn>,
     /// The edits of the transaction in progress.
@@ -167,7 +169,7 @@ impl Undo {
         let may_group = self.undone.is_empty();
         self.undone.clear();
         let typing_in = typing_in(&self.open.inverses);
-        match self.done.last_mut() {
+        match self.done.back_mut() {
             Some(last)
                 if may_group
                     && typing_in.is_some()
@@ -180,9 +182,9 @@ impl Undo {
             }
             _ => {
                 let step = std::mem::take(&mut self.open);
-                self.done.push(Step { wall_ms, typing_in, ..step });
+                self.done.push_back(Step { wall_ms, typing_in, ..step });
                 if self.done.len() > STEPS_MAX {
-                    self.done.remove(0);
+                    self.done.pop_front();
                 }
             }
         }
@@ -214,7 +216,7 @@ impl Doc {
     /// assert_eq!(doc.map("m").get("colour"), Some("blue".into()));
     /// ```
     pub fn undo(&mut self, wall_ms: u64) -> Option<Commit> {
-        while let Some(step) = self.undo.done.pop() {
+        while let Some(step) = self.undo.done.pop_back() {
             let (commit, inverse) = self.apply_step(wall_ms, step);
             if commit.is_some() {
                 self.undo.undone.push(inverse);
@@ -230,7 +232,7 @@ impl Doc {
         while let Some(step) = self.undo.undone.pop() {
             let (commit, inverse) = self.apply_step(wall_ms, step);
             if commit.is_some() {
-                self.undo.done.push(inverse);
+                self.undo.done.push_back(inverse);
                 return commit;
             }
         }
