@@ -55,6 +55,7 @@ mod past;
 mod patch;
 mod range_map;
 mod reauthor;
+mod repeats;
 mod rope;
 mod snapshot;
 mod stamp;

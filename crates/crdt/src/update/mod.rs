@@ -24,6 +24,7 @@ use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
 use crate::names::Names;
+use crate::repeats::{decode_text, encode_text};
 use crate::stamp::{STAMP_END, Stamp};
 use crate::text::{Piece, RunKind, Runs};
 
@@ -241,22 +242,22 @@ fn next_pos(piece: &Piece) -> u32 {
 }
 
 /// Runs: length ≪ 3 | void ≪ 2 | kind; then positions, as differences from where typing would have
-/// gone on; then what was inserted.
+/// gone on; then what was inserted, its repeats written once ([`crate::repeats`]).
 fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     let (mut count, mut pos) = (0, 0);
-    let (mut lens, mut positions, mut content) = (Writer::new(), Writer::new(), Writer::new());
+    let (mut lens, mut positions, mut content) = (Writer::new(), Writer::new(), String::new());
     for piece in ranges.iter().flat_map(|(start, end)| runs.pieces(*start, *end)) {
         count += 1;
         let flags = u64::from(piece.is_void) << 2 | piece.kind as u64;
         lens.varint(u64::from(piece.len) << 3 | flags);
         positions.varint_i64(i64::from(piece.pos) - i64::from(pos));
         pos = next_pos(&piece);
-        content.raw(runs.content(piece.content).as_bytes());
+        content.push_str(runs.content(piece.content));
     }
     out.len(count);
     out.bytes(lens.as_slice());
     out.bytes(positions.as_slice());
-    out.bytes(content.as_slice());
+    encode_text(&content, out);
 }
 
 impl Update {
@@ -393,8 +394,8 @@ impl Update {
         let count = input.count(2)?;
         let mut lens = Reader::new(input.bytes()?);
         let mut positions = Reader::new(input.bytes()?);
-        let content = input.bytes()?;
-        let mut content = std::str::from_utf8(content).map_err(|_| DecodeError::Utf8)?;
+        let content = decode_text(input)?;
+        let mut content = content.as_str();
         let mut runs = Runs::default();
         let (mut pos, mut left) = (0u32, count);
         let mut rest = 0u32;

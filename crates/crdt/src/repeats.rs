@@ -1,0 +1,239 @@
+//! Texts in which long repeats are written once: what people cut, paste and undo comes back often,
+//! and further back than the 32 KiB that a browser's own compression looks.
+//!
+//! | field | size | meaning |
+//! |---|---|---|
+//! | length | varint | bytes of the whole text |
+//! | literals | bytes | what is not a copy, in order |
+//! | copies | varint | how many |
+//! | three columns | bytes each | literals before each copy; its length; how far back it starts |
+//!
+//! Repeats are found as in rsync (Tridgell and Mackerras, "The rsync algorithm", 1996, section 3):
+//! blocks at fixed places are known by a hash that can be rolled over the text byte by byte.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::columns::{Ints, encode_ints};
+
+/// Shorter repeats stay: close ones compress as well, and others would take as much room.
+const COPY_BYTES_MIN: usize = 32;
+
+/// Any repeat of the least length has a whole block in it.
+const BLOCK_BYTES: usize = COPY_BYTES_MIN / 2;
+
+/// A text is at most so many times its encoding, and this much more: what repeats more is not
+/// written as copies, so that no few bytes can claim to be very many.
+const EXPANSION_MAX: usize = 1_024;
+const EXPANSION_FREE: usize = 1 << 16;
+
+const HASH_BASE: u32 = 0x0100_0193;
+
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    at: usize,
+    from: usize,
+    len: usize,
+}
+
+fn hash(block: &[u8]) -> u32 {
+    let add = |hash: u32, byte: &u8| hash.wrapping_mul(HASH_BASE).wrapping_add(u32::from(*byte));
+    block.iter().fold(0, add)
+}
+
+/// The blocks at fixed places that were passed, by hash; of equal hashes, the last.
+struct Blocks {
+    places: Vec<u32>,
+    shift: u32,
+}
+
+impl Blocks {
+    fn for_bytes(len: usize) -> Self {
+        let slots = (len / BLOCK_BYTES * 2).next_power_of_two().max(2);
+        Self { places: vec![u32::MAX; slots], shift: 32 - slots.trailing_zeros() }
+    }
+
+    fn slot(&mut self, hash: u32) -> &mut u32 {
+        let slot = hash.wrapping_mul(0x9e37_79b1) >> self.shift;
+        &mut self.places[slot as usize]
+    }
+}
+
+/// How many bytes two stretches have in common from their starts.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+fn find_copies(text: &[u8]) -> Vec<Copy> {
+    let mut copies = Vec::new();
+    if text.len() < COPY_BYTES_MIN {
+        return copies;
+    }
+    let mut blocks = Blocks::for_bytes(text.len());
+    let leaving = (1..BLOCK_BYTES).fold(1u32, |power, _| power.wrapping_mul(HASH_BASE));
+    let (mut at, mut literal, mut rolled) = (0, 0, hash(&text[..BLOCK_BYTES]));
+    loop {
+        let known = *blocks.slot(rolled) as usize;
+        let found = (known < at).then(|| extended(text, literal, known, at)).flatten();
+        let mut next = at + 1;
+        if let Some(copy) = found {
+            copies.push(copy);
+            next = copy.at + copy.len;
+            literal = next;
+        }
+        for place in (at.next_multiple_of(BLOCK_BYTES)..next).step_by(BLOCK_BYTES) {
+            let Some(block) = text.get(place..place + BLOCK_BYTES) else { break };
+            *blocks.slot(hash(block)) = place as u32;
+        }
+        let Some(block) = text.get(next..next + BLOCK_BYTES) else { return copies };
+        rolled = if next == at + 1 {
+            let gone = u32::from(text[at]).wrapping_mul(leaving);
+            let new = u32::from(block[BLOCK_BYTES - 1]);
+            rolled.wrapping_sub(gone).wrapping_mul(HASH_BASE).wrapping_add(new)
+        } else {
+            hash(block)
+        };
+        at = next;
+    }
+}
+
+/// The whole repeat around two equal blocks, back to `literal` at the most, if it is long enough.
+fn extended(text: &[u8], literal: usize, known: usize, at: usize) -> Option<Copy> {
+    let ahead = common(&text[known..], &text[at..]);
+    if ahead < BLOCK_BYTES {
+        return None;
+    }
+    let before = text[..known].iter().rev().zip(text[literal..at].iter().rev());
+    let back = before.take_while(|(a, b)| a == b).count();
+    let copy = Copy { at: at - back, from: known - back, len: ahead + back };
+    (copy.len >= COPY_BYTES_MIN).then_some(copy)
+}
+
+/// Appends a text of less than 4 GiB.
+pub(crate) fn encode_text(text: &str, out: &mut Writer) {
+    let bytes = text.as_bytes();
+    let mut copies = find_copies(bytes);
+    let copied: usize = copies.iter().map(|copy| copy.len).sum();
+    if !may_expand(bytes.len() - copied, bytes.len()) {
+        copies.clear();
+    }
+    let (mut literals, mut upto) = (Vec::new(), 0);
+    let mut columns = [Vec::new(), Vec::new(), Vec::new()];
+    for copy in &copies {
+        literals.extend_from_slice(&bytes[upto..copy.at]);
+        let parts = [copy.at - upto, copy.len, copy.at - copy.from];
+        columns.iter_mut().zip(parts).for_each(|(column, part)| column.push(part as i64));
+        upto = copy.at + copy.len;
+    }
+    literals.extend_from_slice(&bytes[upto..]);
+    out.len(bytes.len());
+    out.bytes(&literals);
+    out.len(copies.len());
+    if copies.is_empty() {
+        return;
+    }
+    for column in &columns {
+        let mut ints = Writer::new();
+        encode_ints(column, &mut ints);
+        out.bytes(ints.as_slice());
+    }
+}
+
+fn may_expand(encoded: usize, whole: usize) -> bool {
+    whole <= encoded.saturating_mul(EXPANSION_MAX).saturating_add(EXPANSION_FREE)
+}
+
+/// Reads what [`encode_text`] wrote.
+pub(crate) fn decode_text(input: &mut Reader<'_>) -> Result<String, DecodeError> {
+    let invalid = DecodeError::Invalid("copied text");
+    let len = usize::try_from(input.varint()?).map_err(|_| DecodeError::IntegerRange)?;
+    let mut literals = Reader::new(input.bytes()?);
+    if !may_expand(literals.remaining(), len) {
+        return Err(DecodeError::CountExceedsInput);
+    }
+    let copies = input.varint()?;
+    let mut text = Vec::with_capacity(len);
+    if copies > 0 {
+        let [mut gaps, mut lens, mut backs] =
+            [Ints::new(input.bytes()?)?, Ints::new(input.bytes()?)?, Ints::new(input.bytes()?)?];
+        let part = |ints: &mut Ints<'_>| {
+            usize::try_from(ints.next()?).map_err(|_| DecodeError::IntegerRange)
+        };
+        for _ in 0..copies {
+            text.extend_from_slice(literals.take(part(&mut gaps)?)?);
+            let (mut left, back) = (part(&mut lens)?, part(&mut backs)?);
+            let mut from = text.len().checked_sub(back).ok_or_else(|| invalid.clone())?;
+            if left == 0 || back == 0 || left > len - text.len() {
+                return Err(invalid);
+            }
+            // A copy may reach into itself.
+            while left > 0 {
+                let upto = text.len().min(from + left);
+                text.extend_from_within(from..upto);
+                left -= upto - from;
+                from = upto;
+            }
+        }
+    }
+    text.extend_from_slice(literals.take(literals.remaining())?);
+    if text.len() != len {
+        return Err(invalid);
+    }
+    String::from_utf8(text).map_err(|_| DecodeError::Utf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(text: &str) -> Vec<u8> {
+        let mut out = Writer::new();
+        encode_text(text, &mut out);
+        out.into_vec()
+    }
+
+    #[test]
+    fn a_page_that_is_pasted_again_is_a_few_bytes() {
+        let words = (0..500).map(|i| format!("wörd{} ", i * 7_919 % 1_000));
+        let page: String = words.collect();
+        let twice = format!("{page}between{page}");
+        assert!(encoded(&twice).len() < encoded(&page).len() + 30);
+        assert_eq!(decode_text(&mut Reader::new(&encoded(&twice))), Ok(twice));
+    }
+
+    #[test]
+    fn few_bytes_do_not_claim_to_be_very_many() {
+        let long = "a".repeat(1 << 20);
+        assert!(encoded(&long).len() > (1 << 20) / EXPANSION_MAX);
+        let mut claim = Writer::new();
+        claim.len(1 << 30);
+        claim.bytes(b"aaaa");
+        let claim = claim.into_vec();
+        let refused = decode_text(&mut Reader::new(&claim));
+        assert_eq!(refused, Err(DecodeError::CountExceedsInput));
+    }
+
+    proptest! {
+        #[test]
+        fn texts_read_back(parts in prop::collection::vec((0usize..4, "[a-cé]{0,40}"), 0..30)) {
+            let mut text = String::new();
+            for (kind, part) in parts {
+                match kind {
+                    0 => text.push_str(&text.clone()),
+                    1 => text.push_str(&part.repeat(5)),
+                    _ => text.push_str(&part),
+                }
+                text.truncate(text.floor_char_boundary(5_000));
+            }
+            prop_assert_eq!(decode_text(&mut Reader::new(&encoded(&text))), Ok(text));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut input = Reader::new(&bytes);
+            if let Ok(text) = decode_text(&mut input) {
+                prop_assert!(text.len() <= bytes.len() * EXPANSION_MAX + EXPANSION_FREE);
+            }
+        }
+    }
+}
