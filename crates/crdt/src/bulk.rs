@@ -7,6 +7,7 @@ use crate::graph::Lv;
 use crate::id::OpId;
 use crate::import::{Import, ImportError, OPS_MAX, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
+use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::update::{Column, FileStretch, Parent, Update};
 
@@ -159,7 +160,7 @@ fn parents_here(
             parents.push(own);
         }
     }
-    parents.sort_unstable();
+    sort(&mut parents);
     parents.dedup();
     parents
 }

@@ -16,6 +16,7 @@ use crate::lww::LwwMap;
 use crate::op::{Action, Body, Op};
 use crate::patch::Patch;
 use crate::snapshot::ColdHistory;
+use crate::sorting::sort;
 use crate::table::Table;
 use crate::text::{Text, delta_of};
 use crate::transaction::Transaction;
@@ -326,7 +327,7 @@ impl Doc {
         let parents = graph.parents_of(start);
         let parents = parents.iter().map(|parent| graph.id_of(*parent));
         let mut deps: Vec<OpId> = parents.filter(|parent| parent.peer != id.peer).collect();
-        deps.sort_unstable();
+        sort(&mut deps);
         let stamp = graph.stamp_of(start);
         let header = BlockHeader { peer: id.peer, seq: id.seq, len, stamp, deps };
         let mut body = Body::default();

@@ -9,6 +9,7 @@
 use std::collections::BinaryHeap;
 
 use crate::id::{OpId, PeerId};
+use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
 
@@ -280,7 +281,7 @@ impl Graph {
                 missing.push((run.start + known.saturating_sub(run.seq), end));
             }
         }
-        missing.sort_unstable();
+        sort(&mut missing);
         missing.dedup_by(|next, last| {
             let joins = last.1 == next.0;
             if joins {

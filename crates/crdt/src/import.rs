@@ -15,6 +15,7 @@ use crate::list::ListState;
 use crate::names::NameIx;
 use crate::op::{Action, Body};
 use crate::patch::Patch;
+use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::text::RunKind;
 use crate::tree::{TreeState, changes};
@@ -363,7 +364,7 @@ pub(crate) fn parents_of(graph: &Graph, id: OpId, deps: &[OpId]) -> Vec<Lv> {
             parents.push(previous);
         }
     }
-    parents.sort_unstable();
+    sort(&mut parents);
     parents
 }
 

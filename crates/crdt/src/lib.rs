@@ -58,6 +58,7 @@ mod reauthor;
 mod repeats;
 mod rope;
 mod snapshot;
+mod sorting;
 mod stamp;
 mod sum_tree;
 mod table;

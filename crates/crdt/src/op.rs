@@ -3,7 +3,6 @@
 //! Text operations name positions, counted in Unicode scalars, in the text as its author saw it.
 //! Each inserted or deleted scalar takes one seq; every other operation takes one.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::cells::{CellOp, RowRef};
@@ -11,6 +10,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::{ContainerId, ContainerKind};
 use crate::graph::Lv;
 use crate::names::NameIx;
+use crate::sorting::sort;
 use crate::text::{Piece, RunKind, Runs};
 use crate::value::Value;
 
@@ -355,14 +355,18 @@ impl Uses {
 
     fn finish(&self, body: &Body) -> Result<(), DecodeError> {
         let is_used_up = self.containers == body.containers.len() && self.names == body.names.len();
-        let containers: BTreeSet<_> = body.containers.iter().collect();
-        let names: BTreeSet<_> = body.names.iter().collect();
-        if is_used_up && containers.len() == self.containers && names.len() == self.names {
+        if is_used_up && are_distinct(&body.containers) && are_distinct(&body.names) {
             Ok(())
         } else {
             Err(DecodeError::Invalid("names or containers"))
         }
     }
+}
+
+fn are_distinct<T: Ord>(items: &[T]) -> bool {
+    let mut sorted: Vec<&T> = items.iter().collect();
+    sort(&mut sorted);
+    sorted.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 fn first_use(seen: &mut usize, index: usize) -> Option<()> {

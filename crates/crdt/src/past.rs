@@ -9,6 +9,7 @@ use crate::doc::Doc;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
 use crate::patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
+use crate::sorting::sort;
 use crate::tree::{NodeId, Tree};
 use crate::version::VersionVector;
 
@@ -40,7 +41,7 @@ impl Doc {
     pub fn frontier(&self) -> Vec<OpId> {
         let graph = &self.history().graph;
         let mut frontier: Vec<OpId> = graph.heads().iter().map(|lv| graph.id_of(*lv)).collect();
-        frontier.sort_unstable();
+        sort(&mut frontier);
         frontier
     }
 
@@ -52,7 +53,7 @@ impl Doc {
         let graph = &self.history().graph;
         let lv_of = |id: &OpId| graph.lv_of(*id).ok_or(PastError::Unknown(*id));
         let mut heads: Vec<Lv> = frontier.iter().map(lv_of).collect::<Result<_, _>>()?;
-        heads.sort_unstable();
+        sort(&mut heads);
         let [_, seen] = graph.diff(&[], &heads);
         let mut version = VersionVector::new();
         for (start, end) in seen {
@@ -77,7 +78,7 @@ impl Doc {
         let graph = &self.history().graph;
         let mut frontier: Vec<OpId> =
             self.heads_of(version).into_iter().map(|lv| graph.id_of(lv)).collect();
-        frontier.sort_unstable();
+        sort(&mut frontier);
         Ok(frontier)
     }
 
@@ -94,7 +95,7 @@ impl Doc {
             !graph.sees(&others, *lv)
         };
         let mut heads: Vec<Lv> = last.iter().copied().filter(is_head).collect();
-        heads.sort_unstable();
+        sort(&mut heads);
         heads
     }
 

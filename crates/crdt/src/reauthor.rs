@@ -9,6 +9,7 @@ use crate::cells::RowRef;
 use crate::doc::Doc;
 use crate::id::{OpId, PeerId};
 use crate::op::{Action, Body};
+use crate::sorting::sort;
 use crate::version::VersionVector;
 
 /// Why changes could not be written again. The document is as it was.
@@ -64,7 +65,7 @@ impl Renaming {
             // What was implied, the author's own previous change, is now somebody else's.
             deps.push(OpId::new(header.peer, header.seq - 1));
         }
-        deps.sort();
+        sort(&mut deps);
         let mut body = block.body().expect("an applied block decodes");
         self.body(&mut body);
         let seq = header.seq - self.from.seq;

@@ -27,6 +27,7 @@ use crate::id::PeerId;
 use crate::list::ListState;
 use crate::lww::{Held, MapState, RegisterState};
 use crate::names::Names;
+use crate::sorting::sort;
 use crate::table::TableState;
 use crate::text::TextState;
 use crate::tree::LazyTree;
@@ -205,7 +206,7 @@ fn restore(update: &Update, containers: &Containers) -> Option<History> {
             Parent::Outside(_) => None,
         };
         let mut parents: Vec<Lv> = stretch.parents.iter().map(inside).collect::<Option<_>>()?;
-        parents.sort_unstable();
+        sort(&mut parents);
         if stretch.id.seq != history.graph.version().get(stretch.id.peer) {
             return None;
         }

@@ -15,6 +15,7 @@ use crate::graph::{Graph, Lv};
 use crate::id::{OpId, RowId};
 use crate::lww::overrules;
 use crate::names::{NameIx, Names};
+use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::value::Value;
 
@@ -130,7 +131,7 @@ impl<'a> Table<'a> {
                 at = stretch.end;
             }
         }
-        stretches.sort_unstable();
+        sort(&mut stretches);
         // Where authors inserted at once, their rows lie between each other's.
         let is_mixed = stretches.windows(2).any(|pair| pair[0].0.plus(pair[0].3) > pair[1].0);
         if is_mixed {
@@ -138,7 +139,7 @@ impl<'a> Table<'a> {
                 (0..len).map(move |i| (stamp.plus(i), id.plus(i), start + i, 1))
             };
             stretches = stretches.into_iter().flat_map(single).collect();
-            stretches.sort_unstable();
+            sort(&mut stretches);
         }
         stretches
     }

@@ -12,6 +12,7 @@ use crate::doc::{Commit, Doc};
 use crate::graph::Lv;
 use crate::id::PeerId;
 use crate::names::NameIx;
+use crate::sorting::sort_by;
 use crate::text::{Hidden, Reborn, lives_of};
 use crate::transaction::Transaction;
 use crate::value::Value;
@@ -357,7 +358,7 @@ fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
         let mut shown = tx.doc().with_whole(index, |whole| whole.shown(start, end));
         // From the right, so that the positions of the others stay true.
-        shown.sort_unstable_by(|a, b| b.cmp(a));
+        sort_by(&mut shown, |a, b| a > b);
         for (pos, len) in shown {
             let deleted = tx.text_at(index).delete(pos as usize, len as usize);
             deleted.expect("the range is shown");
@@ -370,7 +371,7 @@ fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
         let mut there = tx.doc().with_whole(index, |whole| whole.shown(start, end));
         // From the right, so that the positions of the others stay true.
-        there.sort_unstable_by(|a, b| b.cmp(a));
+        sort_by(&mut there, |a, b| a > b);
         for (pos, len) in there {
             tx.list_at(index).remove_slots(pos, len);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Graph;
 use crate::patch::TreeChange;
+use crate::sorting::{sort, sort_by};
 use crate::tree::{Before, NodeId, NodeIx, Parent, Place, TreeState};
 
 /// Nodes that a view shows among the children of a parent, and that go from there later on: how
@@ -143,7 +144,7 @@ impl Telling<'_> {
         }
         let (tree, graph) = (self.tree, self.graph);
         for leaving in self.leaving.values_mut() {
-            leaving.nodes.sort_by(|a, b| tree.compare(graph, *a, *b));
+            sort_by(&mut leaving.nodes, |a, b| tree.compare(graph, *a, *b).is_lt());
             leaving.sums = vec![0; leaving.nodes.len()];
             (0..leaving.nodes.len()).for_each(|at| leaving.add(at, 1));
         }
@@ -152,7 +153,7 @@ impl Telling<'_> {
         for node in placed {
             steps.push((self.depth(node), tree.index_of(graph, node), node));
         }
-        steps.sort_unstable();
+        sort(&mut steps);
         let mut told: Vec<TreeChange> =
             steps.into_iter().map(|(_, _, node)| self.place(node)).collect();
         for node in removed {
