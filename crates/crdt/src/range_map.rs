@@ -8,13 +8,15 @@ const CHUNK_LEN_MAX: usize = if cfg!(test) { 4 } else { 256 };
 pub(crate) struct RangeMap {
     /// `(first key, value)`, ascending; no chunk is empty.
     chunks: Vec<Vec<(u32, u32)>>,
+    /// The first key of each chunk, side by side for the search.
+    firsts: Vec<u32>,
     /// The key after the greatest that was ever set.
     end: u32,
 }
 
 impl RangeMap {
     fn position(&self, key: u32) -> Option<(usize, usize)> {
-        let chunk = self.chunks.partition_point(|chunk| chunk[0].0 <= key).checked_sub(1)?;
+        let chunk = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
         let entry = self.chunks[chunk].partition_point(|(start, _)| *start <= key) - 1;
         Some((chunk, entry))
     }
@@ -48,8 +50,14 @@ impl RangeMap {
     fn cut_at(&mut self, key: u32) -> (usize, usize) {
         let Some((chunk, entry)) = self.position(key) else {
             match self.chunks.first_mut() {
-                Some(first) => first.insert(0, (key, u32::MAX)),
-                None => self.chunks.push(vec![(key, u32::MAX)]),
+                Some(first) => {
+                    first.insert(0, (key, u32::MAX));
+                    self.firsts[0] = key;
+                }
+                None => {
+                    self.chunks.push(vec![(key, u32::MAX)]);
+                    self.firsts.push(key);
+                }
             }
             return (0, 0);
         };
@@ -75,9 +83,11 @@ impl RangeMap {
             gone += 1;
         }
         self.chunks.drain(chunk + 1..gone);
+        self.firsts.drain(chunk + 1..gone);
         if let Some(next) = self.chunks.get_mut(chunk + 1) {
             let below = next.partition_point(|(start, _)| *start < end);
             next.drain(..below);
+            self.firsts[chunk + 1] = next[0].0;
         }
     }
 
@@ -85,6 +95,7 @@ impl RangeMap {
         if self.chunks[chunk].len() > CHUNK_LEN_MAX {
             let half = self.chunks[chunk].len() / 2;
             let tail = self.chunks[chunk].split_off(half);
+            self.firsts.insert(chunk + 1, tail[0].0);
             self.chunks.insert(chunk + 1, tail);
         }
     }

@@ -48,6 +48,20 @@ impl Node {
         self.widths.map(|measure| measure[..slot].iter().sum())
     }
 
+    /// The first child that ends after `pos`, or at it if `touching`, and the sum before it, where
+    /// `before` is that before the node. The last child takes what no other ends after.
+    fn slot_at(&self, measure: usize, before: u32, pos: u32, touching: bool) -> (usize, u32) {
+        let (mut slot, mut start, mut end) = (0, before, before);
+        // Without a way out of the loop: where it would be taken cannot be predicted.
+        for width in &self.widths[measure][..self.len - 1] {
+            end = end.wrapping_add(*width);
+            let is_passed = end < pos || (!touching && end == pos);
+            slot += usize::from(is_passed);
+            start = if is_passed { end } else { start };
+        }
+        (slot, start)
+    }
+
     fn insert(&mut self, slot: usize, child: u32, widths: Widths) {
         self.children.copy_within(slot..self.len, slot + 1);
         self.children[slot] = child;
@@ -144,20 +158,22 @@ impl SumTree {
         let mut at = self.root;
         for _ in 0..self.height {
             let node = &self.nodes[at as usize];
-            let widths = &node.widths[measure];
-            let mut end = before[measure];
-            let mut slot = 0;
-            // The last child takes what no other ends after.
-            while slot + 1 < node.len {
-                end = end.wrapping_add(widths[slot]);
-                if end > pos || (touching && end == pos) {
-                    break;
-                }
-                slot += 1;
-            }
+            let (slot, _) = node.slot_at(measure, before[measure], pos, touching);
             if slot > 0 {
                 add(&mut before, node.sum_before(slot));
             }
+            at = node.children[slot];
+        }
+        (at, before)
+    }
+
+    /// As [`SumTree::find`], with the sum in this measure only.
+    pub(crate) fn find_in(&self, measure: usize, pos: u32, touching: bool) -> (u32, u32) {
+        let (mut before, mut at) = (0, self.root);
+        for _ in 0..self.height {
+            let node = &self.nodes[at as usize];
+            let (slot, sum) = node.slot_at(measure, before, pos, touching);
+            before = sum;
             at = node.children[slot];
         }
         (at, before)
@@ -214,6 +230,19 @@ impl SumTree {
         for (total, by) in self.total.iter_mut().zip(by) {
             *total = total.wrapping_add_signed(by);
         }
+    }
+
+    /// Changes a leaf's width in one measure.
+    pub(crate) fn change_in(&mut self, leaf: u32, measure: usize, by: i32) {
+        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        while at != NONE {
+            let node = &mut self.nodes[at as usize];
+            let slot = node.slot_of(child);
+            let width = &mut node.widths[measure][slot];
+            *width = width.wrapping_add_signed(by);
+            (child, at) = (at, node.parent);
+        }
+        self.total[measure] = self.total[measure].wrapping_add_signed(by);
     }
 
     /// Adds a leaf after another; returns its number, which may be that of a removed one.

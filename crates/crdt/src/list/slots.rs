@@ -48,8 +48,8 @@ impl Slots {
 
     /// The leaf and the place in it where a slot put at `pos` goes.
     fn place(&self, pos: u32) -> (u32, usize) {
-        let (leaf, before) = self.tree.find(ALL, pos, true);
-        (leaf, (pos - before[ALL]) as usize)
+        let (leaf, before) = self.tree.find_in(ALL, pos, true);
+        (leaf, (pos - before) as usize)
     }
 
     /// How many slots before `pos` show something.
@@ -128,9 +128,9 @@ impl Slots {
     pub(crate) fn delete(&mut self, pos: u32, len: u32) -> u32 {
         let (mut rest, mut gone) = (len, 0);
         while rest > 0 {
-            let (leaf, before) = self.tree.find(ALL, pos, false);
+            let (leaf, before) = self.tree.find_in(ALL, pos, false);
             let slots = &mut self.leaves[leaf as usize];
-            let from = (pos - before[ALL]) as usize;
+            let from = (pos - before) as usize;
             let upto = slots.len().min(from + rest as usize);
             let (all, shown) = ((upto - from) as u32, shown_in(&slots[from..upto]));
             slots.drain(from..upto);

@@ -6,8 +6,8 @@ use crate::text::tracker::{Item, NONE, PRESENT, Place, Tracker};
 impl Tracker {
     /// The character shown at a position.
     pub(crate) fn id_at(&self, pos: u32) -> Option<Lv> {
-        let (leaf, before) = self.tree.find(PRESENT, pos, false);
-        let mut start = before[PRESENT];
+        let (leaf, before) = self.tree.find_in(PRESENT, pos, false);
+        let mut start = before;
         for item in &self.leaves[leaf as usize] {
             let width = item.width(PRESENT);
             if pos < start + width {

@@ -8,6 +8,7 @@
 
 mod anchor;
 mod cursor;
+mod leaf_map;
 mod merger;
 mod returning;
 mod runs;

@@ -16,6 +16,7 @@ use std::cmp::Ordering;
 use crate::graph::{Graph, Lv, PeerIx};
 use crate::range_map::RangeMap;
 use crate::sum_tree::{SumTree, Widths};
+use crate::text::leaf_map::LeafMap;
 use crate::text::runs::{Kind, Piece, Runs};
 
 /// Items per leaf. Small in tests, so that short histories fill several.
@@ -105,7 +106,7 @@ pub(crate) struct Tracker {
     pub(super) tree: SumTree,
     pub(super) leaves: Vec<Vec<Item>>,
     /// The leaf of each operation's character, and of each anonymous one.
-    leaf_of: RangeMap,
+    leaf_of: LeafMap,
     leaf_of_ground: RangeMap,
     pub(super) deletions: Vec<Deletion>,
     pub(super) views: [View; 2],
@@ -139,7 +140,7 @@ impl Tracker {
         let mut tracker = Self {
             tree,
             leaves: vec![vec![ground]],
-            leaf_of: RangeMap::default(),
+            leaf_of: LeafMap::default(),
             leaf_of_ground: RangeMap::default(),
             deletions: Vec::new(),
             views: [view.clone(), view],
@@ -196,13 +197,16 @@ impl Tracker {
     }
 
     fn leaf_of(&self, id: Lv) -> u32 {
-        let map = if id >= GROUND { &self.leaf_of_ground } else { &self.leaf_of };
-        map.get(id).expect("every tracked character has a leaf")
+        let leaf = if id >= GROUND { self.leaf_of_ground.get(id) } else { self.leaf_of.get(id) };
+        leaf.expect("every tracked character has a leaf")
     }
 
     fn note_leaf(&mut self, item: Item, leaf: u32) {
-        let map = if item.id >= GROUND { &mut self.leaf_of_ground } else { &mut self.leaf_of };
-        map.set(item.id, item.end(), leaf);
+        if item.id >= GROUND {
+            self.leaf_of_ground.set(item.id, item.end(), leaf);
+        } else {
+            self.leaf_of.set(item.id, item.end(), leaf);
+        }
     }
 
     /// The item that has a character, and the character's offset in it.
@@ -263,8 +267,8 @@ impl Tracker {
         if pos == 0 {
             return (Place { leaf: self.tree.first(), item: 0 }, NONE);
         }
-        let (leaf, before) = self.tree.find(measure, pos, true);
-        let mut end = before[measure];
+        let (leaf, before) = self.tree.find_in(measure, pos, true);
+        let mut end = before;
         for (index, item) in self.leaves[leaf as usize].iter().enumerate() {
             let width = item.width(measure);
             if width > 0 && end + width >= pos {
@@ -397,8 +401,8 @@ impl Tracker {
         let mut hidden: Vec<Deletion> = Vec::new();
         let mut done = 0;
         while done < len {
-            let (leaf, before) = self.tree.find(measure, pos, false);
-            let mut end = before[measure];
+            let (leaf, before) = self.tree.find_in(measure, pos, false);
+            let mut end = before;
             let items = &self.leaves[leaf as usize];
             let index = items.iter().position(|item| {
                 end += item.width(measure);
@@ -495,16 +499,43 @@ impl Tracker {
     fn see(&mut self, view: usize, low: Lv, high: Lv, change: impl Fn(&mut u32)) {
         let mut id = low;
         while id < high {
-            let (mut place, offset) = self.find(id);
-            if offset > 0 {
-                self.split(place, offset);
-                place.item += 1;
-            }
-            self.split(place, high - id);
-            self.change(place, |item| change(&mut item.seen[view]));
-            id = self.item(place).end();
+            let (place, offset) = self.find(id);
+            id = self.see_in_leaf(view, place, offset, high, &change);
             self.split_leaf(place.leaf);
         }
+    }
+
+    /// The same for as many of them as follow one another in a leaf, from an item's character on;
+    /// returns the first that is left.
+    fn see_in_leaf(
+        &mut self,
+        view: usize,
+        mut place: Place,
+        offset: u32,
+        high: Lv,
+        change: &impl Fn(&mut u32),
+    ) -> Lv {
+        if offset > 0 {
+            self.split(place, offset);
+            place.item += 1;
+        }
+        let mut by = 0i32;
+        let mut id = self.item(place).id;
+        while id < high
+            && self.leaves[place.leaf as usize].get(place.item).is_some_and(|i| i.id == id)
+        {
+            self.split(place, high - id);
+            let item = &mut self.leaves[place.leaf as usize][place.item];
+            let before = item.width(view);
+            change(&mut item.seen[view]);
+            by += item.width(view).wrapping_sub(before).cast_signed();
+            id = item.end();
+            place.item += 1;
+        }
+        if by != 0 {
+            self.tree.change_in(place.leaf, view, by);
+        }
+        id
     }
 }
 
