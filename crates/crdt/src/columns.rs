@@ -4,7 +4,7 @@
 //! |---|---|
 //! | runs (0) | value (zigzag varint), count (varint), and so on |
 //! | varints (1) | the values, zigzag |
-//! | packed (2) | the least value (zigzag varint), bits each (1), then what is above it, bit by bit |
+//! | packed (2) | the least (zigzag varint), bits each (1), then what each is above that, packed |
 //! | plus 4 | the same of differences from the value before, from 0 at first |
 //!
 //! How many values there are is for others to say: a column is read until its reader has enough.
