@@ -3,7 +3,7 @@
 use crate::apply::apply_cell;
 use crate::container::{ContainerIx, ContainerKey, ContainerKind};
 use crate::doc::Doc;
-use crate::graph::Lv;
+use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::import::{Import, ImportError, OPS_MAX, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
@@ -57,6 +57,9 @@ impl Doc {
             }
             if stretch.stamp.is_future(wall_ms) {
                 return Err(ImportError::FromTheFuture);
+            }
+            if !sees_base(graph, update, stretch, known) {
+                return Err(ImportError::Truncated { peer, seq: have });
             }
             let own = seq.checked_sub(1).map(|seq| Parent::Outside(OpId::new(peer, seq)));
             for parent in stretch.parents.iter().chain(own.as_ref()).filter(|_| known == 0) {
@@ -134,13 +137,20 @@ impl Doc {
     }
 }
 
+/// Whether the author of a stretch's first new operation had seen all of what a trimmed document
+/// starts from. Whoever has seen what is not here yet has: that was checked before.
+fn sees_base(graph: &Graph, update: &Update, stretch: &FileStretch, known: u32) -> bool {
+    let sees = |id: OpId| graph.lv_of(id).is_none_or(|lv| graph.sees_base(&[lv]));
+    let before = |id: OpId| Some(OpId::new(id.peer, id.seq.checked_sub(1)?));
+    let parents = stretch.parents.iter().filter(|_| known == 0).map(|parent| match parent {
+        Parent::Inside(place) => update.id_at(*place),
+        Parent::Outside(id) => *id,
+    });
+    graph.base() == 0 || parents.chain(before(stretch.id.plus(known))).any(sees)
+}
+
 /// The parents of a stretch's first new operation, as local versions.
-fn parents_here(
-    graph: &crate::graph::Graph,
-    update: &Update,
-    stretch: &FileStretch,
-    known: u32,
-) -> Vec<Lv> {
+fn parents_here(graph: &Graph, update: &Update, stretch: &FileStretch, known: u32) -> Vec<Lv> {
     let here = |id: OpId| graph.lv_of(id).expect("dependencies are checked before");
     if known > 0 {
         return vec![here(stretch.id.plus(known - 1))];

@@ -34,6 +34,9 @@ pub enum DecodeError {
     /// A field holds a value that its type forbids; the text names the field.
     #[error("invalid {0}")]
     Invalid(&'static str),
+    /// The snapshot's history was trimmed: see [`crate::Doc::from_shallow_snapshot`].
+    #[error("the snapshot has no history before its base")]
+    Shallow,
     /// Bytes remain after the last field.
     #[error("trailing bytes")]
     TrailingBytes,

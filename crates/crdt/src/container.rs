@@ -443,6 +443,12 @@ impl Containers {
         self.last
     }
 
+    /// The number here of a container that others have under a number of theirs.
+    pub(crate) fn intern_as(&mut self, others: &Self, index: ContainerIx) -> ContainerIx {
+        let container = others.get(index);
+        self.intern(container.kind, &ContainerKey::Id(&container.id))
+    }
+
     pub(crate) fn get(&self, index: ContainerIx) -> &Container {
         &self.list[index as usize]
     }

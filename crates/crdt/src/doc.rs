@@ -14,7 +14,9 @@ use crate::id::{OpId, PeerId};
 use crate::list::List;
 use crate::lww::LwwMap;
 use crate::op::{Action, Body, Op};
+use crate::past::PastError;
 use crate::patch::Patch;
+use crate::shallow::TRUNCATED;
 use crate::snapshot::ColdHistory;
 use crate::sorting::sort;
 use crate::table::Table;
@@ -54,6 +56,8 @@ pub struct Doc {
     pub(crate) undo: Undo,
     /// What the last transaction changed in lists and trees, by operation.
     pub(crate) local_edits: Vec<(Lv, Patch)>,
+    /// What a later version of this library put into the snapshot that the document came from.
+    pub(crate) unknown_chunks: Vec<(u8, Box<[u8]>)>,
 }
 
 /// A transaction that was made: ask [`Doc::block`] for the change to keep and send, and
@@ -86,6 +90,7 @@ impl Doc {
             pending: Vec::new(),
             undo: Undo::default(),
             local_edits: Vec::new(),
+            unknown_chunks: Vec::new(),
         }
     }
 
@@ -135,7 +140,16 @@ impl Doc {
         }
     }
 
-    /// How many blocks the document was built from.
+    /// The version from which on what happened is known: empty unless the document was trimmed.
+    #[must_use]
+    pub fn history_start(&self) -> &VersionVector {
+        match &self.cold {
+            Some(cold) => cold.start(),
+            None => &self.history().base.version,
+        }
+    }
+
+    /// How many blocks the document was built from, since [`Doc::history_start`].
     #[must_use]
     pub fn block_count(&self) -> usize {
         self.history().block_count()
@@ -273,7 +287,7 @@ impl Doc {
         let mut tx = Transaction::new(self, wall_ms);
         let result = edit(&mut tx);
         let commit = tx.finish();
-        self.undo.record(self.peer, wall_ms);
+        self.undo.record(self.peer, wall_ms, commit);
         (result, commit)
     }
 
@@ -315,7 +329,9 @@ impl Doc {
 
     /// The block that holds an operation.
     pub(crate) fn block_of(&self, op: OpId) -> Option<Block> {
-        let (start, len) = self.history().transaction_at(self.history().graph.lv_of(op)?);
+        let history = self.history();
+        let lv = history.graph.lv_of(op).filter(|lv| *lv >= history.graph.base())?;
+        let (start, len) = history.transaction_at(lv);
         Some(self.block_from(start, len))
     }
 
@@ -366,18 +382,35 @@ impl Doc {
     }
 
     /// The blocks with operations that `version` lacks, each after all it depends on.
+    ///
+    /// # Panics
+    /// If the document was trimmed and `version` lacks something from before
+    /// [`Doc::history_start`]: see [`Doc::try_blocks_since`].
     #[must_use]
     pub fn blocks_since(&self, version: &VersionVector) -> Vec<Block> {
+        self.try_blocks_since(version).expect(TRUNCATED)
+    }
+
+    /// As [`Doc::blocks_since`], of a document that may have been trimmed.
+    ///
+    /// # Errors
+    /// [`PastError::Truncated`] if `version` lacks something that was trimmed away.
+    pub fn try_blocks_since(&self, version: &VersionVector) -> Result<Vec<Block>, PastError> {
         if version.covers(self.version()) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        self.check_start(version)?;
         let missing = self.history().graph.missing_from(version);
-        missing.into_iter().flat_map(|range| self.blocks_in(range)).collect()
+        Ok(missing.into_iter().flat_map(|range| self.blocks_in(range)).collect())
     }
 
     /// How many blocks have operations that `version` lacks.
+    ///
+    /// # Panics
+    /// As [`Doc::blocks_since`].
     #[must_use]
     pub fn count_blocks_since(&self, version: &VersionVector) -> usize {
+        self.check_start(version).expect(TRUNCATED);
         if version.covers(self.version()) {
             return 0;
         }
@@ -401,14 +434,15 @@ impl Doc {
         (seq > 0).then_some(ChainMark { seq, hash })
     }
 
-    /// The hash over a peer's blocks up to `seq`, if a known block ends there.
+    /// The hash over a peer's blocks up to `seq`, if a known block ends there. In a trimmed document
+    /// it is known from [`Doc::history_start`] on.
     #[must_use]
     pub fn chain_hash_at(&self, peer: PeerId, seq: u32) -> Option<u64> {
         if seq > self.version().get(peer) {
             return None;
         }
-        let (mut hash, mut at) = (0, 0);
         let history = self.history();
+        let (mut at, mut hash) = if seq > 0 { history.base.mark(peer) } else { (0, 0) };
         while at < seq {
             let start = history.graph.lv_of(OpId::new(peer, at))?;
             let (start, len) = history.transaction_at(start);

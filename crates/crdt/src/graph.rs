@@ -5,6 +5,9 @@
 //! peer's operations that each follow the one before and nothing else; an hour of typing is one
 //! run. Many questions become comparisons of small integers that way: Gentle and Kleppmann,
 //! "Collaborative Text Editing with Eg-walker" (EuroSys 2025), section 3.
+//!
+//! Below the *base* of a trimmed document nobody asks any more what happened after what: its
+//! operations are in a line, and everything above it has seen all of them.
 
 use std::collections::BinaryHeap;
 
@@ -54,6 +57,8 @@ pub(crate) struct Graph {
     critical: Vec<(Lv, Lv)>,
     version: VersionVector,
     stamp_end: u64,
+    /// What is below was trimmed; 0 if nothing was.
+    base: Lv,
 }
 
 /// Whom an operation of a search is an ancestor of.
@@ -65,6 +70,36 @@ impl Graph {
     /// The local version that the next operation will get.
     pub(crate) fn end(&self) -> Lv {
         self.end
+    }
+
+    /// The first local version whose past is known.
+    pub(crate) fn base(&self) -> Lv {
+        self.base
+    }
+
+    /// The operations below `end`, which is right after a critical one, in a line: the base of a
+    /// trimmed document.
+    pub(crate) fn line(&self, end: Lv) -> Self {
+        let (mut line, mut at) = (Self::default(), 0);
+        while at < end {
+            let stretch = self.stretch_at(at);
+            let upto = stretch.end.min(end);
+            let id = OpId::new(self.peer(stretch.peer), stretch.seq);
+            line.push_on_heads(id, upto - at, stretch.stamp);
+            at = upto;
+        }
+        line.close_base();
+        line
+    }
+
+    /// Makes everything here the base of what comes.
+    pub(crate) fn close_base(&mut self) {
+        self.base = self.end;
+    }
+
+    /// Whether an operation with these parents has seen all of the base.
+    pub(crate) fn sees_base(&self, parents: &[Lv]) -> bool {
+        self.base == 0 || parents.iter().any(|parent| parent + 1 >= self.base)
     }
 
     /// The operations that nothing follows, ascending.
@@ -224,6 +259,12 @@ impl Graph {
         Stretch { start: lv, end, peer: run.peer, seq, stamp }
     }
 
+    /// The run that an operation is part of, as a range.
+    pub(crate) fn stretch_of(&self, lv: Lv) -> (Lv, Lv) {
+        let index = self.run_at(lv);
+        (self.runs[index].start, self.run_end(index))
+    }
+
     /// The parents of an operation.
     pub(crate) fn parents_of(&self, lv: Lv) -> Parents<'_> {
         let index = self.run_at(lv);
@@ -300,6 +341,9 @@ impl Graph {
 
     /// Whether `lv` is one of `heads` or before one of them.
     pub(crate) fn sees(&self, heads: &[Lv], lv: Lv) -> bool {
+        if lv < self.base {
+            return heads.iter().any(|head| *head >= lv);
+        }
         let mut queue: BinaryHeap<Lv> = heads.iter().copied().filter(|head| *head >= lv).collect();
         while let Some(at) = queue.pop() {
             while queue.peek() == Some(&at) {

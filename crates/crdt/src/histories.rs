@@ -7,7 +7,7 @@ use crate::tree;
 use crate::{Block, ContainerId, Doc, PeerId, RowId, Value, VersionVector};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Insert { pos: prop::sample::Index, content: String },
     Delete { pos: prop::sample::Index, len: usize },
     Set { key: u8, value: i64 },
@@ -31,7 +31,7 @@ enum Step {
     Reload,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
         8 => (index(), "[a-zé😀]{1,4}").prop_map(|(pos, content)| Step::Insert { pos, content }),
@@ -61,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Applies a step to one of the replicas; its wall clock moves by a step-dependent jitter.
-fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
+pub(crate) fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
     let doc = &mut docs[who];
     let rows: Vec<RowId> = doc.table("t").known().collect();
     let row = |index: &prop::sample::Index| (!rows.is_empty()).then(|| *index.get(&rows));
@@ -160,7 +160,7 @@ fn pull(docs: &mut [Doc], to: usize, from: usize) {
     docs[to].import(u64::MAX >> 16, blocks).unwrap();
 }
 
-fn assert_is_model(doc: &Doc, model: &Model) {
+pub(crate) fn assert_is_model(doc: &Doc, model: &Model) {
     let text = ContainerId::root("x");
     assert_eq!(doc.text(&text).to_string(), model.text(&text));
     assert_eq!(doc.text(&text).len(), model.text(&text).chars().count());

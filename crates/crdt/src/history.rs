@@ -3,10 +3,15 @@
 //! Who, when and after what is in the [`Graph`]; which container each stretch is about, in `spans`;
 //! where transactions begin, in `bounds`; what was typed, in each text's [`Runs`]. What was written
 //! to registers, maps, tables and counters is in their own logs ([`crate::cells`]).
+//!
+//! Of a trimmed document all but the graph begins at the base ([`crate::shallow`]).
+
+use std::collections::BTreeSet;
 
 use crate::container::ContainerIx;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
+use crate::shallow::Base;
 use crate::stamp::Stamp;
 use crate::text::Runs;
 use crate::version::VersionVector;
@@ -31,20 +36,36 @@ pub(crate) struct History {
     bounds: Vec<(Lv, u32)>,
     block_count: usize,
     texts: Vec<Runs>,
+    pub(crate) base: Base,
 }
 
 impl History {
-    /// The history of a document of which only the version is left: that each peer made so many
-    /// operations.
-    pub(crate) fn unknown(version: &VersionVector) -> Self {
-        let mut history = Self::default();
+    /// The history of a document that was trimmed, from its base on.
+    pub(crate) fn on(graph: Graph, base: Base) -> Self {
+        Self { graph, base, ..Self::default() }
+    }
+
+    /// The history of a document of which only the base and the version are left: that each peer
+    /// made so many operations.
+    pub(crate) fn unknown(base: &Self, version: &VersionVector) -> Self {
+        let mut history = base.clone();
         for (peer, count) in version.iter() {
+            let known = history.graph.version().get(peer);
+            let Some(len) = count.checked_sub(known).filter(|len| *len > 0) else { continue };
             let heads = history.graph.heads().to_vec();
             let stamp = Stamp(history.graph.stamp_end());
-            let start = history.graph.push(OpId::new(peer, 0), count, stamp, &heads);
-            history.note_bounds(start, count, 1);
+            let start = history.graph.push(OpId::new(peer, known), len, stamp, &heads);
+            history.note_bounds(start, len, 1);
         }
         history
+    }
+
+    /// The containers that were written to, in order of first use.
+    pub(crate) fn used(&self) -> Vec<ContainerIx> {
+        let mut used = self.base.containers.clone();
+        let mut seen: BTreeSet<ContainerIx> = used.iter().copied().collect();
+        used.extend(self.spans.iter().map(|(_, index)| *index).filter(|index| seen.insert(*index)));
+        used
     }
 
     pub(crate) fn block_count(&self) -> usize {
@@ -99,7 +120,7 @@ impl History {
         }
     }
 
-    /// The transaction that holds an operation: its first operation and its length.
+    /// The transaction that holds an operation above the base: its first operation and its length.
     pub(crate) fn transaction_at(&self, lv: Lv) -> (Lv, u32) {
         let at = self.bounds.partition_point(|(from, _)| *from <= lv) - 1;
         let (from, len) = self.bounds[at];

@@ -76,6 +76,15 @@ pub enum ImportError {
     /// An update depends on a change that is not here: ask for an update since this version.
     #[error("the update depends on {0}, which is not here")]
     Missing(OpId),
+    /// A block, or a part of an update, was written without having seen all of what this document
+    /// was trimmed to: see [`Doc::history_start`]. Its author has to [`Doc::rebase`].
+    #[error("change {peer}.{seq} is older than the document's history")]
+    Truncated {
+        /// The author.
+        peer: PeerId,
+        /// The first seq.
+        seq: u32,
+    },
     /// An update claims to be from more than [`crate::FUTURE_MS_MAX`] ahead of the clock.
     #[error("the update is from the future")]
     FromTheFuture,
@@ -133,6 +142,10 @@ impl Doc {
         let (peer, seq) = (block.peer(), block.seq());
         let duplicate = ImportError::DuplicatePeer { peer, seq };
         if seq < self.version().get(peer) {
+            let base = self.history_start().get(peer);
+            if seq < base {
+                return if block.end() <= base { Ok(()) } else { Err(duplicate) };
+            }
             let known = self.block_of(OpId::new(peer, seq));
             return if known.as_ref() == Some(&block) { Ok(()) } else { Err(duplicate) };
         }
@@ -208,7 +221,10 @@ impl Doc {
         }
         let previous = seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
         let graph = &self.history().graph;
+        let mut sees_base = graph.base() == 0;
         for dep in block.header().deps.iter().copied().chain(previous) {
+            // What is not here yet is part of this import and was checked before.
+            sees_base |= graph.lv_of(dep).is_none_or(|lv| graph.sees_base(&[lv]));
             let planned = plan.stamps.range(..=(dep.peer, dep.seq)).next_back();
             let planned = planned.filter(|((of, _), (end, _))| *of == dep.peer && dep.seq < *end);
             let stamp = planned.map_or_else(
@@ -218,6 +234,9 @@ impl Doc {
             if stamp.is_none_or(|stamp| block.header().stamp <= stamp) {
                 return Err(ImportError::Stamp { peer, seq });
             }
+        }
+        if !sees_base {
+            return Err(ImportError::Truncated { peer, seq });
         }
         block.body().map_err(|source| ImportError::Decode { peer, seq, source })
     }

@@ -57,6 +57,7 @@ mod range_map;
 mod reauthor;
 mod repeats;
 mod rope;
+mod shallow;
 mod snapshot;
 mod sorting;
 mod stamp;

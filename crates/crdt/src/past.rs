@@ -26,6 +26,9 @@ pub enum PastError {
     /// The version ends inside a transaction, which is nowhere half.
     #[error("the version ends inside the transaction of {0}")]
     Torn(OpId),
+    /// The version is from before [`Doc::history_start`]: that part of the history was trimmed.
+    #[error("the history before the document's base was trimmed")]
+    Truncated,
 }
 
 /// A document at one of two versions that are compared.
@@ -48,12 +51,16 @@ impl Doc {
     /// The version that has these operations and all they follow.
     ///
     /// # Errors
-    /// [`PastError::Unknown`] if one of them is not here.
+    /// [`PastError::Unknown`] if one of them is not here, [`PastError::Truncated`] if they are from
+    /// before the document's base.
     pub fn version_at(&self, frontier: &[OpId]) -> Result<VersionVector, PastError> {
         let graph = &self.history().graph;
         let lv_of = |id: &OpId| graph.lv_of(*id).ok_or(PastError::Unknown(*id));
         let mut heads: Vec<Lv> = frontier.iter().map(lv_of).collect::<Result<_, _>>()?;
         sort(&mut heads);
+        if !heads.is_empty() && !graph.sees_base(&heads) {
+            return Err(PastError::Truncated);
+        }
         let [_, seen] = graph.diff(&[], &heads);
         let mut version = VersionVector::new();
         for (start, end) in seen {
@@ -107,12 +114,17 @@ impl Doc {
             let Some(seq) = count.checked_sub(1) else { continue };
             let last = OpId::new(peer, seq);
             let lv = graph.lv_of(last).ok_or(PastError::Unknown(last))?;
+            // What is below the base ends with a transaction, if it is there at all.
+            if lv < graph.base() {
+                continue;
+            }
             let (start, len) = history.transaction_at(lv);
             if start + len != lv + 1 {
                 return Err(PastError::Torn(last));
             }
         }
-        let mut ranges = graph.missing_from(&VersionVector::new());
+        self.check_start(version)?;
+        let mut ranges = graph.missing_from(self.history_start());
         for (start, end) in graph.missing_from(version) {
             ranges = ranges
                 .into_iter()
@@ -146,10 +158,10 @@ impl Doc {
     /// ```
     ///
     /// # Errors
-    /// [`PastError`] if the version was never one of this document.
+    /// [`PastError`] if the version was never one of this document, or is no more.
     pub fn checkout(&self, peer: PeerId, version: &VersionVector) -> Result<Self, PastError> {
         let ranges = self.check_version(version)?;
-        let mut doc = Self::new(peer);
+        let mut doc = self.at_base(peer);
         if !ranges.is_empty() {
             let update = self.encode_ranges(&ranges);
             doc.import_update(u64::MAX, &update).expect("a part of the log is a log");
@@ -160,7 +172,8 @@ impl Doc {
     /// A copy that goes on by itself as `peer`; both merge as any two replicas do.
     #[must_use]
     pub fn fork(&self, peer: PeerId) -> Self {
-        Self::from_snapshot(peer, &self.encode_snapshot()).expect("a snapshot of its own is sound")
+        let copy = Self::from_shallow_snapshot(peer, &self.encode_snapshot());
+        copy.expect("a snapshot of its own is sound")
     }
 
     /// What turns the document at one version into the document at another, earlier or later or

@@ -10,7 +10,6 @@ use crate::doc::Doc;
 use crate::id::{OpId, PeerId};
 use crate::op::{Action, Body};
 use crate::sorting::sort;
-use crate::version::VersionVector;
 
 /// Why changes could not be written again. The document is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +88,7 @@ impl Doc {
         let renaming = Renaming { from, to };
         let is_moved = |id: &OpId| id.peer == from.peer && id.seq >= from.seq;
         let (mut all, mut renamed) = (Vec::new(), Vec::new());
-        for block in self.blocks_since(&VersionVector::new()) {
+        for block in self.blocks_since(self.history_start()) {
             if is_moved(&OpId::new(block.peer(), block.seq())) {
                 renamed.push(renaming.block(&block));
             } else if block.header().deps.iter().any(is_moved) {
@@ -100,8 +99,9 @@ impl Doc {
         }
         all.extend(renamed.iter().cloned());
         all.extend(std::mem::take(&mut self.pending));
-        let mut again = Self::new(to);
+        let mut again = self.at_base(to);
         again.import(u64::MAX, all).expect("blocks that were applied once apply again");
+        again.unknown_chunks = std::mem::take(&mut self.unknown_chunks);
         *self = again;
         Ok(renamed)
     }
@@ -110,7 +110,7 @@ impl Doc {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ContainerId;
+    use crate::{ContainerId, VersionVector};
 
     #[test]
     fn a_cloned_peers_changes_survive_under_a_new_name() {

@@ -7,8 +7,9 @@
 //!
 //! An update has one chunk, `history` (1); see [`crate::update`]. A snapshot has `state` (2), then
 //! `history` without what the state holds: the state is read as it is, and the history only when
-//! something asks for it. Chunks of other kinds are skipped, unless the kind's high bit says that
-//! they must be understood.
+//! something asks for it. A shallow snapshot has `base` (0x83) between them, and its `history` goes
+//! on from there; see [`crate::shallow`]. Chunks of other kinds in a snapshot are kept and written
+//! again, in an update skipped, unless the kind's high bit says that they must be understood.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ use crate::id::PeerId;
 use crate::list::ListState;
 use crate::lww::{Held, MapState, RegisterState};
 use crate::names::Names;
+use crate::past::PastError;
+use crate::shallow::{TRUNCATED, decode_base, encode_base};
 use crate::sorting::sort;
 use crate::table::TableState;
 use crate::text::TextState;
@@ -38,6 +41,7 @@ const UPDATE_MAGIC: &[u8; 4] = b"LSU2";
 const SNAPSHOT_MAGIC: &[u8; 4] = b"LSS2";
 const CHUNK_HISTORY: u8 = 1;
 const CHUNK_STATE: u8 = 2;
+const CHUNK_BASE: u8 = 3 | CHUNK_CRITICAL;
 const CHUNK_CRITICAL: u8 = 0x80;
 
 fn write_chunk(out: &mut Writer, kind: u8, bytes: &[u8]) {
@@ -46,13 +50,21 @@ fn write_chunk(out: &mut Writer, kind: u8, bytes: &[u8]) {
     out.u32_le(xxh32(bytes, 0));
 }
 
-/// The chunks of a file that are understood: history and state.
-fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<[Option<&'a [u8]>; 2], DecodeError> {
+/// The chunks of a file that are understood, and the others.
+#[derive(Default)]
+struct Chunks<'a> {
+    history: Option<&'a [u8]>,
+    state: Option<&'a [u8]>,
+    base: Option<&'a [u8]>,
+    others: Vec<(u8, Box<[u8]>)>,
+}
+
+fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<Chunks<'a>, DecodeError> {
     let mut input = Reader::new(bytes);
     if input.take(4).ok() != Some(magic) {
         return Err(DecodeError::Magic);
     }
-    let mut chunks = [None, None];
+    let mut chunks = Chunks::default();
     while !input.is_empty() {
         let kind = input.u8()?;
         let chunk = input.bytes()?;
@@ -60,12 +72,13 @@ fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<[Option<&'a [u8]>
             return Err(DecodeError::Checksum);
         }
         match kind {
-            CHUNK_HISTORY => chunks[0] = Some(chunk),
-            CHUNK_STATE => chunks[1] = Some(chunk),
+            CHUNK_HISTORY => chunks.history = Some(chunk),
+            CHUNK_STATE => chunks.state = Some(chunk),
+            CHUNK_BASE => chunks.base = Some(chunk),
             other if other & CHUNK_CRITICAL != 0 => {
                 return Err(DecodeError::UnsupportedVersion(other));
             }
-            _ => {}
+            other => chunks.others.push((other, chunk.into())),
         }
     }
     Ok(chunks)
@@ -78,8 +91,8 @@ pub fn is_update(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn read_update(bytes: &[u8]) -> Result<Update, DecodeError> {
-    let [history, _] = read_chunks(bytes, UPDATE_MAGIC)?;
-    let mut input = Reader::new(history.ok_or(DecodeError::UnexpectedEnd)?);
+    let chunks = read_chunks(bytes, UPDATE_MAGIC)?;
+    let mut input = Reader::new(chunks.history.ok_or(DecodeError::UnexpectedEnd)?);
     let update = Update::decode(&mut input, true)?;
     input.finish()?;
     Ok(update)
@@ -87,13 +100,26 @@ pub(crate) fn read_update(bytes: &[u8]) -> Result<Update, DecodeError> {
 
 impl Doc {
     /// What `version` lacks, as an update file, which [`Doc::import_update`] reads.
+    ///
+    /// # Panics
+    /// If the document was trimmed and `version` lacks something from before
+    /// [`Doc::history_start`]: see [`Doc::try_encode_update`].
     #[must_use]
     pub fn encode_update(&self, version: &VersionVector) -> Vec<u8> {
+        self.try_encode_update(version).expect(TRUNCATED)
+    }
+
+    /// As [`Doc::encode_update`], of a document that may have been trimmed.
+    ///
+    /// # Errors
+    /// [`PastError::Truncated`] if `version` lacks something that was trimmed away.
+    pub fn try_encode_update(&self, version: &VersionVector) -> Result<Vec<u8>, PastError> {
+        self.check_start(version)?;
         let history = self.history();
         let missing = history.graph.missing_from(version).into_iter();
         let ranges: Vec<(Lv, Lv)> =
             missing.map(|(start, end)| (history.transaction_at(start).0, end)).collect();
-        self.encode_ranges(&ranges)
+        Ok(self.encode_ranges(&ranges))
     }
 
     /// Whole transactions as an update file.
@@ -106,7 +132,9 @@ impl Doc {
         out.into_vec()
     }
 
-    /// The whole document, history included. Blocks that wait for others are not in it.
+    /// The whole document, history included; a trimmed one stays trimmed. Blocks that wait for
+    /// others are not in it. What a later version of this library added to the snapshot that the
+    /// document was loaded from is, as far as it allowed that.
     ///
     /// ```
     /// use leptos_sync_crdt::{Doc, PeerId};
@@ -119,13 +147,8 @@ impl Doc {
     #[must_use]
     pub fn encode_snapshot(&self) -> Vec<u8> {
         let history = self.history();
-        let whole = (0, history.graph.end());
-        let mut used: Vec<ContainerIx> = Vec::new();
-        for (_, _, index) in history.spans(whole.0, whole.1) {
-            if !used.contains(&index) {
-                used.push(index);
-            }
-        }
+        let whole = (history.graph.base(), history.graph.end());
+        let used = history.used();
         let mut state = Writer::new();
         self.version().encode(&mut state);
         state.len(used.len());
@@ -135,13 +158,21 @@ impl Doc {
             container.id.encode(&mut state);
             encode_content(&container.content, &mut state);
         }
-        let ranges = if whole.1 > 0 { vec![whole] } else { Vec::new() };
+        let ranges = if whole.0 < whole.1 { vec![whole] } else { Vec::new() };
         let mut chunk = Writer::new();
         encode(history, &self.containers, &ranges, false, &mut chunk);
         let mut out = Writer::new();
         out.raw(SNAPSHOT_MAGIC);
         write_chunk(&mut out, CHUNK_STATE, state.as_slice());
+        if whole.0 > 0 {
+            let mut base = Writer::new();
+            encode_base(history, &self.containers, &mut base);
+            write_chunk(&mut out, CHUNK_BASE, base.as_slice());
+        }
         write_chunk(&mut out, CHUNK_HISTORY, chunk.as_slice());
+        for (kind, bytes) in &self.unknown_chunks {
+            write_chunk(&mut out, *kind, bytes);
+        }
         out.into_vec()
     }
 
@@ -151,10 +182,27 @@ impl Doc {
     /// its checksums are verified, but not that its state follows from its history.
     ///
     /// # Errors
-    /// A [`DecodeError`] if the bytes are not one whole snapshot.
+    /// A [`DecodeError`] if the bytes are not one whole snapshot; [`DecodeError::Shallow`] if its
+    /// history was trimmed, which [`Doc::from_shallow_snapshot`] reads.
     pub fn from_snapshot(peer: PeerId, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let [history, state] = read_chunks(bytes, SNAPSHOT_MAGIC)?;
-        let mut input = Reader::new(state.ok_or(DecodeError::UnexpectedEnd)?);
+        let chunks = read_chunks(bytes, SNAPSHOT_MAGIC)?;
+        if chunks.base.is_some() {
+            return Err(DecodeError::Shallow);
+        }
+        Self::from_chunks(peer, chunks)
+    }
+
+    /// Reads a snapshot, whether its history was trimmed or not: as [`Doc::from_snapshot`], for a
+    /// program that is prepared for [`PastError::Truncated`].
+    ///
+    /// # Errors
+    /// A [`DecodeError`] if the bytes are not one whole snapshot.
+    pub fn from_shallow_snapshot(peer: PeerId, bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::from_chunks(peer, read_chunks(bytes, SNAPSHOT_MAGIC)?)
+    }
+
+    fn from_chunks(peer: PeerId, chunks: Chunks<'_>) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(chunks.state.ok_or(DecodeError::UnexpectedEnd)?);
         let version = VersionVector::decode(&mut input)?;
         let total: u64 = version.iter().map(|(_, count)| u64::from(count)).sum();
         let end = u32::try_from(total).ok().filter(|end| *end < crate::import::OPS_MAX);
@@ -170,14 +218,25 @@ impl Doc {
             containers.get_mut(index).content = decode_content(kind, &mut input, end)?;
         }
         input.finish()?;
-        let bytes = history.ok_or(DecodeError::UnexpectedEnd)?.into();
-        Ok(Self::from_parts(peer, containers, ColdHistory { version, bytes }))
+        let base = match chunks.base {
+            Some(bytes) => decode_base(bytes, &containers)?,
+            None => History::default(),
+        };
+        if !version.covers(base.graph.version()) {
+            return Err(DecodeError::Invalid("version"));
+        }
+        let bytes = chunks.history.ok_or(DecodeError::UnexpectedEnd)?.into();
+        let mut doc = Self::from_parts(peer, containers, ColdHistory { version, base, bytes });
+        doc.unknown_chunks = chunks.others;
+        Ok(doc)
     }
 }
 
 /// A document's history as it was stored, until something asks for it.
 pub(crate) struct ColdHistory {
     version: VersionVector,
+    /// What is left from below the base.
+    base: History,
     bytes: Box<[u8]>,
 }
 
@@ -186,33 +245,41 @@ impl ColdHistory {
         &self.version
     }
 
+    /// The version at the base.
+    pub(crate) fn start(&self) -> &VersionVector {
+        self.base.graph.version()
+    }
+
     /// Reads the history. Its checksum was verified when the document was loaded; if it is not
     /// sound all the same, the document goes on without it, knowing its version only.
     pub(crate) fn thaw(&self, containers: &Containers) -> History {
         let update = Update::decode(&mut Reader::new(&self.bytes), false);
-        let history = update.ok().and_then(|update| restore(&update, containers));
+        let base = self.base.clone();
+        let history = update.ok().and_then(|update| restore(base, &update, containers));
         history
             .filter(|history| *history.graph.version() == self.version)
-            .unwrap_or_else(|| History::unknown(&self.version))
+            .unwrap_or_else(|| History::unknown(&self.base, &self.version))
     }
 }
 
-/// The history that a whole update tells, for containers that already have their state.
-fn restore(update: &Update, containers: &Containers) -> Option<History> {
-    let mut history = History::default();
+/// The history that an update of all above the base tells, for containers that already have their
+/// state.
+fn restore(mut history: History, update: &Update, containers: &Containers) -> Option<History> {
+    let base = history.graph.end();
     for stretch in &update.stretches {
-        let inside = |parent: &Parent| match parent {
-            Parent::Inside(place) => Some(*place),
-            Parent::Outside(_) => None,
+        let here = |parent: &Parent| match parent {
+            Parent::Inside(place) => Some(base + place),
+            Parent::Outside(id) => history.graph.lv_of(*id),
         };
-        let mut parents: Vec<Lv> = stretch.parents.iter().map(inside).collect::<Option<_>>()?;
+        let mut parents: Vec<Lv> = stretch.parents.iter().map(here).collect::<Option<_>>()?;
         sort(&mut parents);
-        if stretch.id.seq != history.graph.version().get(stretch.id.peer) {
+        let goes_on = stretch.id.seq == history.graph.version().get(stretch.id.peer);
+        if !goes_on || !history.graph.sees_base(&parents) {
             return None;
         }
         history.graph.push(stretch.id, stretch.len, stretch.stamp, &parents);
     }
-    let mut at = 0;
+    let mut at = base;
     for (len, count) in &update.bounds {
         history.note_bounds(at, *len, *count);
         at += len * count;
@@ -221,11 +288,11 @@ fn restore(update: &Update, containers: &Containers) -> Option<History> {
         |(kind, id): &(ContainerKind, ContainerId)| containers.find(*kind, &ContainerKey::Id(id));
     let places: Vec<ContainerIx> = update.containers.iter().map(index_of).collect::<Option<_>>()?;
     for (start, _, place) in &update.spans {
-        history.note_span(*start, places[*place]);
+        history.note_span(base + start, places[*place]);
     }
     for (column, index) in update.columns.iter().zip(&places) {
         if containers.get(*index).kind.is_sequence() {
-            *history.runs_mut(*index) = column.runs.clone();
+            history.runs_mut(*index).go_on(&column.runs, base);
         }
     }
     Some(history)

@@ -7,10 +7,11 @@
 
 use std::collections::VecDeque;
 
-use crate::container::{ContainerIx, Content};
+use crate::container::{ContainerIx, Containers, Content};
 use crate::doc::{Commit, Doc};
 use crate::graph::Lv;
 use crate::id::PeerId;
+use crate::import::intern_name;
 use crate::names::NameIx;
 use crate::sorting::sort_by;
 use crate::text::{Hidden, Reborn, lives_of};
@@ -90,6 +91,8 @@ pub(crate) enum Inverse {
 #[derive(Debug, Default)]
 struct Step {
     wall_ms: u64,
+    /// The first operation.
+    start: Lv,
     inverses: Vec<Inverse>,
     content: String,
     /// Nothing but edits of one text: more typing may join.
@@ -162,10 +165,9 @@ impl Undo {
     }
 
     /// Makes the transaction's edits a step, or part of the last one.
-    pub(crate) fn record(&mut self, peer: PeerId, wall_ms: u64) {
-        if self.open.inverses.is_empty() {
-            return;
-        }
+    pub(crate) fn record(&mut self, peer: PeerId, wall_ms: u64, commit: Option<Commit>) {
+        let Some(commit) = commit.filter(|_| !self.open.inverses.is_empty()) else { return };
+        self.open.start = commit.start;
         self.note_peer(peer);
         let may_group = self.undone.is_empty();
         self.undone.clear();
@@ -259,7 +261,22 @@ impl Doc {
             inverse.apply(&step.content, &mut tx);
         }
         let commit = tx.finish();
-        (commit, std::mem::take(&mut self.undo.open))
+        let start = commit.map_or(0, |commit| commit.start);
+        (commit, Step { start, ..std::mem::take(&mut self.undo.open) })
+    }
+
+    /// Makes undo work that was recorded before the document was trimmed, when its containers were
+    /// `old`. Steps from before the base are forgotten.
+    pub(crate) fn carry_undo(&mut self, old: &Containers) {
+        let base = self.history().graph.base();
+        let Self { undo, containers, .. } = self;
+        undo.done.retain(|step| step.start >= base);
+        undo.undone.retain(|step| step.start >= base);
+        for step in undo.done.iter_mut().chain(&mut undo.undone) {
+            step.typing_in = step.typing_in.map(|index| containers.intern_as(old, index));
+            step.inverses.iter_mut().for_each(|inverse| inverse.carry(old, containers));
+        }
+        undo.reborn.retain(|reborn| reborn.new >= base);
     }
 
     pub(crate) fn is_ours(&self, lv: Option<Lv>) -> bool {
@@ -272,6 +289,27 @@ impl Doc {
 }
 
 impl Inverse {
+    /// Finds the container and the name again, by their numbers in others.
+    fn carry(&mut self, old: &Containers, containers: &mut Containers) {
+        let (Self::Register { index, .. }
+        | Self::MapEntry { index, .. }
+        | Self::Cell { index, .. }
+        | Self::RowAlive { index, .. }
+        | Self::Counter { index, .. }
+        | Self::TextInserted { index, .. }
+        | Self::ListInserted { index, .. }
+        | Self::ListDeleted { index, .. }
+        | Self::Element { index, .. }
+        | Self::Node { index, .. }
+        | Self::TextDeleted { index, .. }) = self;
+        let names = old.get(*index).content.names();
+        *index = containers.intern_as(old, *index);
+        let content = &mut containers.get_mut(*index).content;
+        if let Self::MapEntry { key: name, .. } | Self::Cell { field: name, .. } = self {
+            *name = intern_name(content, names.get(*name));
+        }
+    }
+
     fn apply(self, content: &str, tx: &mut Transaction<'_>) {
         match self {
             Self::Counter { index, delta } => tx.counter_at(index).add(delta.wrapping_neg()),
@@ -420,8 +458,11 @@ impl Doc {
     fn return_position(&self, index: ContainerIx, id: Lv) -> u32 {
         let reborn = &self.undo.reborn;
         let earlier = |id: &Lv| crate::text::earlier_life(reborn, *id);
-        let first = std::iter::successors(Some(id), earlier).last().unwrap_or(id);
-        self.with_whole(index, |whole| whole.return_position(first, reborn))
+        self.with_whole(index, |whole| {
+            // What was trimmed away is no place to come back to.
+            let lives = std::iter::successors(Some(id), earlier).filter(|id| whole.tracks(*id));
+            whole.return_position(lives.last().unwrap_or(id), reborn)
+        })
     }
 
     /// What our deletions from `start` on hid, `content`, as far as nobody else hid it too.

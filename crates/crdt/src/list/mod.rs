@@ -18,7 +18,7 @@ use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::lww::overrules;
 use crate::patch::ListDelta;
-use crate::text::{Effect, Merger, Present, Runs};
+use crate::text::{Effect, Ground, Merger, Present, Runs};
 use crate::value::Value;
 
 use slots::Slots;
@@ -57,6 +57,22 @@ impl ListState {
     /// What an element holds.
     pub(crate) fn value(&self, log: &CellLog, element: Lv) -> Value {
         log.value(self.holder(element), None).unwrap_or_default()
+    }
+
+    /// The operations that decide what the list shows, but for the insertions.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Lv> {
+        let slots = self.slots.iter().map(|(slot, _)| slot);
+        slots.chain(self.moved.values().copied()).chain(self.replaced.values().copied())
+    }
+
+    /// Puts the slots in that a trimmed list starts from, after all that is written about them.
+    pub(crate) fn stand_on(&mut self, ground: &Ground) {
+        let mut slots = std::mem::take(&mut self.slots);
+        for (start, len, _) in ground.runs() {
+            let pos = slots.len();
+            slots.insert(pos, *start, start + len, |slot| self.shown(slot).is_none());
+        }
+        self.slots = slots;
     }
 
     /// What a slot shows, if it shows anything.

@@ -95,8 +95,14 @@ impl Tracker {
         leaves.flat_map(|leaf| &self.leaves[leaf as usize]).filter(|item| item.id < NONE / 2)
     }
 
+    /// All items in order, deleted ones too: `(first id, length, whether shown)`.
+    pub(crate) fn all_items(&self) -> impl Iterator<Item = (Lv, u32, bool)> {
+        self.items().map(|item| (item.id, item.len, !item.is_deleted))
+    }
+
     /// All items in order that are shown: `(first id, length)`.
     pub(crate) fn shown_items(&self) -> impl Iterator<Item = (Lv, u32)> {
-        self.items().filter(|item| !item.is_deleted).map(|item| (item.id, item.len))
+        let shown = self.all_items().filter(|(_, _, is_shown)| *is_shown);
+        shown.map(|(id, len, _)| (id, len))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Text;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::graph::Lv;
 use crate::id::OpId;
 
 /// Which neighbour a cursor stays with.
@@ -91,7 +92,8 @@ impl Text<'_> {
     }
 
     /// Where a cursor stands now. If its neighbour was deleted, it is where that one was; a
-    /// neighbour that this replica does not know yet counts as the text's edge.
+    /// neighbour that this replica does not know yet counts as the text's edge. So does one that was
+    /// trimmed away, unless something stays that was typed in one go with it.
     #[must_use]
     pub fn resolve(&self, cursor: &Cursor) -> usize {
         let edge = if cursor.side == Side::Before { 0 } else { self.len() };
@@ -100,11 +102,20 @@ impl Text<'_> {
         };
         let history = self.doc.history();
         let Some(id) = history.graph.lv_of(anchor) else { return edge };
-        if !history.runs(index).inserts(id) {
-            return edge;
+        let whole = state.whole(&history.graph, history.runs(index));
+        if whole.tracks(id) {
+            let (pos, is_shown) = whole.position_of(id);
+            return pos as usize + usize::from(is_shown && cursor.side == Side::Before);
         }
-        let (pos, is_shown) = state.whole(&history.graph, history.runs(index)).position_of(id);
-        pos as usize + usize::from(is_shown && cursor.side == Side::Before)
+        // Its character went with the history: what was typed in one go with it is near.
+        let stretch = history.graph.stretch_of(id);
+        let near = history.runs(index).ground().neighbours(id, stretch);
+        let end_of = |id: Lv| {
+            let (pos, is_shown) = whole.position_of(id);
+            pos as usize + usize::from(is_shown)
+        };
+        let start_of = |id: Lv| whole.position_of(id).0 as usize;
+        near[0].map(end_of).or(near[1].map(start_of)).unwrap_or(edge)
     }
 
     /// Who typed what is shown, and when (blame): stretches in order that make up the text.

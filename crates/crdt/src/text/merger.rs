@@ -92,11 +92,13 @@ impl Merger {
         tracker
     }
 
-    /// The tracker of all characters that there ever were; `len` of them are shown.
+    /// The tracker of all characters that there ever were, or since the base; `len` of them are
+    /// shown.
     pub(crate) fn whole(&self, graph: &Graph, runs: &Runs, len: u32) -> RefMut<'_, Tracker> {
         let whole = self.whole.borrow_mut();
         RefMut::map(whole, |whole| {
-            let tracker = whole.get_or_insert_with(|| Box::new(Tracker::new(None)));
+            let new = || Box::new(Tracker::on(runs.ground(), graph.base()));
+            let tracker = whole.get_or_insert_with(new);
             tracker.catch_up(graph, runs, graph.end(), len);
             &mut **tracker
         })

@@ -8,6 +8,7 @@
 
 mod anchor;
 mod cursor;
+mod ground;
 mod leaf_map;
 mod merger;
 mod returning;
@@ -22,6 +23,7 @@ use crate::patch::TextDelta;
 use crate::rope::Rope;
 
 pub use cursor::{Authorship, Cursor, Side};
+pub(crate) use ground::Ground;
 pub(crate) use merger::{Merger, Present};
 pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};
 pub(crate) use runs::{Kind as RunKind, Piece, Runs};

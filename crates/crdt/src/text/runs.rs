@@ -5,6 +5,7 @@
 
 use crate::graph::Lv;
 use crate::rope::byte_of_scalar;
+use crate::text::Ground;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -90,13 +91,24 @@ impl Piece {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
+    /// What is there before the first run.
+    ground: Ground,
     runs: Vec<Run>,
     content: String,
 }
 
 impl Runs {
     pub(crate) const fn new() -> Self {
-        Self { runs: Vec::new(), content: String::new() }
+        Self { ground: Ground::new(), runs: Vec::new(), content: String::new() }
+    }
+
+    /// The log of what comes after a ground.
+    pub(crate) fn on(ground: Ground) -> Self {
+        Self { ground, ..Self::new() }
+    }
+
+    pub(crate) fn ground(&self) -> &Ground {
+        &self.ground
     }
 
     pub(crate) fn content(&self, (start, end): (u32, u32)) -> &str {
@@ -151,17 +163,18 @@ impl Runs {
         }
     }
 
-    /// What the insertions from `start` on inserted.
-    pub(crate) fn inserted(&self, start: Lv, len: u32) -> String {
-        self.pieces(start, start + len).map(|piece| self.content(piece.content)).collect()
+    /// Adds another log, whose operations are numbered from `base` on.
+    pub(crate) fn go_on(&mut self, later: &Self, base: Lv) {
+        for piece in later.pieces(0, Lv::MAX) {
+            let Piece { start, pos, len, kind, content, is_void } = piece;
+            self.push_run(base + start, pos, len, kind, later.content(content), is_void);
+        }
     }
 
-    /// Whether this operation inserted a character.
-    pub(crate) fn inserts(&self, lv: Lv) -> bool {
-        let run = self.runs.get(self.index_of(lv));
-        run.is_some_and(|run| {
-            run.start <= lv && lv < run.start + run.len && run.kind == Kind::Insert && !run.is_void
-        })
+    /// What the insertions from `start` on inserted.
+    pub(crate) fn inserted(&self, start: Lv, len: u32) -> String {
+        let above = self.pieces(start, start + len).map(|piece| self.content(piece.content));
+        above.fold(self.ground.inserted(start, len), |text, more| text + more)
     }
 
     fn index_of(&self, lv: Lv) -> usize {

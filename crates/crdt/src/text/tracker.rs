@@ -165,6 +165,13 @@ impl Tracker {
         self.base_len = (len + GROUND_LEN) - self.tree.total()[PRESENT];
     }
 
+    /// Puts characters of the base that have ids first.
+    pub(super) fn put_first(&mut self, id: Lv, len: u32, is_shown: bool) {
+        let place = Place { leaf: self.tree.first(), item: 0 };
+        let seen = [if is_shown { 1 } else { 2 }; 2];
+        self.put(place, Item { id, len, left: NONE, right: NONE, seen, is_deleted: !is_shown });
+    }
+
     pub(crate) fn base(&self) -> Option<Lv> {
         self.base
     }
@@ -207,6 +214,12 @@ impl Tracker {
         } else {
             self.leaf_of.set(item.id, item.end(), leaf);
         }
+    }
+
+    /// Whether it has this character: what was deleted below the base is not there.
+    pub(crate) fn tracks(&self, id: Lv) -> bool {
+        let leaf = self.leaf_of.get(id).and_then(|leaf| self.leaves.get(leaf as usize));
+        leaf.is_some_and(|items| items.iter().any(|item| item.id <= id && id < item.end()))
     }
 
     /// The item that has a character, and the character's offset in it.

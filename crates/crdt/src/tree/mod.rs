@@ -107,11 +107,41 @@ impl LazyTree {
 impl TreeState {
     fn replay(log: &CellLog, graph: &Graph) -> Self {
         let mut tree = Self::default();
-        for (lv, op) in log.ops(0, Lv::MAX) {
+        for (lv, op) in log.ops(0, graph.base()) {
+            tree.note(lv, &op);
+        }
+        tree.keep_last(graph);
+        tree.settle(graph);
+        for (lv, op) in log.ops(graph.base(), Lv::MAX) {
             tree.note(lv, &op);
         }
         tree.settle(graph);
         tree
+    }
+
+    /// Of what was noted, keeps each node's last move. Below the base there are no others that
+    /// had an effect, but for creations; and as all that stay agree, their order does not matter.
+    fn keep_last(&mut self, graph: &Graph) {
+        let mut last = BTreeMap::<NodeIx, Move>::new();
+        for new in std::mem::take(&mut self.incoming) {
+            let is_later = |old: &Move| graph.rank_of(old.lv) < graph.rank_of(new.lv);
+            if last.get(&new.node).is_none_or(is_later) {
+                last.insert(new.node, new);
+            }
+        }
+        self.incoming = last.into_values().collect();
+    }
+
+    /// Whether the node's place follows from this operation, or its being there at all.
+    pub(crate) fn holds(&self, lv: Lv, op: &CellOp) -> bool {
+        let is_decided = |node: &Node| node.decided == Some(lv);
+        match (op, op.row()) {
+            (CellOp::Create { .. }, _) => true,
+            (_, Some(RowRef::Known(node))) => {
+                self.find(node).is_some_and(|node| is_decided(&self.nodes[node as usize]))
+            }
+            _ => false,
+        }
     }
 
     /// The node that an author saw under this id before its operation `lv`.

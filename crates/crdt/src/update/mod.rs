@@ -74,16 +74,16 @@ fn zigzag(value: i64) -> u64 {
 }
 
 /// Numbers peers in order of first use.
-struct Peers<'a> {
+pub(crate) struct Peers<'a> {
     graph: &'a Graph,
     places: Vec<u32>,
-    list: Vec<PeerId>,
+    pub(crate) list: Vec<PeerId>,
     /// By place: whether there was a stretch of the peer's operations.
     has_stretch: Vec<bool>,
 }
 
 impl<'a> Peers<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    pub(crate) fn new(graph: &'a Graph) -> Self {
         let places = vec![u32::MAX; graph.peers().len()];
         Self { graph, places, list: Vec::new(), has_stretch: Vec::new() }
     }
@@ -185,7 +185,11 @@ pub(crate) fn encode(
     out.raw(columns.as_slice());
 }
 
-fn encode_stretches(graph: &Graph, ranges: &[(Lv, Lv)], peers: &mut Peers<'_>) -> Writer {
+pub(crate) fn encode_stretches(
+    graph: &Graph,
+    ranges: &[(Lv, Lv)],
+    peers: &mut Peers<'_>,
+) -> Writer {
     let mut out = Writer::new();
     let (mut count, mut place, mut stamp) = (0, 0, 0u64);
     // Where each range starts in the file.
@@ -290,7 +294,7 @@ impl Update {
         Ok(update)
     }
 
-    fn read_stretches(
+    pub(crate) fn read_stretches(
         &mut self,
         input: &mut Reader<'_>,
         peers: &[PeerId],

@@ -1,0 +1,158 @@
+//! What a trimmed text or list starts from: what was in it, by id, without how it came to be.
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::graph::Lv;
+use crate::rope::byte_of_scalar;
+use crate::text::tracker::Tracker;
+
+/// Characters of a text, or slots of a list, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    /// The first id, how many, and whether they are shown. What is not shown stays because
+    /// something else that stays names it.
+    runs: Vec<(Lv, u32, bool)>,
+    /// The shown characters; nothing for a list.
+    text: String,
+}
+
+impl Ground {
+    pub(crate) const fn new() -> Self {
+        Self { runs: Vec::new(), text: String::new() }
+    }
+
+    /// What a tracker shows, with `text` for it, and those deleted characters that are named.
+    pub(crate) fn of(whole: &Tracker, text: String, is_named: &dyn Fn(Lv) -> bool) -> Self {
+        let mut ground = Self { runs: Vec::new(), text };
+        for (id, len, is_shown) in whole.all_items() {
+            if is_shown {
+                ground.push(id, len, true);
+                continue;
+            }
+            (id..id + len).filter(|id| is_named(*id)).for_each(|id| ground.push(id, 1, false));
+        }
+        ground
+    }
+
+    /// The slots of a list.
+    pub(crate) fn of_slots(slots: impl Iterator<Item = Lv>) -> Self {
+        let mut ground = Self::default();
+        slots.for_each(|slot| ground.push(slot, 1, true));
+        ground
+    }
+
+    fn push(&mut self, id: Lv, len: u32, is_shown: bool) {
+        match self.runs.last_mut() {
+            Some(last) if last.0 + last.1 == id && last.2 == is_shown => last.1 += len,
+            _ => self.runs.push((id, len, is_shown)),
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The runs in order: the first id, how many, and whether they are shown.
+    pub(crate) fn runs(&self) -> &[(Lv, u32, bool)] {
+        &self.runs
+    }
+
+    /// The characters with these ids, as far as they are shown.
+    pub(crate) fn inserted(&self, start: Lv, len: u32) -> String {
+        let (mut out, mut rest) = (Vec::new(), &*self.text);
+        for (id, count, _) in self.runs.iter().filter(|(_, _, is_shown)| *is_shown) {
+            let (run, after) = rest.split_at(byte_of_scalar(rest, *count as usize));
+            rest = after;
+            let from = start.max(*id).min(id + count) - id;
+            let upto = (start + len).max(*id).min(id + count) - id;
+            let byte = |scalar: u32| byte_of_scalar(run, scalar as usize);
+            if from < upto {
+                out.push((id + from, &run[byte(from)..byte(upto)]));
+            }
+        }
+        out.sort_unstable();
+        out.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Of the ids from `low` to `high` that are shown, the last before `id` and the first after it.
+    pub(crate) fn neighbours(&self, id: Lv, (low, high): (Lv, Lv)) -> [Option<Lv>; 2] {
+        let mut nearest = [None, None];
+        for (start, len, _) in self.runs.iter().filter(|(_, _, is_shown)| *is_shown) {
+            let (start, end) = ((*start).max(low), (start + len).min(high));
+            if start >= end {
+                continue;
+            }
+            if start < id {
+                nearest[0] = nearest[0].max(Some(end.min(id) - 1));
+            }
+            if end > id {
+                let first = start.max(id);
+                nearest[1] = Some(nearest[1].map_or(first, |other: Lv| other.min(first)));
+            }
+        }
+        nearest
+    }
+
+    /// Appends the ground; `now` is what the text shows now, which is mostly the same.
+    pub(crate) fn encode(&self, now: Option<&str>, out: &mut Writer) {
+        out.len(self.runs.len());
+        let mut next = 0;
+        for (id, len, is_shown) in &self.runs {
+            out.varint_i64(i64::from(*id) - i64::from(next));
+            out.varint(u64::from(*len) << 1 | u64::from(*is_shown));
+            next = id + len;
+        }
+        if let Some(now) = now {
+            let is_same = now == self.text;
+            out.u8(u8::from(is_same));
+            if !is_same {
+                out.str(&self.text);
+            }
+        }
+    }
+
+    /// Reads what [`Ground::encode`] wrote; all ids are below `end`, and none is there twice.
+    pub(crate) fn decode(
+        input: &mut Reader<'_>,
+        now: Option<&str>,
+        end: Lv,
+    ) -> Result<Self, DecodeError> {
+        let mut ground = Self::default();
+        let (mut next, mut shown) = (0i64, 0u64);
+        for _ in 0..input.count(2)? {
+            let id = next.checked_add(input.varint_i64()?).and_then(|id| Lv::try_from(id).ok());
+            let id = id.ok_or(DecodeError::Invalid("local version"))?;
+            let head = input.varint()?;
+            let len = u32::try_from(head >> 1).ok().filter(|len| *len > 0);
+            let len = len.filter(|len| id.checked_add(*len).is_some_and(|upto| upto <= end));
+            let len = len.ok_or(DecodeError::Invalid("local version"))?;
+            let is_shown = head & 1 == 1;
+            shown += if is_shown { u64::from(len) } else { 0 };
+            ground.runs.push((id, len, is_shown));
+            next = i64::from(id + len);
+        }
+        let mut sorted = ground.runs.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
+            return Err(DecodeError::Invalid("local version"));
+        }
+        let Some(now) = now else { return Ok(ground) };
+        ground.text = match input.u8()? {
+            0 => input.str()?.to_owned(),
+            1 => now.to_owned(),
+            _ => return Err(DecodeError::Invalid("text")),
+        };
+        let is_whole = ground.text.chars().count() as u64 == shown;
+        is_whole.then_some(ground).ok_or(DecodeError::Invalid("text"))
+    }
+}
+
+impl Tracker {
+    /// A tracker of a whole text or list above `base`.
+    pub(crate) fn on(ground: &Ground, base: Lv) -> Self {
+        let mut tracker = Self::new(base.checked_sub(1));
+        for (id, len, is_shown) in ground.runs.iter().rev() {
+            tracker.put_first(*id, *len, *is_shown);
+        }
+        tracker
+    }
+}
