@@ -336,7 +336,7 @@ impl Doc {
     }
 
     /// The transaction from `start` on as a block.
-    fn block_from(&self, start: Lv, len: u32) -> Block {
+    pub(crate) fn block_from(&self, start: Lv, len: u32) -> Block {
         let history = self.history();
         let graph = &history.graph;
         let id = graph.id_of(start);
@@ -434,8 +434,8 @@ impl Doc {
         (seq > 0).then_some(ChainMark { seq, hash })
     }
 
-    /// The hash over a peer's blocks up to `seq`, if a known block ends there. In a trimmed document
-    /// it is known from [`Doc::history_start`] on.
+    /// The hash over a peer's blocks up to `seq`, if a known block ends there. In a trimmed
+    /// document it is known from [`Doc::history_start`] on.
     #[must_use]
     pub fn chain_hash_at(&self, peer: PeerId, seq: u32) -> Option<u64> {
         if seq > self.version().get(peer) {

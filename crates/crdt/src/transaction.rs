@@ -55,7 +55,7 @@ impl<'a> Transaction<'a> {
         lv
     }
 
-    fn write(&mut self, container: ContainerIx, op: &CellOp) -> Lv {
+    pub(crate) fn write(&mut self, container: ContainerIx, op: &CellOp) -> Lv {
         let lv = self.begin(1, container);
         let (history, containers) = self.doc.parts_mut();
         // What changed is worked out when it is asked for.
@@ -415,16 +415,21 @@ impl TextMut<'_, '_> {
             return Err(TextError::TooLarge);
         }
         if !content.is_empty() {
-            let len = crate::rope::measure(content)[0];
-            let lv = self.tx.begin(len, self.index);
-            let (history, containers) = self.tx.doc.parts_mut();
-            history.runs_mut(self.index).push(lv, pos as u32, len, content);
-            if let Content::Text(state) = &mut containers.get_mut(self.index).content {
-                state.rope.insert(pos, content);
-            }
-            self.tx.doc.undo.note_inserted(self.index, lv, len);
+            self.put(pos, content);
         }
         Ok(())
+    }
+
+    /// Inserts what is not empty, at a position that is in range.
+    pub(crate) fn put(&mut self, pos: usize, content: &str) {
+        let len = crate::rope::measure(content)[0];
+        let lv = self.tx.begin(len, self.index);
+        let (history, containers) = self.tx.doc.parts_mut();
+        history.runs_mut(self.index).push(lv, pos as u32, len, content);
+        if let Content::Text(state) = &mut containers.get_mut(self.index).content {
+            state.rope.insert(pos, content);
+        }
+        self.tx.doc.undo.note_inserted(self.index, lv, len);
     }
 
     /// Deletes `len` characters from `pos` on.

@@ -445,7 +445,11 @@ fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, run: Hidden) {
 }
 
 impl Doc {
-    fn with_whole<R>(&self, index: ContainerIx, ask: impl FnOnce(&crate::text::Tracker) -> R) -> R {
+    pub(crate) fn with_whole<R>(
+        &self,
+        index: ContainerIx,
+        ask: impl FnOnce(&crate::text::Tracker) -> R,
+    ) -> R {
         let (graph, runs) = (&self.history().graph, self.history().runs(index));
         match &self.containers.get(index).content {
             Content::Text(state) => ask(&state.whole(graph, runs)),

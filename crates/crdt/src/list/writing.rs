@@ -79,17 +79,22 @@ impl ListMut<'_, '_> {
     ) -> Result<(), ListError> {
         let pos = self.gap(index)?;
         let values: Vec<Value> = values.into_iter().map(|value| value.into().shallow()).collect();
+        self.insert_slots(pos, values);
+        Ok(())
+    }
+
+    /// Inserts elements that are next to each other at a slot position.
+    pub(crate) fn insert_slots(&mut self, pos: u32, values: Vec<Value>) {
         if values.is_empty() {
-            return Ok(());
+            return;
         }
         let len = values.len() as u32;
         let lv = self.tx.begin(len, self.index);
         self.log(RunKind::Insert, lv, pos, len);
-        let ops: Vec<CellOp> = values.iter().cloned().map(CellOp::Set).collect();
+        let ops: Vec<CellOp> = values.into_iter().map(CellOp::Set).collect();
         self.write(lv, &ops);
         self.show(lv, pos, len);
         self.tx.note(Inverse::ListInserted { index: self.index, start: lv, len });
-        Ok(())
     }
 
     /// Inserts an element that holds a container of this kind, and returns the container's id. It

@@ -169,6 +169,27 @@ impl TreeMut<'_, '_> {
         }
     }
 
+    /// Writes what another replica did, its nodes called as they are here. A move that would put a
+    /// node below itself has no effect there either.
+    pub(crate) fn write_again(&mut self, op: &CellOp) {
+        let state = self.state();
+        let node = match op.row() {
+            Some(RowRef::Known(node)) => state.find(node),
+            _ => None,
+        };
+        let to = match op {
+            CellOp::Place { parent, .. } => state.parent_of(*parent),
+            _ => Some(Parent::Trash),
+        };
+        let may_go = match (node, to) {
+            (Some(node), Some(to)) => !state.would_cycle(node, to),
+            (node, to) => node.is_none() && to.is_some(),
+        };
+        if may_go {
+            self.write(node, op);
+        }
+    }
+
     /// Takes an operation into the log and the state: local ones come last, and take effect.
     fn write(&mut self, node: Option<NodeIx>, op: &CellOp) -> Lv {
         let previous = node.and_then(|node| self.state().decided(node));
