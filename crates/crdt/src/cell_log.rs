@@ -173,6 +173,11 @@ impl CellLog {
         }
     }
 
+    /// A number of operations that the log does not exceed.
+    pub(crate) fn len_max(&self) -> usize {
+        self.pages.len() * PAGE_OPS_MAX + self.open.starts.len()
+    }
+
     /// The page that an operation would be in.
     fn page_of(&self, lv: Lv) -> &Ops {
         let at = self.pages.partition_point(|page| page.range.1 < lv);

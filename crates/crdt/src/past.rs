@@ -26,7 +26,8 @@ pub enum PastError {
     /// The version ends inside a transaction, which is nowhere half.
     #[error("the version ends inside the transaction of {0}")]
     Torn(OpId),
-    /// The version is from before [`Doc::history_start`]: that part of the history was trimmed.
+    /// The version is from before [`Doc::history_start`]: that part of the history was trimmed. Or
+    /// the document was loaded from a snapshot whose history was of no use.
     #[error("the history before the document's base was trimmed")]
     Truncated,
 }
@@ -164,7 +165,9 @@ impl Doc {
         let mut doc = self.at_base(peer);
         if !ranges.is_empty() {
             let update = self.encode_ranges(&ranges);
-            doc.import_update(u64::MAX, &update).expect("a part of the log is a log");
+            // A part of the log is a log, unless the document was loaded with an unsound one.
+            let imported = doc.import_update(u64::MAX, &update);
+            imported.map_err(|_| PastError::Truncated)?;
         }
         Ok(doc)
     }

@@ -21,7 +21,8 @@ pub enum ReauthorError {
     /// The new peer id has already written something here.
     #[error("peer {0} has already written to this document")]
     PeerInUse(PeerId),
-    /// No known block of the old peer starts at that seq.
+    /// No known block of the old peer starts at that seq, or it could not be read from a damaged
+    /// snapshot.
     #[error("no change starts at {0}")]
     NoSuchChange(OpId),
 }
@@ -57,7 +58,7 @@ impl Renaming {
         }
     }
 
-    fn block(&self, block: &Block) -> Block {
+    fn block(&self, block: &Block) -> Option<Block> {
         let header = block.header();
         let mut deps: Vec<OpId> = header.deps.iter().map(|dep| self.id(*dep)).collect();
         if header.seq == self.from.seq && header.seq > 0 {
@@ -65,10 +66,10 @@ impl Renaming {
             deps.push(OpId::new(header.peer, header.seq - 1));
         }
         sort(&mut deps);
-        let mut body = block.body().expect("an applied block decodes");
+        let mut body = block.body().ok()?;
         self.body(&mut body);
         let seq = header.seq - self.from.seq;
-        Block::encode(BlockHeader { peer: self.to, seq, deps, ..header.clone() }, &body)
+        Some(Block::encode(BlockHeader { peer: self.to, seq, deps, ..header.clone() }, &body))
     }
 }
 
@@ -90,7 +91,8 @@ impl Doc {
         let (mut all, mut renamed) = (Vec::new(), Vec::new());
         for block in self.blocks_since(self.history_start()) {
             if is_moved(&OpId::new(block.peer(), block.seq())) {
-                renamed.push(renaming.block(&block));
+                let unsound = ReauthorError::NoSuchChange(OpId::new(block.peer(), block.seq()));
+                renamed.push(renaming.block(&block).ok_or(unsound)?);
             } else if block.header().deps.iter().any(is_moved) {
                 return Err(ReauthorError::DependedOn(block.peer()));
             } else {
@@ -98,9 +100,10 @@ impl Doc {
             }
         }
         all.extend(renamed.iter().cloned());
-        all.extend(std::mem::take(&mut self.pending));
+        all.extend(self.pending.iter().cloned());
         let mut again = self.at_base(to);
-        again.import(u64::MAX, all).expect("blocks that were applied once apply again");
+        // Blocks that were applied once apply again, unless they came with an unsound log.
+        again.import(u64::MAX, all).map_err(|_| ReauthorError::NoSuchChange(from))?;
         again.unknown_chunks = std::mem::take(&mut self.unknown_chunks);
         *self = again;
         Ok(renamed)

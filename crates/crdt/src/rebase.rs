@@ -155,7 +155,7 @@ impl Doc {
         for (start, end) in missing {
             for (first, len, count) in history.transactions(start, end) {
                 for start in (0..count).map(|i| first + i * len) {
-                    rebasing.bring(&mut doc, wall_ms, start, len);
+                    rebasing.bring(&mut doc, wall_ms, start, len)?;
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Doc {
 
 impl Rebasing<'_> {
     /// Brings a transaction along: as it is if that is possible.
-    fn bring(&mut self, doc: &mut Doc, wall_ms: u64, start: Lv, len: u32) {
+    fn bring(&mut self, doc: &mut Doc, wall_ms: u64, start: Lv, len: u32) -> Result<(), PastError> {
         let block = self.old.block_from(start, len);
         let header = block.header();
         let is_next = doc.version().get(header.peer) == header.seq;
@@ -179,9 +179,10 @@ impl Rebasing<'_> {
             && header.deps.iter().all(|dep| doc.version().contains(*dep))
             && doc.import(u64::MAX, [block.clone()]).is_ok()
         {
-            return;
+            return Ok(());
         }
-        let body = block.body().expect("an applied block decodes");
+        // An applied block decodes, unless the document was loaded with an unsound log.
+        let body = block.body().map_err(|_| PastError::Truncated)?;
         doc.transact(wall_ms, |tx| {
             let mut lv = start;
             for op in &body.ops {
@@ -189,6 +190,7 @@ impl Rebasing<'_> {
                 lv += op.len();
             }
         });
+        Ok(())
     }
 
     /// What an operation of the old document is called in the new one, if it is there.

@@ -24,6 +24,8 @@
 //! | grounds | of each text and list among them: runs of ids, and what a text showed |
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::apply_cell;
 use crate::cells::{CellOp, Fields, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::container::{Container, ContainerIx, ContainerKey, ContainerKind, Containers, Content};
+use crate::container::{Container, ContainerIx, ContainerKey, Containers, Content};
 use crate::counter::CounterState;
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
@@ -136,16 +138,13 @@ impl Doc {
         let earlier = (end < graph.end()).then(|| self.checkout(self.peer(), line.version()));
         let earlier = earlier.transpose()?;
         let at = earlier.as_ref().unwrap_or(self);
-        let chains = at.version().iter().map(|(peer, count)| {
-            let hash = at.chain_hash_at(peer, count);
-            (peer, hash.expect("a version ends between blocks"))
-        });
-        let chains = chains.collect();
+        let hash = |(peer, count)| Some((peer, at.chain_hash_at(peer, count)?));
+        let chains = at.version().iter().filter_map(hash).collect();
         let rest = at.history().used().into_iter().map(|index| at.rest(index)).collect();
         let mut doc = Self::of_rest(self.peer(), line, chains, rest);
         if end < graph.end() {
             let since = self.encode_ranges(&[(end, graph.end())]);
-            doc.import_update(u64::MAX, &since).expect("a part of the log is a log");
+            doc.import_update(u64::MAX, &since).map_err(|_| PastError::Truncated)?;
         }
         doc.unknown_chunks.clone_from(&self.unknown_chunks);
         Ok(Some(doc))
@@ -212,8 +211,8 @@ impl Doc {
         match &container.content {
             Content::Text(state) => {
                 let whole = state.whole(&history.graph, history.runs(index));
-                // So far, nothing that stays names a deleted character.
-                ground = Ground::of(&whole, state.rope.text(), &|_| false);
+                // Nothing that stays names a deleted character.
+                ground = Ground::of(&whole, state.rope.text(), &BTreeSet::new());
             }
             Content::List(_, state) => {
                 ground = Ground::of_slots(state.slots.iter().map(|(slot, _)| slot));
@@ -376,7 +375,9 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
         };
         if kind.is_sequence() {
             let ground = Ground::decode(&mut input, now.as_deref(), end)?;
-            if *kind != ContainerKind::Text && ground.runs().iter().any(|(_, _, shown)| !shown) {
+            // What makes a slot is logged.
+            let logged = content.cells().map_or(0, |log| log.len_max() as u64);
+            if kind.is_list() && ground.len() > logged {
                 return Err(DecodeError::Invalid("slots"));
             }
             *history.runs_mut(index) = Runs::on(ground);

@@ -387,6 +387,10 @@ fn decode_content(
             let names = decode_names(input)?;
             let state = decode_table(names, input, &below)?;
             let log = CellLog::decode(input, kind, state.names.len(), end)?;
+            let rows: u64 = state.rows.iter().map(|(from, upto)| u64::from(upto - from)).sum();
+            if rows > log.len_max() as u64 {
+                return Err(DecodeError::Invalid("rows"));
+            }
             Content::Table(log, state)
         }
         ContainerKind::Counter => {

@@ -11,7 +11,7 @@ mod writing;
 
 use std::collections::BTreeMap;
 
-use crate::cell_log::CellLog;
+use crate::cell_log::{CellLog, PAGE_OPS_MAX};
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::graph::{Graph, Lv};
@@ -192,8 +192,10 @@ impl ListState {
             let len = i64::try_from(head >> 1).map_err(|_| DecodeError::IntegerRange)?;
             let upto = i64::from(start).saturating_add(len);
             below(upto - 1)?;
-            let room = end - list.slots.len();
-            if len == 0 || len > i64::from(room) {
+            // What made each of them is logged further on.
+            let room = input.remaining().saturating_mul(PAGE_OPS_MAX);
+            let room = room.saturating_sub(list.slots.len() as usize);
+            if usize::try_from(len).map_or(true, |len| len == 0 || len > room) {
                 return Err(DecodeError::Invalid("slots"));
             }
             let pos = list.slots.len();

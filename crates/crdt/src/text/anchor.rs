@@ -11,7 +11,7 @@ impl Tracker {
         for item in &self.leaves[leaf as usize] {
             let width = item.width(PRESENT);
             if pos < start + width {
-                return Some(item.id + (pos - start));
+                return Some(item.id + (pos - start)).filter(|id| *id < NONE / 2);
             }
             start += width;
         }
@@ -26,10 +26,15 @@ impl Tracker {
         (start + if is_shown { offset } else { 0 }, is_shown)
     }
 
-    /// The stretches of a run of ids that are shown, as `(position, length)` in order of ids.
+    /// The stretches of a run of ids that are shown, as `(position, length)` in order of ids. What
+    /// is not tracked is not shown.
     pub(crate) fn shown(&self, start: Lv, end: Lv) -> Vec<(u32, u32)> {
         let (mut shown, mut id) = (Vec::new(), start);
         while id < end {
+            if !self.tracks(id) {
+                id += 1;
+                continue;
+            }
             let (place, offset) = self.find(id);
             let item = self.item(place);
             let upto = end.min(item.end());

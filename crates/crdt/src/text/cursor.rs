@@ -92,8 +92,8 @@ impl Text<'_> {
     }
 
     /// Where a cursor stands now. If its neighbour was deleted, it is where that one was; a
-    /// neighbour that this replica does not know yet counts as the text's edge. So does one that was
-    /// trimmed away, unless something stays that was typed in one go with it.
+    /// neighbour that this replica does not know yet counts as the text's edge. So does one that
+    /// was trimmed away, unless something stays that was typed in one go with it.
     #[must_use]
     pub fn resolve(&self, cursor: &Cursor) -> usize {
         let edge = if cursor.side == Side::Before { 0 } else { self.len() };

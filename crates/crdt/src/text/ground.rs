@@ -1,7 +1,9 @@
 //! What a trimmed text or list starts from: what was in it, by id, without how it came to be.
 
+use std::collections::BTreeSet;
+
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::graph::Lv;
+use crate::graph::{Graph, Lv};
 use crate::rope::byte_of_scalar;
 use crate::text::tracker::Tracker;
 
@@ -20,15 +22,16 @@ impl Ground {
         Self { runs: Vec::new(), text: String::new() }
     }
 
-    /// What a tracker shows, with `text` for it, and those deleted characters that are named.
-    pub(crate) fn of(whole: &Tracker, text: String, is_named: &dyn Fn(Lv) -> bool) -> Self {
+    /// What a tracker shows, which is `text`, and of what was deleted the characters that something
+    /// names.
+    pub(crate) fn of(whole: &Tracker, text: String, named: &BTreeSet<Lv>) -> Self {
         let mut ground = Self { runs: Vec::new(), text };
         for (id, len, is_shown) in whole.all_items() {
             if is_shown {
                 ground.push(id, len, true);
-                continue;
+            } else {
+                named.range(id..id + len).for_each(|id| ground.push(*id, 1, false));
             }
-            (id..id + len).filter(|id| is_named(*id)).for_each(|id| ground.push(id, 1, false));
         }
         ground
     }
@@ -92,6 +95,11 @@ impl Ground {
         nearest
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.runs.iter().map(|(_, len, _)| u64::from(*len)).sum()
+    }
+
     /// Appends the ground; `now` is what the text shows now, which is mostly the same.
     pub(crate) fn encode(&self, now: Option<&str>, out: &mut Writer) {
         out.len(self.runs.len());
@@ -150,9 +158,22 @@ impl Tracker {
     /// A tracker of a whole text or list above `base`.
     pub(crate) fn on(ground: &Ground, base: Lv) -> Self {
         let mut tracker = Self::new(base.checked_sub(1));
+        tracker.set_len(0);
         for (id, len, is_shown) in ground.runs.iter().rev() {
             tracker.put_first(*id, *len, *is_shown);
         }
+        tracker
+    }
+
+    /// A tracker of a sequence whose characters so far have no known ids.
+    pub(crate) fn unknown(graph: &Graph, len: u32) -> Self {
+        let mut tracker = Self::new(None);
+        tracker.done = graph.end();
+        tracker.heads = graph.heads().to_vec();
+        for view in &mut tracker.views {
+            view.heads.clone_from(&tracker.heads);
+        }
+        tracker.set_len(len);
         tracker
     }
 }

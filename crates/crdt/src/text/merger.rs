@@ -8,7 +8,7 @@ use std::cell::{RefCell, RefMut};
 
 use crate::graph::{Graph, Lv};
 use crate::text::runs::{Kind, Piece, Runs};
-use crate::text::tracker::{Effect, Tracker};
+use crate::text::tracker::{Effect, PRESENT, Tracker};
 use crate::text::walk::Outcome;
 
 /// A tracker with more items is rebuilt from a later version when there is one.
@@ -63,7 +63,9 @@ impl Merger {
                 tracker.advance(graph, runs, stretch.end, &mut outcome);
                 self.merging = Some(tracker);
                 for effect in outcome.effects {
-                    present.perform(effect, runs);
+                    if let Some(effect) = effect.within(present.len()) {
+                        present.perform(effect, runs);
+                    }
                 }
                 void.extend(outcome.void);
             }
@@ -100,8 +102,28 @@ impl Merger {
             let new = || Box::new(Tracker::on(runs.ground(), graph.base()));
             let tracker = whole.get_or_insert_with(new);
             tracker.catch_up(graph, runs, graph.end(), len);
+            if tracker.len(PRESENT) != len {
+                // The history tells of something else than there is: it is not this sequence's.
+                **tracker = Tracker::unknown(graph, len);
+            }
             &mut **tracker
         })
+    }
+}
+
+impl Effect {
+    /// The part of an edit that is within a sequence of this length: all of it, unless the history
+    /// is not that of the sequence.
+    fn within(self, end: u32) -> Option<Self> {
+        match self {
+            Self::Insert { pos, start, content, len } => {
+                Some(Self::Insert { pos: pos.min(end), start, content, len })
+            }
+            Self::Delete { pos, len } => {
+                let len = len.min(end.saturating_sub(pos));
+                (len > 0).then_some(Self::Delete { pos, len })
+            }
+        }
     }
 }
 

@@ -117,8 +117,8 @@ pub(crate) struct Tracker {
     pub(super) done: Lv,
     /// The heads of that.
     pub(super) heads: Vec<Lv>,
-    /// The length of the text at the base.
-    base_len: u32,
+    /// How much anonymous text there is, once that is known.
+    base_len: Option<u32>,
     items: usize,
 }
 
@@ -148,7 +148,7 @@ impl Tracker {
             base,
             done: base.map_or(0, |base| base + 1),
             heads,
-            base_len: 0,
+            base_len: None,
             items: 1,
         };
         tracker.leaf_of_ground.set(GROUND, GROUND + GROUND_LEN, 0);
@@ -157,12 +157,21 @@ impl Tracker {
 
     /// How long the text is in a measure.
     pub(super) fn len(&self, measure: usize) -> u32 {
-        (self.tree.total()[measure] + self.base_len) - GROUND_LEN
+        let base_len = self.base_len.unwrap_or_default();
+        self.tree.total()[measure].saturating_add(base_len).saturating_sub(GROUND_LEN)
     }
 
     /// Says how long the text is in the present, which tells how long it was at the base.
     pub(super) fn set_len(&mut self, len: u32) {
-        self.base_len = (len + GROUND_LEN) - self.tree.total()[PRESENT];
+        let known = self.tree.total()[PRESENT];
+        self.base_len.get_or_insert((len + GROUND_LEN).saturating_sub(known));
+    }
+
+    /// Up to where operations can apply in a measure: to the end, or anywhere in the anonymous text
+    /// while it is not known where that is.
+    pub(super) fn reach(&self, measure: usize) -> u32 {
+        let total = self.tree.total()[measure];
+        if self.base_len.is_some() { self.len(measure).min(total) } else { total }
     }
 
     /// Puts characters of the base that have ids first.
@@ -203,11 +212,6 @@ impl Tracker {
         Some(place)
     }
 
-    fn leaf_of(&self, id: Lv) -> u32 {
-        let leaf = if id >= GROUND { self.leaf_of_ground.get(id) } else { self.leaf_of.get(id) };
-        leaf.expect("every tracked character has a leaf")
-    }
-
     fn note_leaf(&mut self, item: Item, leaf: u32) {
         if item.id >= GROUND {
             self.leaf_of_ground.set(item.id, item.end(), leaf);
@@ -218,17 +222,20 @@ impl Tracker {
 
     /// Whether it has this character: what was deleted below the base is not there.
     pub(crate) fn tracks(&self, id: Lv) -> bool {
-        let leaf = self.leaf_of.get(id).and_then(|leaf| self.leaves.get(leaf as usize));
-        leaf.is_some_and(|items| items.iter().any(|item| item.id <= id && id < item.end()))
+        id < GROUND && self.look_up(id).is_some()
+    }
+
+    /// The item that has a character, and the character's offset in it, if it is tracked.
+    fn look_up(&self, id: Lv) -> Option<(Place, u32)> {
+        let leaf = if id >= GROUND { self.leaf_of_ground.get(id) } else { self.leaf_of.get(id) }?;
+        let items = self.leaves.get(leaf as usize)?;
+        let item = items.iter().position(|item| item.id <= id && id < item.end())?;
+        Some((Place { leaf, item }, id - items[item].id))
     }
 
     /// The item that has a character, and the character's offset in it.
     pub(super) fn find(&self, id: Lv) -> (Place, u32) {
-        let leaf = self.leaf_of(id);
-        let items = &self.leaves[leaf as usize];
-        let at = items.iter().position(|item| item.id <= id && id < item.end());
-        let item = at.expect("a character is in its leaf");
-        (Place { leaf, item }, id - items[item].id)
+        self.look_up(id).expect("the character is tracked")
     }
 
     /// Cuts the item at a place after `len` characters, if that is inside it.
@@ -512,7 +519,11 @@ impl Tracker {
     fn see(&mut self, view: usize, low: Lv, high: Lv, change: impl Fn(&mut u32)) {
         let mut id = low;
         while id < high {
-            let (place, offset) = self.find(id);
+            // What the history of a text that does not belong to it inserted may be nowhere.
+            let Some((place, offset)) = self.look_up(id) else {
+                id += 1;
+                continue;
+            };
             id = self.see_in_leaf(view, place, offset, high, &change);
             self.split_leaf(place.leaf);
         }

@@ -17,9 +17,13 @@ impl Tracker {
     /// Takes in what the text already shows, up to `end`; `len` is the text's length then.
     pub(crate) fn catch_up(&mut self, graph: &Graph, runs: &Runs, end: Lv, len: u32) {
         let mut effects = Vec::new();
-        self.walk(graph, runs, end, &mut |tracker, piece, measure| {
+        self.walk(graph, runs, end, &mut |tracker, mut piece, measure| {
             effects.clear();
-            tracker.apply(graph, piece, measure, &mut effects);
+            // What is not in range although nothing says so is of a history that is not sound.
+            piece.clip(tracker.reach(measure));
+            if piece.len > 0 {
+                tracker.apply(graph, piece, measure, &mut effects);
+            }
         });
         self.set_len(len);
     }
@@ -27,7 +31,7 @@ impl Tracker {
     /// Takes in operations up to `end`, new to the text.
     pub(crate) fn advance(&mut self, graph: &Graph, runs: &Runs, end: Lv, out: &mut Outcome) {
         self.walk(graph, runs, end, &mut |tracker, mut piece, measure| {
-            out.void.extend(piece.clip(tracker.len(measure)));
+            out.void.extend(piece.clip(tracker.reach(measure)));
             if piece.len > 0 {
                 tracker.apply(graph, piece, measure, &mut out.effects);
             }
