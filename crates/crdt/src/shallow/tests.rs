@@ -2,10 +2,20 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use xxhash_rust::xxh32::xxh32;
 
+use crate::block::BlockHeader;
+use crate::cells::CellOp;
+use crate::codec::{Reader, Writer};
+use crate::container::ContainerKey;
 use crate::histories::{Step, assert_is_model, run, step};
 use crate::model::Model;
-use crate::{Block, Doc, ImportError, PastError, PeerId, VersionVector};
+use crate::op::{Action, Body, Op};
+use crate::text::{Ground, Tracker};
+use crate::{
+    Block, ContainerId, ContainerKind, DecodeError, Doc, ImportError, PastError, PeerId, Stamp,
+    VersionVector,
+};
 
 const LATE: u64 = u64::MAX >> 16;
 
@@ -15,6 +25,7 @@ enum Act {
     Pull {
         from: Index,
         as_file: bool,
+        is_whole: bool,
     },
     /// Trims a replica at a version that it once had, in place or through bytes.
     Trim {
@@ -25,8 +36,8 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let pull =
-        (any::<Index>(), any::<bool>()).prop_map(|(from, as_file)| Act::Pull { from, as_file });
+    let pull = (any::<Index>(), any::<bool>(), any::<bool>())
+        .prop_map(|(from, as_file, is_whole)| Act::Pull { from, as_file, is_whole });
     let trim =
         (any::<Index>(), any::<bool>()).prop_map(|(at, in_place)| Act::Trim { at, in_place });
     prop_oneof![12 => step().prop_map(Act::Edit), 8 => pull, 3 => trim, 1 => Just(Act::Reload)]
@@ -59,13 +70,14 @@ impl Pair {
     }
 
     /// Takes in what another has. Who lacks a part of what this one was trimmed to is told so.
-    fn pull(&mut self, from: &Doc, as_file: bool) {
+    fn pull(&mut self, from: &Doc, as_file: bool, is_whole: bool) {
         let have = self.trimmed.version().clone();
+        let since = if is_whole { VersionVector::new() } else { have.clone() };
         let import = |doc: &mut Doc| {
             if as_file {
-                doc.import_update(LATE, &from.encode_update(&have))
+                doc.import_update(LATE, &from.encode_update(&since))
             } else {
-                doc.import(LATE, from.blocks_since(&have))
+                doc.import(LATE, from.blocks_since(&since))
             }
         };
         match import(&mut self.trimmed) {
@@ -160,6 +172,82 @@ fn sees(doc: &Doc, block: &Block, version: &VersionVector) -> bool {
     doc.version_at(&frontier).unwrap().covers(version)
 }
 
+/// A snapshot with a chunk behind it that a later version might add.
+fn with_chunk(mut snapshot: Vec<u8>, kind: u8) -> Vec<u8> {
+    let mut chunk = Writer::new();
+    chunk.u8(kind);
+    chunk.bytes(b"later");
+    chunk.u32_le(xxh32(b"later", 0));
+    snapshot.extend(chunk.into_vec());
+    snapshot
+}
+
+#[test]
+fn chunks_of_later_versions_are_kept() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.register("r").set(1i64));
+    let bytes = with_chunk(doc.encode_snapshot(), 9);
+    let loaded = Doc::from_snapshot(PeerId(1), &bytes).unwrap();
+    assert_eq!(loaded.encode_snapshot(), bytes);
+    let shallow = loaded.encode_shallow_snapshot(loaded.version()).unwrap();
+    let bare = doc.encode_shallow_snapshot(doc.version()).unwrap();
+    assert_eq!(shallow, with_chunk(bare, 9));
+    let again = Doc::from_shallow_snapshot(PeerId(1), &shallow).unwrap();
+    assert_eq!(again.encode_snapshot(), shallow);
+    // Some say that who does not understand them must not read on.
+    let critical = with_chunk(doc.encode_snapshot(), 0x89);
+    let refused = Doc::from_snapshot(PeerId(1), &critical).err();
+    assert_eq!(refused, Some(DecodeError::UnsupportedVersion(0x89)));
+}
+
+#[test]
+fn containers_of_later_versions_are_kept_and_passed_on() {
+    let mut body = Body::default();
+    let container = body.container(ContainerKind::Unknown(33), &ContainerId::root("later"));
+    for bytes in [&b"one"[..], b"two"] {
+        let action = Action::Cell(CellOp::Opaque(bytes.to_vec()));
+        body.ops.push(Op { container, action });
+    }
+    let (peer, stamp) = (PeerId(7), Stamp(1));
+    let block = Block::encode(BlockHeader { peer, seq: 0, len: 2, stamp, deps: vec![] }, &body);
+    let start = VersionVector::new();
+    let mut doc = Doc::new(PeerId(1));
+    doc.import(0, [block.clone()]).unwrap();
+    let mut by_file = Doc::new(PeerId(2));
+    by_file.import_update(0, &doc.encode_update(&start)).unwrap();
+    assert_eq!(by_file.blocks_since(&start), std::slice::from_ref(&block));
+    let stored = Doc::from_snapshot(PeerId(3), &by_file.encode_snapshot()).unwrap();
+    assert_eq!(stored.blocks_since(&start), [block]);
+
+    let shallow = stored.encode_shallow_snapshot(stored.version()).unwrap();
+    let trimmed = Doc::from_shallow_snapshot(PeerId(4), &shallow).unwrap();
+    assert_eq!(trimmed.encode_snapshot(), shallow);
+    let key = ContainerKey::Root("later");
+    let index = trimmed.containers.find(ContainerKind::Unknown(33), &key).unwrap();
+    let log = trimmed.containers.get(index).content.cells().unwrap();
+    let ops: Vec<CellOp> = log.ops(0, 9).map(|(_, op)| op).collect();
+    assert_eq!(ops, [CellOp::Opaque(b"one".to_vec()), CellOp::Opaque(b"two".to_vec())]);
+}
+
+#[test]
+fn deleted_characters_stay_if_something_names_them() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.text("x").insert(0, "abcdef")).0.unwrap();
+    doc.transact(0, |tx| tx.text("x").delete(1, 4)).0.unwrap();
+    let index = doc.containers.find(ContainerKind::Text, &"x".into()).unwrap();
+    let ground = doc.with_whole(index, |whole| Ground::of(whole, "af".into(), &[3].into()));
+    assert_eq!(ground.runs(), [(0, 1, true), (3, 1, false), (5, 1, true)]);
+    let mut out = Writer::new();
+    ground.encode(Some("af"), &mut out);
+    let bytes = out.into_vec();
+    let read = Ground::decode(&mut Reader::new(&bytes), Some("af"), 10).unwrap();
+    assert_eq!(read.runs(), ground.runs());
+    assert_eq!((read.text(), read.inserted(0, 6)), ("af", "af".to_owned()));
+    let tracker = Tracker::on(&read, 10);
+    assert_eq!([0, 3, 5].map(|id| tracker.position_of(id)), [(0, true), (1, false), (1, true)]);
+    assert!(!tracker.tracks(1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(
         std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
@@ -179,9 +267,9 @@ proptest! {
             let who = who.index(peers);
             match act {
                 Act::Edit(step) => pairs[who].edit(step, *wall_ms),
-                Act::Pull { from, as_file } => {
+                Act::Pull { from, as_file, is_whole } => {
                     let from = pairs[from.index(peers)].whole.fork(PeerId(99));
-                    pairs[who].pull(&from, *as_file);
+                    pairs[who].pull(&from, *as_file, *is_whole);
                 }
                 Act::Trim { at, in_place } => pairs[who].trim(at, *in_place),
                 Act::Reload => {
@@ -200,7 +288,7 @@ proptest! {
         }
         for round in 0..2 * peers {
             let from = pairs[(round + 1) % peers].whole.fork(PeerId(99));
-            pairs[round % peers].pull(&from, round % 3 == 0);
+            pairs[round % peers].pull(&from, round % 3 == 0, round % 2 == 0);
         }
         for pair in &pairs {
             pair.check();
