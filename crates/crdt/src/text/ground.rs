@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::graph::{Graph, Lv};
 use crate::rope::byte_of_scalar;
+use crate::sorting::sort;
 use crate::text::tracker::Tracker;
 
 /// Characters of a text, or slots of a list, in order.
@@ -72,7 +73,7 @@ impl Ground {
                 out.push((id + from, &run[byte(from)..byte(upto)]));
             }
         }
-        out.sort_unstable();
+        sort(&mut out);
         out.into_iter().map(|(_, text)| text).collect()
     }
 
@@ -139,7 +140,7 @@ impl Ground {
             next = i64::from(id + len);
         }
         let mut sorted = ground.runs.clone();
-        sorted.sort_unstable();
+        sort(&mut sorted);
         if sorted.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
             return Err(DecodeError::Invalid("local version"));
         }
