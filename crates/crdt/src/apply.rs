@@ -54,6 +54,8 @@ pub(crate) fn apply_cell(
                 patches.push(Patch::ListElement { id: id.clone(), index });
             }
         }
+        // What it changes is known when its batch is merged.
+        (Content::Text(log, _), CellOp::Mark { .. }) => log.push(lv, op),
         (Content::Tree(log, state), _) => {
             // It takes effect with the rest of its batch.
             let state = state.get_mut(log, graph);

@@ -128,7 +128,7 @@ impl Doc {
                     let lv = here(*lv);
                     let content = &mut containers.get_mut(index).content;
                     let op = op.clone().map_names(|n| intern_name(content, names.get(n)));
-                    let op = op.map_rows(row_resolver(&history.graph, content, lv));
+                    let op = op.map_rows(row_resolver(history, index, content, lv));
                     apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }
             }

@@ -178,6 +178,10 @@ impl CellLog {
         self.pages.len() * PAGE_OPS_MAX + self.open.starts.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.open.starts.is_empty()
+    }
+
     /// The page that an operation would be in.
     fn page_of(&self, lv: Lv) -> &Ops {
         let at = self.pages.partition_point(|page| page.range.1 < lv);

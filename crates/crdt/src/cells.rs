@@ -5,6 +5,7 @@ use crate::container::ContainerKind;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::names::NameIx;
+use crate::text::{Anchor, MarkRange, decode_range, encode_range};
 use crate::value::Value;
 
 /// The row, list element or tree node that a write is about.
@@ -43,6 +44,8 @@ pub(crate) enum CellOp {
     Create { parent: Option<RowRef>, key: Vec<u8> },
     /// Where a tree's node goes.
     Place { node: RowRef, parent: Option<RowRef>, key: Vec<u8> },
+    /// What is said about a stretch of a text: null takes back what was.
+    Mark { key: NameIx, range: MarkRange, value: Value },
     /// An operation of a kind that is not known here.
     Opaque(Vec<u8>),
 }
@@ -171,6 +174,12 @@ impl CellOp {
                 node.encode(out);
                 encode_place(*parent, key, out);
             }
+            Self::Mark { key, range, value } => {
+                out.u8(13);
+                out.varint(u64::from(*key));
+                encode_range(range, out);
+                value.encode(out);
+            }
         }
     }
 
@@ -200,6 +209,11 @@ impl CellOp {
                 let (parent, key) = decode_place(input)?;
                 Self::Place { node, parent, key }
             }
+            13 => Self::Mark {
+                key: input.varint_u32()?,
+                range: decode_range(input)?,
+                value: Value::decode(input)?,
+            },
             _ => return Err(DecodeError::Invalid("operation kind")),
         })
     }
@@ -207,7 +221,9 @@ impl CellOp {
     /// The same operation with other numbers for its names.
     pub(crate) fn map_names(mut self, mut name: impl FnMut(NameIx) -> NameIx) -> Self {
         match &mut self {
-            Self::Put { key: field, .. } | Self::Cell { field, .. } => *field = name(*field),
+            Self::Put { key: field, .. }
+            | Self::Cell { field, .. }
+            | Self::Mark { key: field, .. } => *field = name(*field),
             Self::Insert { fields } | Self::Restore { fields, .. } => {
                 fields.iter_mut().for_each(|(field, _)| *field = name(*field));
             }
@@ -227,6 +243,9 @@ impl CellOp {
         {
             *row = row_of(*row);
         }
+        if let Self::Mark { range, .. } = &mut self {
+            *range = range.map(|anchor| anchor.map_row(&mut row_of));
+        }
         if let Self::Create { parent, .. } | Self::Place { parent, .. } = &mut self {
             *parent = parent.map(row_of);
         }
@@ -239,7 +258,11 @@ impl CellOp {
             Self::Create { parent, .. } | Self::Place { parent, .. } => *parent,
             _ => None,
         };
-        self.row().into_iter().chain(parent)
+        let range = match self {
+            Self::Mark { range, .. } => range.map(Anchor::row),
+            _ => [None; 2],
+        };
+        self.row().into_iter().chain(parent).chain(range.into_iter().flatten())
     }
 
     /// The row, element or node that the operation is about, but for an insertion.
@@ -263,6 +286,7 @@ impl CellOp {
             Self::Move { .. } | Self::Replace { .. } => kind.is_list(),
             Self::Opaque(_) => matches!(kind, ContainerKind::Unknown(_)),
             Self::Add(_) => kind == ContainerKind::Counter,
+            Self::Mark { key, .. } => kind == ContainerKind::Text && knows(key),
             Self::Put { key, .. } => kind == ContainerKind::Map && knows(key),
             Self::Remove { .. } => matches!(kind, ContainerKind::Table | ContainerKind::Tree),
             Self::Create { .. } | Self::Place { .. } => kind == ContainerKind::Tree,
@@ -298,6 +322,11 @@ impl CellOp {
             }
             9 => {
                 RowRef::decode(input)?;
+                one(input)
+            }
+            13 => {
+                input.varint()?;
+                decode_range(input)?;
                 one(input)
             }
             _ => Ok(None),

@@ -338,14 +338,15 @@ impl ContainerKind {
 
 static NO_NAMES: Names = Names::new();
 
-/// What a container shows, and the log of it that is not a text's.
+/// The log of what was written to a container, and what it shows. What was put in and deleted
+/// where in texts and lists is logged with the history.
 #[derive(Debug)]
 pub(crate) enum Content {
     Register(CellLog, RegisterState),
     Map(CellLog, MapState),
     Table(CellLog, TableState),
     Counter(CellLog, CounterState),
-    Text(TextState),
+    Text(CellLog, TextState),
     List(CellLog, ListState),
     Tree(CellLog, LazyTree),
     Unknown(CellLog),
@@ -358,7 +359,7 @@ impl Content {
             ContainerKind::Map => Self::Map(CellLog::default(), MapState::default()),
             ContainerKind::Table => Self::Table(CellLog::default(), TableState::default()),
             ContainerKind::Counter => Self::Counter(CellLog::default(), CounterState::default()),
-            ContainerKind::Text => Self::Text(TextState::default()),
+            ContainerKind::Text => Self::Text(CellLog::default(), TextState::default()),
             ContainerKind::List | ContainerKind::MovableList => {
                 Self::List(CellLog::default(), ListState::default())
             }
@@ -367,26 +368,27 @@ impl Content {
         }
     }
 
-    /// The names of its keys or fields, by number.
+    /// The names of its keys or fields, or of its marks' keys, by number.
     pub(crate) fn names(&self) -> &Names {
         match self {
             Self::Map(_, state) => &state.names,
             Self::Table(_, state) => &state.names,
+            Self::Text(_, state) => &state.marks.keys,
             _ => &NO_NAMES,
         }
     }
 
     /// The log of what it holds; where it stands in texts and lists is kept with the history.
-    pub(crate) fn cells(&self) -> Option<&CellLog> {
+    pub(crate) fn cells(&self) -> &CellLog {
         match self {
             Self::Register(log, _)
             | Self::Map(log, _)
             | Self::Table(log, _)
             | Self::Counter(log, _)
+            | Self::Text(log, _)
             | Self::List(log, _)
             | Self::Tree(log, _)
-            | Self::Unknown(log) => Some(log),
-            Self::Text(_) => None,
+            | Self::Unknown(log) => log,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::cells::CellOp;
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
 };
-use crate::graph::Lv;
+use crate::graph::{Graph, Lv};
 use crate::history::{ChainMark, History};
 use crate::id::{OpId, PeerId};
 use crate::list::List;
@@ -20,7 +20,7 @@ use crate::shallow::TRUNCATED;
 use crate::snapshot::ColdHistory;
 use crate::sorting::sort;
 use crate::table::Table;
-use crate::text::{Text, delta_of};
+use crate::text::{Piece, RunKind, Text, delta_of};
 use crate::transaction::Transaction;
 use crate::tree::{Tree, TreeState};
 use crate::undo::Undo;
@@ -54,7 +54,7 @@ pub struct Doc {
     pub(crate) containers: Containers,
     pub(crate) pending: Vec<Block>,
     pub(crate) undo: Undo,
-    /// What the last transaction changed in lists and trees, by operation.
+    /// What the last transaction changed in lists, trees and marks, by operation.
     pub(crate) local_edits: Vec<(Lv, Patch)>,
     /// What a later version of this library put into the snapshot that the document came from.
     pub(crate) unknown_chunks: Vec<(u8, Box<[u8]>)>,
@@ -212,7 +212,7 @@ impl Doc {
 
     pub(crate) fn text_of(&self, index: Option<ContainerIx>) -> Text<'_> {
         let content = index.and_then(|index| match &self.containers.get(index).content {
-            Content::Text(state) => Some((index, state)),
+            Content::Text(log, state) => Some((index, log, state)),
             _ => None,
         });
         Text { doc: self, content }
@@ -270,7 +270,7 @@ impl Doc {
     /// Every text, those in rows too.
     pub fn texts(&self) -> impl Iterator<Item = (&ContainerId, Text<'_>)> {
         self.containers.iter().filter_map(|(index, container)| match &container.content {
-            Content::Text(_) => Some((&container.id, self.text_of(Some(index)))),
+            Content::Text(..) => Some((&container.id, self.text_of(Some(index)))),
             _ => None,
         })
     }
@@ -307,24 +307,31 @@ impl Doc {
         for (start, end, index) in history.spans(commit.start, commit.start + commit.len) {
             let container = self.containers.get(index);
             if container.kind.notes_edits() {
-                let edits = self.local_edits.iter().filter(|(lv, _)| (start..end).contains(lv));
-                patches.extend(edits.map(|(_, patch)| patch.clone()));
+                patches.extend(self.noted_edits(start, end));
                 continue;
             }
-            if let Some(log) = container.content.cells() {
-                let patch = |(lv, op): (Lv, CellOp)| {
-                    patch_of(&self.containers, &history.graph, index, lv, &op)
-                };
-                patches.extend(log.ops(start, end).filter_map(patch));
+            if container.kind == ContainerKind::Text {
+                let runs = history.runs(index);
+                for piece in runs.pieces(start, end) {
+                    if piece.kind == RunKind::Aside {
+                        patches.extend(self.noted_edits(piece.start, piece.end()));
+                        continue;
+                    }
+                    let (id, delta) = (container.id.clone(), delta_of(&piece, runs));
+                    patches.push(Patch::Text { id, delta });
+                }
                 continue;
             }
-            let runs = history.runs(index);
-            patches.extend(runs.pieces(start, end).map(|piece| Patch::Text {
-                id: container.id.clone(),
-                delta: delta_of(&piece, runs),
-            }));
+            let patch =
+                |(lv, op): (Lv, CellOp)| patch_of(&self.containers, &history.graph, index, lv, &op);
+            patches.extend(container.content.cells().ops(start, end).filter_map(patch));
         }
         patches
+    }
+
+    fn noted_edits(&self, start: Lv, end: Lv) -> impl Iterator<Item = Patch> {
+        let edits = self.local_edits.iter().filter(move |(lv, _)| (start..end).contains(lv));
+        edits.map(|(_, patch)| patch.clone())
     }
 
     /// The block that holds an operation.
@@ -356,18 +363,23 @@ impl Doc {
                 body.push_list(place, pieces, |lv| log.get(lv).map(by_id));
                 continue;
             }
-            if let Some(log) = container.content.cells() {
-                let names = container.content.names();
-                for (_, op) in log.ops(start, end) {
-                    let op = op.map_names(|name| body.name(names.get(name)));
-                    let op = op.map_rows(|row| row.by_id(graph));
-                    body.ops.push(Op { container: place, action: Action::Cell(op) });
-                }
+            if container.kind != ContainerKind::Text {
+                push_cells(&mut body, place, &container.content, graph, (start, end));
                 continue;
             }
             let runs = history.runs(index);
-            let pieces = runs.pieces(start, end);
-            body.push_text(place, pieces.map(|piece| (piece, runs.content(piece.content))));
+            let pieces: Vec<Piece> = runs.pieces(start, end).collect();
+            let is_aside = |piece: &Piece| piece.kind == RunKind::Aside;
+            for pieces in pieces.chunk_by(|a, b| is_aside(a) == is_aside(b)) {
+                let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
+                if is_aside(&first) {
+                    let range = (first.start, last.end());
+                    push_cells(&mut body, place, &container.content, graph, range);
+                    continue;
+                }
+                let content = |piece: &Piece| (*piece, runs.content(piece.content));
+                body.push_text(place, pieces.iter().map(content));
+            }
         }
         Block::encode(header, &body)
     }
@@ -456,5 +468,21 @@ impl Doc {
     #[must_use]
     pub fn pending_count(&self) -> usize {
         self.pending.len()
+    }
+}
+
+/// Adds what was written to a container, with names and ids as blocks have them.
+fn push_cells(
+    body: &mut Body,
+    container: usize,
+    content: &Content,
+    graph: &Graph,
+    (start, end): (Lv, Lv),
+) {
+    let names = content.names();
+    for (_, op) in content.cells().ops(start, end) {
+        let op = op.map_names(|name| body.name(names.get(name)));
+        let op = op.map_rows(|row| row.by_id(graph));
+        body.ops.push(Op { container, action: Action::Cell(op) });
     }
 }

@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use crate::model::Model;
+use crate::text::model::CharMarks;
+use crate::text::tests::{MarkEdit, MarkView, mark_edit, marks_of, perform_mark};
 use crate::tree;
-use crate::{Block, ContainerId, Doc, PeerId, RowId, Value, VersionVector};
+use crate::{Block, ContainerId, Doc, Expand, PeerId, RowId, Value, VersionVector};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -25,6 +27,7 @@ pub(crate) enum Step {
     Move { from: prop::sample::Index, to: prop::sample::Index },
     Replace { at: prop::sample::Index, value: i64 },
     Tree(tree::Edit),
+    Mark(MarkEdit),
     Undo,
     Redo,
     Pull { from: prop::sample::Index },
@@ -53,6 +56,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => (index(), index()).prop_map(|(from, to)| Step::Move { from, to }),
         1 => (index(), any::<i64>()).prop_map(|(at, value)| Step::Replace { at, value }),
         3 => tree::edit().prop_map(Step::Tree),
+        5 => mark_edit().prop_map(Step::Mark),
         2 => Just(Step::Undo),
         1 => Just(Step::Redo),
         6 => index().prop_map(|from| Step::Pull { from }),
@@ -120,6 +124,7 @@ pub(crate) fn run(docs: &mut [Doc], who: usize, step: &Step, wall_ms: u64) {
             run_list(doc, step, wall_ms);
         }
         Step::Tree(edit) => tree::perform(doc, "o", edit, wall_ms),
+        Step::Mark(edit) => perform_mark(doc, "x", edit, wall_ms),
         Step::Undo => drop(doc.undo(wall_ms)),
         Step::Redo => drop(doc.redo(wall_ms)),
         Step::Pull { from } => pull(docs, who, from.index(docs.len())),
@@ -165,6 +170,7 @@ pub(crate) fn assert_is_model(doc: &Doc, model: &Model) {
     assert_eq!(doc.text(&text).to_string(), model.text(&text));
     assert_eq!(doc.text(&text).len(), model.text(&text).chars().count());
     assert_eq!(doc.text(&text).len_utf16(), model.text(&text).encode_utf16().count());
+    assert_eq!(marks_of(doc, "x"), model.marks(&text));
     assert_eq!(doc.register("r"), model.register("r").cloned());
     for (name, list) in [("p", doc.list("p")), ("l", doc.movable_list("l"))] {
         assert_eq!(list.iter().collect::<Vec<_>>(), model.list(&ContainerId::root(name)));
@@ -258,13 +264,15 @@ proptest! {
     ) {
         let mut docs: Vec<Doc> = (1..4).map(|i| Doc::new(PeerId(i))).collect();
         let mut view = Doc::new(PeerId(9));
-        let (mut shown, mut list) = (String::new(), Vec::new());
+        let (mut shown, mut list, mut marks) = (String::new(), Vec::new(), MarkView::default());
         for (who, step, wall_ms) in &steps {
             run(&mut docs, who.index(3), step, *wall_ms);
             let blocks = docs[who.index(3)].blocks_since(view.version());
             for patch in view.import(u64::MAX >> 16, blocks).unwrap().patches {
                 follow(&patch, &mut shown, &mut list);
+                marks.follow("x", &patch, None);
             }
+            marks.check(&view, "x");
             let now: Vec<Value> = view.movable_list("l").iter().collect();
             prop_assert_eq!(list.len(), now.len());
             for (followed, value) in list.iter().zip(&now) {
@@ -278,7 +286,7 @@ proptest! {
     #[test]
     fn local_patches_tell_exactly_what_changed(steps in prop::collection::vec(step(), 1..30)) {
         let mut doc = Doc::new(PeerId(1));
-        let (mut shown, mut list) = (String::new(), Vec::new());
+        let (mut shown, mut list, mut marks) = (String::new(), Vec::new(), MarkView::default());
         for step in &steps {
             let commit = match step {
                 Step::Undo => doc.undo(0),
@@ -293,7 +301,9 @@ proptest! {
             };
             for patch in commit.map(|commit| doc.patches(&commit)).unwrap_or_default() {
                 follow(&patch, &mut shown, &mut list);
+                marks.follow("x", &patch, None);
             }
+            marks.check(&doc, "x");
             prop_assert_eq!(&shown, &doc.text("x").to_string());
             prop_assert_eq!(list.len(), doc.movable_list("l").len());
         }
@@ -328,10 +338,13 @@ proptest! {
         });
         let mut shown = before.text("x").to_string();
         let mut list: Vec<_> = before.movable_list("l").iter().map(Some).collect();
+        let mut marks = MarkView(marks_of(&before, "x").into_iter().map(Some).collect());
         let patches = whole.diff(from, to).unwrap();
         for patch in &patches {
             follow(patch, &mut shown, &mut list);
+            marks.follow("x", patch, Some(&CharMarks::new()));
         }
+        marks.check(&after, "x");
         prop_assert_eq!(&shown, &after.text("x").to_string());
         let now: Vec<Value> = after.movable_list("l").iter().collect();
         prop_assert_eq!(list.len(), now.len());
@@ -365,11 +378,13 @@ proptest! {
             let lists = [doc.list("p"), doc.movable_list("l")];
             let lists = lists.map(|list| list.iter().collect::<Vec<_>>());
             let tree = tree::shown(doc, "o");
-            (doc.text("x").to_string(), doc.counter("c"), doc.map("m").len(), rows, lists, tree)
+            let text = (doc.text("x").to_string(), marks_of(doc, "x"));
+            (text, doc.counter("c"), doc.map("m").len(), rows, lists, tree)
         };
         let end = shown(&doc);
         while doc.undo(0).is_some() {}
-        let start = (String::new(), 0, 0, Vec::new(), [Vec::new(), Vec::new()], Vec::new());
+        let nothing = (String::new(), Vec::new());
+        let start = (nothing, 0, 0, Vec::new(), [Vec::new(), Vec::new()], Vec::new());
         prop_assert_eq!(shown(&doc), start);
         while doc.redo(0).is_some() {}
         prop_assert_eq!(shown(&doc), end);
@@ -386,6 +401,7 @@ proptest! {
         let _ = Doc::from_snapshot(PeerId(1), &bytes);
         let mut doc = Doc::new(PeerId(1));
         doc.transact(0, |tx| tx.text("x").insert(0, "hello")).0.unwrap();
+        doc.transact(0, |tx| tx.text("x").mark(1..3, "k", 1i64, Expand::Before)).0.unwrap();
         doc.transact(0, |tx| tx.table("t").insert([("a", 1i64)]));
         let mut snapshot = doc.encode_snapshot();
         let at = flip.index(snapshot.len());

@@ -2,7 +2,8 @@
 //!
 //! Who, when and after what is in the [`Graph`]; which container each stretch is about, in `spans`;
 //! where transactions begin, in `bounds`; what was typed, in each text's [`Runs`]. What was written
-//! to registers, maps, tables and counters is in their own logs ([`crate::cells`]).
+//! to registers, maps, tables and counters, and marked in texts, is in their own logs
+//! ([`crate::cells`]).
 //!
 //! Of a trimmed document all but the graph begins at the base ([`crate::shallow`]).
 

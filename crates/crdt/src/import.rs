@@ -17,7 +17,7 @@ use crate::op::{Action, Body};
 use crate::patch::Patch;
 use crate::sorting::sort;
 use crate::stamp::Stamp;
-use crate::text::RunKind;
+use crate::text::{RunKind, TextState, patches_of};
 use crate::tree::{TreeState, changes};
 use crate::version::VersionVector;
 
@@ -32,7 +32,8 @@ pub(crate) const OPS_MAX: Lv = 1 << 31;
 pub struct Import {
     /// The blocks that are now in the document and were not before, in the order of application.
     pub applied: Vec<Block>,
-    /// What changed. The patches of one text are in order; so are those of everything else.
+    /// What changed. The patches of one text are in order, those of its marks last: they are about
+    /// the text as it is then. So are the patches of everything else.
     pub patches: Vec<Patch>,
     /// How many blocks now wait inside the document for what they depend on.
     pub pending: usize,
@@ -278,10 +279,11 @@ impl Doc {
                         ops.push((lv, CellOp::Move { element }));
                     }
                     Action::Cell(op) => {
-                        if body.containers[op_place].0.is_list() {
+                        let kind = body.containers[op_place].0;
+                        if kind.is_sequence() {
                             history.runs_mut(index).push_run(lv, 0, 1, RunKind::Aside, "", false);
                         }
-                        if body.containers[op_place].0 == ContainerKind::Tree {
+                        if matches!(kind, ContainerKind::Text | ContainerKind::Tree) {
                             texts.touch(index);
                         }
                         ops.push((lv, op));
@@ -289,7 +291,7 @@ impl Doc {
                 }
                 for (lv, op) in ops.drain(..) {
                     let content = &mut containers.get_mut(index).content;
-                    let op = op.map_rows(row_resolver(&history.graph, content, lv));
+                    let op = op.map_rows(row_resolver(history, index, content, lv));
                     let op = op.map_names(|name| intern_name(content, &body.names[name as usize]));
                     apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }
@@ -337,9 +339,12 @@ impl ToMerge {
             let id = || container.id.clone();
             let (graph, runs) = history.parts_mut(index);
             match &mut container.content {
-                Content::Text(state) => {
+                Content::Text(log, state) => {
                     let deltas = state.merge(graph, runs, &self.heads, range).into_iter();
                     patches.extend(deltas.map(|delta| Patch::Text { id: id(), delta }));
+                    for (key, changes) in state.mark_changes(log, graph, runs, range.0) {
+                        patches.extend(patches_of(&container.id, &key, changes));
+                    }
                 }
                 Content::List(log, state) => {
                     let deltas = state.merge(log, graph, runs, &self.heads, range).into_iter();
@@ -391,18 +396,24 @@ pub(crate) fn intern_name(content: &mut Content, name: &str) -> NameIx {
     match content {
         Content::Map(_, state) => state.intern(name),
         Content::Table(_, state) => state.names.intern(name),
+        Content::Text(_, state) => state.marks.keys.intern(name),
         _ => 0,
     }
 }
 
-/// What the rows that an operation names are here.
+/// What the rows, elements, nodes or characters that an operation names are here.
 pub(crate) fn row_resolver<'a>(
-    graph: &'a Graph,
+    history: &'a History,
+    index: ContainerIx,
     content: &'a Content,
     lv: Lv,
 ) -> impl Fn(RowRef) -> RowRef + 'a {
+    let graph = &history.graph;
     move |row| match (row, content) {
         (RowRef::Stray(id), Content::Table(_, state)) => state.row_ref(graph, id, lv),
+        (RowRef::Stray(id), Content::Text(..)) => {
+            TextState::char_ref(graph, history.runs(index), id, lv)
+        }
         (RowRef::Stray(id), Content::Tree(log, _)) => TreeState::node_ref(log, graph, id, lv),
         (RowRef::Stray(id), Content::List(log, _)) => ListState::element_ref(log, graph, id, lv),
         _ => row,

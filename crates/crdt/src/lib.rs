@@ -88,7 +88,7 @@ pub use rebase::{RebaseError, Rebased};
 pub use snapshot::is_update;
 pub use stamp::{FUTURE_MS_MAX, Stamp};
 pub use table::Table;
-pub use text::{Authorship, Cursor, Side, Text, TextError};
+pub use text::{Authorship, Cursor, Expand, MARK_KEY_BYTES_MAX, Side, Span, Text, TextError};
 pub use transaction::{
     CounterMut, INSERT_BYTES_MAX, MapMut, RegisterMut, RowError, TableMut, TextMut, Transaction,
 };

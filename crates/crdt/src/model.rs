@@ -15,6 +15,7 @@ use crate::id::{OpId, PeerId, RowId};
 use crate::op::{Action, Body, Op};
 use crate::stamp::Stamp;
 use crate::text::RunKind;
+use crate::text::model::{CharMarks, MarkModel};
 use crate::tree::model::TreeModel;
 use crate::value::Value;
 
@@ -26,6 +27,8 @@ struct Char {
     content: char,
     deleted_by: Vec<OpId>,
     right_origin: Option<OpId>,
+    /// What its author had seen.
+    version: BTreeSet<OpId>,
     left: Vec<OpId>,
     right: Vec<OpId>,
 }
@@ -71,7 +74,9 @@ impl Tree {
         };
         let has_right_child =
             self.chars[&left_origin].right.iter().any(|child| version.contains(child));
-        let mut char = Char { id: Some(id), content, right_origin, ..Char::default() };
+        let seen = version.clone();
+        let mut char =
+            Char { id: Some(id), content, right_origin, version: seen, ..Char::default() };
         if has_right_child {
             char.right_origin = None;
             let siblings = &self.chars[&right_origin].left;
@@ -94,6 +99,22 @@ impl Tree {
         self.walk(None, &|id| version.contains(&id), &mut known);
         known.retain(|id| self.shown(*id, version));
         self.chars.get_mut(&Some(known[pos])).unwrap().deleted_by.push(id);
+    }
+
+    /// Those in front of a character that were typed when it and all in between was deleted.
+    fn typed_past(&self, char: OpId, all: &[OpId]) -> BTreeSet<OpId> {
+        let at = all.iter().position(|other| *other == char).unwrap();
+        let (mut past, mut passed) = (BTreeSet::new(), vec![char]);
+        for id in all[..at].iter().rev() {
+            let version = &self.chars[&Some(*id)].version;
+            let saw = |other: &OpId| version.contains(other) && self.shown(*other, version);
+            if version.contains(&char) && !passed.iter().any(saw) {
+                past.insert(*id);
+            } else {
+                passed.push(*id);
+            }
+        }
+        past
     }
 
     fn shown(&self, id: OpId, version: &BTreeSet<OpId>) -> bool {
@@ -126,6 +147,7 @@ pub(crate) struct Model {
     /// The element of each slot of a list.
     slots: BTreeMap<OpId, OpId>,
     trees: BTreeMap<ContainerId, TreeModel>,
+    marks: BTreeMap<ContainerId, MarkModel>,
 }
 
 fn element_key(kind: u8, list: &ContainerId, element: OpId) -> Key {
@@ -177,6 +199,17 @@ impl Model {
             Action::Cell(op) if *kind == ContainerKind::Tree => {
                 let tree = self.trees.entry(container.clone()).or_default();
                 tree.apply(id, stamp, op, &|node| version.contains(&node));
+            }
+            Action::Cell(CellOp::Mark { key, range, value }) => {
+                let tree = self.texts.get(container);
+                let saw = |id| {
+                    let is_char = |tree: &&Tree| tree.chars.contains_key(&Some(id));
+                    let tree = tree.filter(is_char);
+                    version.contains(&id) && tree.is_some_and(|tree| tree.shown(id, version))
+                };
+                let (rank, key) = ((stamp, id.peer), body.names[*key as usize].clone());
+                let marks = self.marks.entry(container.clone()).or_default();
+                marks.apply(rank, key, *range, value.clone(), &saw);
             }
             Action::Cell(CellOp::Add(delta)) => {
                 *self.counters.entry(container.clone()).or_default() += delta;
@@ -298,6 +331,15 @@ impl Model {
 
     pub(crate) fn text(&self, id: &ContainerId) -> String {
         self.texts.get(id).map(Tree::text).unwrap_or_default()
+    }
+
+    /// The marks of each character of a text.
+    pub(crate) fn marks(&self, id: &ContainerId) -> Vec<CharMarks> {
+        let Some(tree) = self.texts.get(id) else { return Vec::new() };
+        let none = MarkModel::default();
+        let all = tree.all();
+        let past = |char| tree.typed_past(char, &all);
+        self.marks.get(id).unwrap_or(&none).of(&tree.shown_ids(), &all, &past)
     }
 
     pub(crate) fn register(&self, name: &str) -> Option<&Value> {

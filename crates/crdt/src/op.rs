@@ -1,7 +1,8 @@
 //! Operations as a change block's body has them.
 //!
 //! Text operations name positions, counted in Unicode scalars, in the text as its author saw it.
-//! Each inserted or deleted scalar takes one seq; every other operation takes one.
+//! Each inserted or deleted scalar takes one seq; every other operation takes one. Marks name the
+//! characters that they start and end at by id.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::container::{ContainerId, ContainerKind};
 use crate::graph::Lv;
 use crate::names::NameIx;
 use crate::sorting::sort;
-use crate::text::{Piece, RunKind, Runs};
+use crate::text::{Piece, RunKind, Runs, is_key};
 use crate::value::Value;
 
 /// What an operation does. Names in a [`CellOp`] are numbers in the body's list.
@@ -162,6 +163,13 @@ impl Body {
             return Err(DecodeError::Invalid("operation count"));
         }
         uses.finish(&body)?;
+        let is_sound = |op: &Op| match &op.action {
+            Action::Cell(CellOp::Mark { key, .. }) => is_key(&body.names[*key as usize]),
+            _ => true,
+        };
+        if !body.ops.iter().all(is_sound) {
+            return Err(DecodeError::Invalid("mark key"));
+        }
         let is_run = |op: &Op| matches!(op.action, Action::Text { .. } | Action::List { .. });
         let same = |a: &Op, b: &Op| a.container == b.container && is_run(a) && is_run(b);
         let is_canonical = body.ops.chunk_by(same).all(is_canonical);
@@ -296,7 +304,7 @@ fn decode_action(
     if matches!(kind, ContainerKind::Unknown(_)) {
         return Ok(Action::Cell(CellOp::Opaque(input.bytes()?.to_vec())));
     }
-    if kind.is_sequence() && (kind == ContainerKind::Text || input.clone().u8()? >= INSERT) {
+    if kind.is_sequence() && input.clone().u8()? >= INSERT {
         return decode_run(input, kind);
     }
     let op = CellOp::decode(input)?;
@@ -327,6 +335,10 @@ fn decode_action(
             kind == ContainerKind::Tree && op.rows().all(is_by_id)
         }
         CellOp::Add(_) => kind == ContainerKind::Counter,
+        CellOp::Mark { key, .. } => {
+            uses.name(*key)?;
+            kind == ContainerKind::Text && op.rows().all(is_by_id)
+        }
     };
     if fits { Ok(Action::Cell(op)) } else { Err(DecodeError::Invalid("operation kind")) }
 }

@@ -91,6 +91,14 @@ fn carry_op(port: &mut impl Port) -> Result<(), DecodeError> {
             carry_row(port)?;
             carry_place(port)
         }
+        13 => {
+            port.int(NAMES, Shape::Varint)?;
+            let anchors = port.int(COUNTS, Shape::Byte)?;
+            for _ in [anchors & 3, anchors >> 2].into_iter().filter(|anchor| *anchor > 0) {
+                carry_row(port)?;
+            }
+            carry_value(port, 0, 0)
+        }
         _ => Err(DecodeError::Invalid("operation kind")),
     }
 }

@@ -10,6 +10,7 @@ use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
 use crate::patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
 use crate::sorting::sort;
+use crate::text::{Values, changes, patches_of};
 use crate::tree::{NodeId, Tree};
 use crate::version::VersionVector;
 
@@ -180,7 +181,8 @@ impl Doc {
     }
 
     /// What turns the document at one version into the document at another, earlier or later or
-    /// beside it.
+    /// beside it. Text that the one has and the other lacks comes without marks: each that it has
+    /// is named by a [`Patch::Marks`] of its own.
     ///
     /// # Errors
     /// [`PastError`] if either was never a version of this document.
@@ -226,7 +228,7 @@ impl Doc {
                 patches.extend((before != after).then(|| Patch::Counter { id: id() }));
             }
             Content::Table(..) => self.diff_table(container, docs, patches),
-            Content::Text(state) => {
+            Content::Text(_, state) => {
                 let history = self.history();
                 let whole = state.whole(&history.graph, history.runs(index));
                 let delta = self.diff_sequence(index, &whole, sides, |delta, lv, len, seen| {
@@ -237,7 +239,16 @@ impl Doc {
                     };
                     push_text(delta, step);
                 });
+                drop(whole);
+                let kept = kept_by(&delta);
                 patches.extend(text_patch(delta).map(|delta| Patch::Text { id: id(), delta }));
+                let texts = docs.map(|doc| doc.text(key.clone()));
+                for name in container.content.names().sorted() {
+                    let name = container.content.names().get(*name);
+                    let [before, after] = texts.map(|text| text.values_of(name));
+                    let changes = changes(&moved(&before, &kept), &after);
+                    patches.extend(patches_of(&container.id, name, changes));
+                }
             }
             Content::List(..) => self.diff_list(index, container, sides, patches),
             Content::Tree(..) => {
@@ -368,6 +379,35 @@ fn diff_tree(before: &Tree<'_>, after: &Tree<'_>) -> Vec<TreeChange> {
     });
     changes.extend(gone.map(|(node, _)| TreeChange::Removed { node: *node }));
     changes
+}
+
+/// What a delta keeps: where it was, and where it is.
+fn kept_by(delta: &[TextDelta]) -> Vec<(u32, u32, u32)> {
+    let (mut kept, mut old, mut new) = (Vec::new(), 0, 0);
+    for step in delta {
+        match step {
+            TextDelta::Retain(len) => {
+                kept.push((old, old + len, new));
+                (old, new) = (old + len, new + len);
+            }
+            TextDelta::Insert(content) => new += content.chars().count() as u32,
+            TextDelta::Delete(len) => old += len,
+        }
+    }
+    kept
+}
+
+/// Values where what has them is after an edit that keeps this.
+fn moved(values: &Values, kept: &[(u32, u32, u32)]) -> Values {
+    let mut moved = Values::new();
+    for (old, end, new) in kept {
+        let first = values.partition_point(|(_, until, _)| until <= old);
+        for (from, until, value) in values[first..].iter().take_while(|(from, _, _)| from < end) {
+            let at = |pos: u32| pos - old + new;
+            moved.push((at(*from.max(old)), at(*until.min(end)), value.clone()));
+        }
+    }
+    moved
 }
 
 fn push_text(delta: &mut Vec<TextDelta>, step: TextDelta) {

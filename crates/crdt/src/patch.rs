@@ -44,6 +44,20 @@ pub enum Patch {
         /// The edit, from the text's start; positions count Unicode scalars.
         delta: Vec<TextDelta>,
     },
+    /// A stretch of a text is marked otherwise. Text inserted where marks reach has them from the
+    /// start: ask [`crate::Text::spans_in`] for the marks of what a [`Patch::Text`] inserted.
+    Marks {
+        /// The text.
+        id: ContainerId,
+        /// Where the stretch starts, in Unicode scalars.
+        start: u32,
+        /// Where it ends (exclusive).
+        end: u32,
+        /// The marks' key.
+        key: Arc<str>,
+        /// The key's value there now; null if it is not marked.
+        value: Value,
+    },
     /// Elements of a list came, went or moved.
     List {
         /// The list.

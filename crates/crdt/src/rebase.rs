@@ -20,7 +20,7 @@ use crate::id::{OpId, PeerId};
 use crate::import::intern_name;
 use crate::op::{Action, Body};
 use crate::past::PastError;
-use crate::text::RunKind;
+use crate::text::{Anchor, MarkRange, RunKind};
 use crate::transaction::Transaction;
 use crate::undo::Undo;
 
@@ -262,6 +262,12 @@ impl Rebasing<'_> {
                     self.again.insert(lv, (1, end));
                 }
             }
+            Action::Cell(CellOp::Mark { key, range, value }) => {
+                let Some(range) = self.range(tx.doc(), at, *range) else { return };
+                let content = &mut tx.doc_mut().containers.get_mut(new).content;
+                let key = intern_name(content, &body.names[*key as usize]);
+                tx.text_at(new).mark_again(&CellOp::Mark { key, range, value: value.clone() });
+            }
             Action::Cell(op) => self.write_cell(tx, body, new, op, lv),
         }
     }
@@ -321,6 +327,43 @@ impl Rebasing<'_> {
             let after = left.find_map(find).map(|(pos, is_shown)| pos + u32::from(is_shown));
             after.or_else(|| right.find_map(find).map(|(pos, _)| pos)).unwrap_or(0)
         }))
+    }
+
+    /// The range of a mark, from the first of its characters that is shown there to the last; none
+    /// if none is.
+    fn range(&mut self, doc: &Doc, at: Places, [start, end]: MarkRange) -> Option<MarkRange> {
+        let start = match start {
+            Anchor::Edge => Anchor::Edge,
+            Anchor::Before(char) => Anchor::Before(self.nearest(doc, at, char, false)?),
+            Anchor::After(char) => {
+                self.nearest(doc, at, char, true).map_or(Anchor::Edge, Anchor::After)
+            }
+        };
+        let end = match end {
+            Anchor::Edge => Anchor::Edge,
+            Anchor::Before(char) => {
+                self.nearest(doc, at, char, false).map_or(Anchor::Edge, Anchor::Before)
+            }
+            Anchor::After(char) => Anchor::After(self.nearest(doc, at, char, true)?),
+        };
+        Some([start, end])
+    }
+
+    /// A character if it is shown there, or else the nearest one on its left or right.
+    fn nearest(&mut self, doc: &Doc, at: Places, char: RowRef, is_left: bool) -> Option<RowRef> {
+        let RowRef::Stray(id) = char else { return None };
+        let lv = self.old.history().graph.lv_of(id)?;
+        self.orders.entry(at.old).or_insert_with(|| Order::of(self.old, at.old));
+        let (mut left, mut right) = self.orders[&at.old].around(lv)?;
+        let near = doc.with_whole(at.new, |whole| {
+            let shown = |lv: Lv| {
+                let here = self.here(doc, lv).filter(|here| whole.tracks(*here))?;
+                whole.position_of(here).1.then_some(here)
+            };
+            let beside = || if is_left { left.find_map(shown) } else { right.find_map(shown) };
+            shown(lv).or_else(beside)
+        });
+        near.map(RowRef::Known)
     }
 
     /// Where what deletions hid is still shown, as runs from the last to the first.

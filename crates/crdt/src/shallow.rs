@@ -8,7 +8,8 @@
 //! - the hash of each author's blocks;
 //! - the writes that held, and all rows, list elements and tree nodes, since removed ones may
 //!   still be brought back by somebody's undo;
-//! - what texts and lists showed, by id.
+//! - what texts and lists showed, by id;
+//! - the marks of texts but for those that others cover, and the deleted characters they name.
 //!
 //! Deleted text, overwritten values, transactions and the order in which all of it happened are
 //! gone. What stays, taken in once more, is the document at its base.
@@ -22,6 +23,7 @@
 //! | hashes | 8 bytes for each peer, little-endian |
 //! | containers | how many of the state's first there were |
 //! | grounds | of each text and list among them: runs of ids, and what a text showed |
+//! | edges | after the ground of a text with deleted characters: what counts as behind them |
 
 #[cfg(test)]
 mod hostile;
@@ -42,7 +44,7 @@ use crate::id::{OpId, PeerId};
 use crate::import::intern_name;
 use crate::past::PastError;
 use crate::table::TableState;
-use crate::text::{Ground, Runs, TextState};
+use crate::text::{Ground, Runs};
 use crate::update::{Parent, Peers, Update, encode_stretches};
 use crate::value::Value;
 use crate::version::VersionVector;
@@ -187,9 +189,9 @@ impl Doc {
         let rest = history.base.containers.iter().map(|index| {
             let container = self.containers.get(*index);
             let log = container.content.cells();
-            let ops = log.map(|log| log.ops(0, base).collect()).unwrap_or_default();
+            let ops = log.ops(0, base).collect();
             let ground = history.runs(*index).ground().clone();
-            let later = log.into_iter().flat_map(|log| log.ops(base, Lv::MAX));
+            let later = log.ops(base, Lv::MAX);
             let sum = match &container.content {
                 Content::Counter(_, state) => later.fold(state.value(), |sum, (_, op)| match op {
                     CellOp::Add(delta) => sum.wrapping_sub(delta),
@@ -206,13 +208,15 @@ impl Doc {
     fn rest(&self, index: ContainerIx) -> Rest<'_> {
         let history = self.history();
         let container = self.containers.get(index);
-        let ops = self.held(&container.content);
+        let mut ops = self.held(&container.content);
         let (mut ground, mut sum) = (Ground::new(), 0);
         match &container.content {
-            Content::Text(state) => {
-                let whole = state.whole(&history.graph, history.runs(index));
-                // Nothing that stays names a deleted character.
-                ground = Ground::of(&whole, state.rope.text(), &BTreeSet::new());
+            Content::Text(log, state) => {
+                let (graph, runs) = (&history.graph, history.runs(index));
+                let lasting = state.lasting(log, graph, runs);
+                let mark = |lv: &Lv| Some((*lv, log.get(*lv)?));
+                ops = lasting.marks.iter().filter_map(mark).collect();
+                ground = lasting.ground;
             }
             Content::List(_, state) => {
                 ground = Ground::of_slots(state.slots.iter().map(|(slot, _)| slot));
@@ -224,12 +228,13 @@ impl Doc {
     }
 
     /// The writes of a container that hold, without what was overwritten of them. What a counter
-    /// was given is in its sum.
+    /// was given is in its sum; a text's marks are chosen with its characters.
     fn held(&self, content: &Content) -> Vec<(Lv, CellOp)> {
         let graph = &self.history().graph;
-        let Some(log) = content.cells().filter(|_| !matches!(content, Content::Counter(..))) else {
+        let log = content.cells();
+        if matches!(content, Content::Counter(..) | Content::Text(..)) {
             return Vec::new();
-        };
+        }
         let hold: BTreeSet<Lv> = match content {
             Content::Register(_, state) => state.winner.into_iter().collect(),
             Content::Map(_, state) => {
@@ -285,7 +290,7 @@ impl Doc {
                 }
             }
             match &mut containers.get_mut(index).content {
-                Content::Text(state) => *state = TextState::from_text(ground.text()),
+                Content::Text(_, state) => state.start_from(ground.text()),
                 Content::List(_, state) => state.stand_on(&ground),
                 Content::Counter(_, state) => *state = CounterState::new(sum),
                 _ => {}
@@ -324,7 +329,7 @@ pub(crate) fn encode_base(history: &History, containers: &Containers, out: &mut 
     for index in &history.base.containers {
         let container = containers.get(*index);
         let now = match &container.content {
-            Content::Text(state) => Some(state.rope.text()),
+            Content::Text(_, state) => Some(state.rope.text()),
             _ => None,
         };
         if container.kind.is_sequence() {
@@ -370,13 +375,13 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
     for index in 0..count as ContainerIx {
         let Container { kind, content, .. } = containers.get(index);
         let now = match content {
-            Content::Text(state) => Some(state.rope.text()),
+            Content::Text(_, state) => Some(state.rope.text()),
             _ => None,
         };
         if kind.is_sequence() {
             let ground = Ground::decode(&mut input, now.as_deref(), end)?;
             // What makes a slot is logged.
-            let logged = content.cells().map_or(0, |log| log.len_max() as u64);
+            let logged = content.cells().len_max() as u64;
             if kind.is_list() && ground.len() > logged {
                 return Err(DecodeError::Invalid("slots"));
             }

@@ -22,7 +22,7 @@ use crate::container::{
 };
 use crate::counter::CounterState;
 use crate::doc::Doc;
-use crate::graph::Lv;
+use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::PeerId;
 use crate::list::ListState;
@@ -32,7 +32,7 @@ use crate::past::PastError;
 use crate::shallow::{TRUNCATED, decode_base, encode_base};
 use crate::sorting::sort;
 use crate::table::TableState;
-use crate::text::TextState;
+use crate::text::{Holding, Runs, TextState};
 use crate::tree::LazyTree;
 use crate::update::{Parent, Update, encode};
 use crate::version::VersionVector;
@@ -156,7 +156,7 @@ impl Doc {
             let container = self.containers.get(index);
             state.u8(container.kind.code());
             container.id.encode(&mut state);
-            encode_content(&container.content, &mut state);
+            encode_content(history, index, &container.content, &mut state);
         }
         let ranges = if whole.0 < whole.1 { vec![whole] } else { Vec::new() };
         let mut chunk = Writer::new();
@@ -313,7 +313,7 @@ fn decode_names(input: &mut Reader<'_>) -> Result<Names, DecodeError> {
     Ok(names)
 }
 
-fn encode_content(content: &Content, out: &mut Writer) {
+fn encode_content(history: &History, index: ContainerIx, content: &Content, out: &mut Writer) {
     match content {
         Content::Register(_, state) => out.varint(state.winner.map_or(0, |lv| u64::from(lv) + 1)),
         Content::Map(_, state) => {
@@ -328,14 +328,41 @@ fn encode_content(content: &Content, out: &mut Writer) {
             encode_table(state, out);
         }
         Content::Counter(_, state) => out.varint_i64(state.value()),
-        Content::Text(state) => out.str(&state.rope.text()),
+        Content::Text(log, state) => {
+            return encode_text(log, state, &history.graph, history.runs(index), out);
+        }
         Content::List(_, state) => state.encode(out),
         // All of a tree follows from its log.
         Content::Tree(..) | Content::Unknown(_) => {}
     }
-    if let Some(log) = content.cells() {
+    content.cells().encode(out);
+}
+
+/// A text: its length in bytes ≪ 1 | whether it was ever marked; and if so, its marks' keys, their
+/// log, and which of them hold where.
+fn encode_text(log: &CellLog, state: &TextState, graph: &Graph, runs: &Runs, out: &mut Writer) {
+    let text = state.rope.text();
+    out.varint((text.len() as u64) << 1 | u64::from(!log.is_empty()));
+    out.raw(text.as_bytes());
+    if !log.is_empty() {
+        encode_names(&state.marks.keys, out);
         log.encode(out);
+        state.held(log, graph, runs).encode(out);
     }
+}
+
+fn decode_text(input: &mut Reader<'_>, end: Lv) -> Result<Content, DecodeError> {
+    let head = input.varint()?;
+    let len = usize::try_from(head >> 1).map_err(|_| DecodeError::IntegerRange)?;
+    let text = std::str::from_utf8(input.take(len)?).map_err(|_| DecodeError::Utf8)?;
+    let (mut state, mut log) = (TextState::from_text(text), CellLog::default());
+    if head & 1 == 1 {
+        state.marks.keys = decode_names(input)?;
+        let (keys, len) = (state.marks.keys.len(), state.rope.len() as u32);
+        log = CellLog::decode(input, ContainerKind::Text, keys, end)?;
+        state.marks.held = Holding::decode(input, keys, len, end)?.into();
+    }
+    Ok(Content::Text(log, state))
 }
 
 fn encode_table(state: &TableState, out: &mut Writer) {
@@ -397,7 +424,7 @@ fn decode_content(
             let state = CounterState::new(input.varint_i64()?);
             Content::Counter(CellLog::decode(input, kind, 0, end)?, state)
         }
-        ContainerKind::Text => Content::Text(TextState::from_text(input.str()?)),
+        ContainerKind::Text => decode_text(input, end)?,
         ContainerKind::List | ContainerKind::MovableList => {
             let state = ListState::decode(input, end)?;
             Content::List(CellLog::decode(input, kind, 0, end)?, state)

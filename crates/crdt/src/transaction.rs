@@ -390,14 +390,14 @@ impl CounterMut<'_, '_> {
 
 /// Edits one text. Positions count Unicode scalars.
 pub struct TextMut<'t, 'a> {
-    tx: &'t mut Transaction<'a>,
-    index: ContainerIx,
+    pub(crate) tx: &'t mut Transaction<'a>,
+    pub(crate) index: ContainerIx,
 }
 
 impl TextMut<'_, '_> {
-    fn check(&self, end: usize) -> Result<(), TextError> {
+    pub(crate) fn check(&self, end: usize) -> Result<(), TextError> {
         match &self.tx.doc.containers.get(self.index).content {
-            Content::Text(state) if end > state.rope.len() => {
+            Content::Text(_, state) if end > state.rope.len() => {
                 Err(TextError::OutOfRange { end, len: state.rope.len() })
             }
             _ => Ok(()),
@@ -426,8 +426,8 @@ impl TextMut<'_, '_> {
         let lv = self.tx.begin(len, self.index);
         let (history, containers) = self.tx.doc.parts_mut();
         history.runs_mut(self.index).push(lv, pos as u32, len, content);
-        if let Content::Text(state) = &mut containers.get_mut(self.index).content {
-            state.rope.insert(pos, content);
+        if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
+            state.insert(pos, content);
         }
         self.tx.doc.undo.note_inserted(self.index, lv, len);
     }
@@ -443,9 +443,9 @@ impl TextMut<'_, '_> {
             let history = self.tx.doc.history_mut();
             history.runs_mut(self.index).push(lv, pos as u32, len as u32, "");
             let Doc { containers, undo, .. } = &mut *self.tx.doc;
-            if let Content::Text(state) = &mut containers.get_mut(self.index).content {
+            if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
                 let gone = undo.note_deleted(self.index, lv, len as u32);
-                state.rope.delete(pos, len, Some(gone));
+                state.delete(pos, len, gone);
             }
         }
         Ok(())

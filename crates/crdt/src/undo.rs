@@ -2,8 +2,8 @@
 //!
 //! Each transaction leaves the inverses of its edits. Undoing applies them as a new change, so
 //! others merge it like any edit; redo is the undo of that change. Work of others is never undone:
-//! a cell is put back only while its value is still ours, and text that someone else deleted too
-//! stays deleted.
+//! a cell is put back only while its value is still ours, a mark where it still holds, and text
+//! that someone else deleted too stays deleted.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ use crate::id::PeerId;
 use crate::import::intern_name;
 use crate::names::NameIx;
 use crate::sorting::sort_by;
-use crate::text::{Hidden, Reborn, lives_of};
+use crate::text::{Hidden, Reborn, bring_back_marks, lives_of, take_back};
 use crate::transaction::Transaction;
 use crate::value::Value;
 
@@ -79,6 +79,11 @@ pub(crate) enum Inverse {
         node: Lv,
         previous: Option<Lv>,
     },
+    /// The operation that marked.
+    Marked {
+        index: ContainerIx,
+        lv: Lv,
+    },
     /// What was deleted stands in the step's content from this byte on.
     TextDeleted {
         index: ContainerIx,
@@ -133,7 +138,7 @@ pub(crate) struct Undo {
     peers: Vec<PeerId>,
     done: VecDeque<Step>,
     undone: Vec<Step>,
-    reborn: Vec<Reborn>,
+    pub(crate) reborn: Vec<Reborn>,
     /// The edits of the transaction in progress.
     open: Step,
 }
@@ -154,7 +159,7 @@ impl Undo {
         &mut self.open.content
     }
 
-    fn is_ours(&self, peer: PeerId) -> bool {
+    pub(crate) fn is_ours(&self, peer: PeerId) -> bool {
         self.peers.contains(&peer)
     }
 
@@ -284,7 +289,7 @@ impl Doc {
     }
 
     fn written(&self, index: ContainerIx, lv: Lv, field: Option<NameIx>) -> Option<Value> {
-        self.containers.get(index).content.cells()?.value(lv, field)
+        self.containers.get(index).content.cells().value(lv, field)
     }
 }
 
@@ -301,6 +306,7 @@ impl Inverse {
         | Self::ListDeleted { index, .. }
         | Self::Element { index, .. }
         | Self::Node { index, .. }
+        | Self::Marked { index, .. }
         | Self::TextDeleted { index, .. }) = self;
         let names = old.get(*index).content.names();
         *index = containers.intern_as(old, *index);
@@ -318,12 +324,14 @@ impl Inverse {
             }
             Self::ListInserted { index, start, len } => remove(tx, index, start, start + len),
             Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
+            Self::Marked { index, lv } => take_back(tx, index, lv),
             Self::TextDeleted { index, start, len, content: from } => {
                 let text = &content[from..];
                 let text = &text[..crate::rope::byte_of_scalar(text, len as usize)];
-                for hidden in tx.doc().hidden_by_us(index, start, text) {
-                    bring_back(tx, index, hidden);
-                }
+                let hidden = tx.doc().hidden_by_us(index, start, text).into_iter();
+                let back: Vec<_> =
+                    hidden.map(|hidden| bring_back(tx, index, start, hidden)).collect();
+                bring_back_marks(tx, index, &back);
             }
             _ => self.apply_to_cell(tx),
         }
@@ -432,16 +440,18 @@ fn put_back(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
         }
         let pos = tx.doc().return_position(index, slot);
         let new = tx.list_at(index).place(pos, element);
-        tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new });
+        tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new, deleted: start });
     }
 }
 
-fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, run: Hidden) {
+/// Inserts characters that were deleted again; returns their new ids, as the first and how many.
+fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, deleted: Lv, run: Hidden) -> (Lv, u32) {
     let pos = tx.doc().return_position(index, run.id);
     let new = tx.doc().history().graph.end();
     tx.text_at(index).insert(pos as usize, &run.content).expect("tombstones are in range");
     let len = run.content.chars().count() as u32;
-    tx.doc_mut().undo.reborn.push(Reborn { old: run.id, len, new });
+    tx.doc_mut().undo.reborn.push(Reborn { old: run.id, len, new, deleted });
+    (new, len)
 }
 
 impl Doc {
@@ -452,7 +462,7 @@ impl Doc {
     ) -> R {
         let (graph, runs) = (&self.history().graph, self.history().runs(index));
         match &self.containers.get(index).content {
-            Content::Text(state) => ask(&state.whole(graph, runs)),
+            Content::Text(_, state) => ask(&state.whole(graph, runs)),
             Content::List(_, state) => ask(&state.merger.whole(graph, runs, state.slots.len())),
             _ => unreachable!("only texts and lists have trackers"),
         }
@@ -461,7 +471,7 @@ impl Doc {
     /// Where a character or slot comes back.
     fn return_position(&self, index: ContainerIx, id: Lv) -> u32 {
         let reborn = &self.undo.reborn;
-        let earlier = |id: &Lv| crate::text::earlier_life(reborn, *id);
+        let earlier = |id: &Lv| Some(crate::text::earlier_life(reborn, *id)?.0);
         self.with_whole(index, |whole| {
             // What was trimmed away is no place to come back to.
             let lives = std::iter::successors(Some(id), earlier).filter(|id| whole.tracks(*id));

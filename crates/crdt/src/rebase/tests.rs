@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::histories::{Step, run, step};
+use crate::text::tests::marks_of;
 use crate::{ContainerId, Doc, PeerId, Value};
 
 const LATE: u64 = u64::MAX >> 16;
@@ -25,7 +26,8 @@ fn shown(doc: &Doc) -> impl PartialEq + std::fmt::Debug {
     let lists = [doc.list("p"), doc.movable_list("l")].map(|list| list.iter().collect::<Vec<_>>());
     let tree: Vec<usize> = doc.tree("o").walk().map(|(depth, _)| depth).collect();
     let cells = (doc.register("r"), entries, doc.counter("c"));
-    (doc.text("x").to_string(), lists, rows, tree, cells)
+    let text = (doc.text("x").to_string(), marks_of(doc, "x"));
+    (text, lists, rows, tree, cells)
 }
 
 /// The document as somebody else has it who has written a little more and forgotten the rest.

@@ -6,7 +6,7 @@ use xxhash_rust::xxh32::xxh32;
 
 use crate::codec::{Reader, Writer};
 use crate::histories::{run, step};
-use crate::{Doc, OpId, PeerId, Side};
+use crate::{Doc, Expand, OpId, PeerId, Side};
 
 const LATE: u64 = u64::MAX >> 16;
 
@@ -104,6 +104,8 @@ fn use_it(mut doc: Doc, others: &Doc) {
     let len = doc.text("x").len();
     let _ = doc.transact(LATE, |tx| {
         let _ = tx.text("x").splice(len / 2, len.div_ceil(2).min(1), "new");
+        let _ = tx.text("x").mark(0..len.div_ceil(2), "1", 2i64, Expand::Both);
+        let _ = tx.text("x").unmark(0..1, "0");
         tx.register("r").set(1i64);
         tx.map("m").set("0", 1i64);
         tx.counter("c").add(1);
@@ -145,7 +147,7 @@ fn use_it(mut doc: Doc, others: &Doc) {
 
 fn read(doc: &Doc) {
     for (_, text) in doc.texts() {
-        let _ = (text.to_string(), text.len_utf16(), text.authors());
+        let _ = (text.to_string(), text.len_utf16(), text.authors(), text.spans());
         for pos in 0..text.len().min(9) {
             for side in [Side::Before, Side::After] {
                 let _ = text.resolve(&text.cursor(pos, side));

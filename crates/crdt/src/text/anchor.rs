@@ -1,5 +1,7 @@
 //! Where characters stand: looking up ids and positions in a tracker of the whole text.
 
+use std::cmp::Ordering;
+
 use crate::graph::Lv;
 use crate::text::tracker::{Item, NONE, PRESENT, Place, Tracker};
 
@@ -24,6 +26,10 @@ impl Tracker {
         let is_shown = !self.item(place).is_deleted;
         let start = self.widths_before(place, PRESENT);
         (start + if is_shown { offset } else { 0 }, is_shown)
+    }
+
+    pub(super) fn is_shown(&self, id: Lv) -> bool {
+        !self.item(self.find(id).0).is_deleted
     }
 
     /// The stretches of a run of ids that are shown, as `(position, length)` in order of ids. What
@@ -92,6 +98,20 @@ impl Tracker {
                 if deletion.is_down { deletion.target + 1 - deletion.len } else { deletion.target };
             (deletion.start, deletion.len, lowest)
         })
+    }
+
+    /// Which of two characters, shown or not, is before the other.
+    pub(super) fn order(&self, a: Lv, b: Lv) -> Ordering {
+        self.compare(a, b, Ordering::Less)
+    }
+
+    /// All items from the one that has a character on, or from the first: as ranges of ids.
+    pub(super) fn items_from(&self, char: Option<Lv>) -> impl Iterator<Item = (Lv, Lv)> {
+        let first = Place { leaf: self.tree.first(), item: 0 };
+        let from = char.map_or(first, |char| self.find(char).0);
+        let leaves = std::iter::successors(Some(from.leaf), |leaf| self.tree.next(*leaf));
+        let items = leaves.flat_map(|leaf| &self.leaves[leaf as usize]).skip(from.item);
+        items.filter(|item| item.id < NONE / 2).map(|item| (item.id, item.end()))
     }
 
     /// All items in order, but for the anonymous text.

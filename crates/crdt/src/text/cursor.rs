@@ -83,7 +83,7 @@ impl Text<'_> {
             Side::After => Some(pos).filter(|pos| *pos < self.len()),
         };
         let anchor = wanted.and_then(|char| {
-            let (index, state) = self.content?;
+            let (index, _, state) = self.content?;
             let history = self.doc.history();
             let whole = state.whole(&history.graph, history.runs(index));
             Some(history.graph.id_of(whole.id_at(char as u32)?))
@@ -97,7 +97,7 @@ impl Text<'_> {
     #[must_use]
     pub fn resolve(&self, cursor: &Cursor) -> usize {
         let edge = if cursor.side == Side::Before { 0 } else { self.len() };
-        let (Some(anchor), Some((index, state))) = (cursor.anchor, self.content) else {
+        let (Some(anchor), Some((index, _, state))) = (cursor.anchor, self.content) else {
             return edge;
         };
         let history = self.doc.history();
@@ -121,7 +121,7 @@ impl Text<'_> {
     /// Who typed what is shown, and when (blame): stretches in order that make up the text.
     #[must_use]
     pub fn authors(&self) -> Vec<Authorship> {
-        let Some((index, state)) = self.content else { return Vec::new() };
+        let Some((index, _, state)) = self.content else { return Vec::new() };
         let history = self.doc.history();
         let whole = state.whole(&history.graph, history.runs(index));
         let (mut authors, mut pos) = (Vec::<Authorship>::new(), 0);

@@ -16,17 +16,20 @@ pub(crate) struct Ground {
     runs: Vec<(Lv, u32, bool)>,
     /// The shown characters; nothing for a list.
     text: String,
+    /// Of those that are not shown, which in front of one count as behind it:
+    /// `(that one, first, end)`. See [`crate::text::edge`].
+    past: Vec<(Lv, Lv, Lv)>,
 }
 
 impl Ground {
     pub(crate) const fn new() -> Self {
-        Self { runs: Vec::new(), text: String::new() }
+        Self { runs: Vec::new(), text: String::new(), past: Vec::new() }
     }
 
     /// What a tracker shows, which is `text`, and of what was deleted the characters that something
     /// names.
     pub(crate) fn of(whole: &Tracker, text: String, named: &BTreeSet<Lv>) -> Self {
-        let mut ground = Self { runs: Vec::new(), text };
+        let mut ground = Self { text, ..Self::new() };
         for (id, len, is_shown) in whole.all_items() {
             if is_shown {
                 ground.push(id, len, true);
@@ -49,6 +52,35 @@ impl Ground {
             Some(last) if last.0 + last.1 == id && last.2 == is_shown => last.1 += len,
             _ => self.runs.push((id, len, is_shown)),
         }
+    }
+
+    /// Notes which characters count as behind some that are not shown, as far as they stay.
+    pub(crate) fn note_past(&mut self, past: impl Iterator<Item = (Lv, (Lv, Lv))>) {
+        let runs = self.sorted();
+        for (char, (start, end)) in past {
+            let first = runs.partition_point(|(id, len, _)| id + len <= start);
+            for (id, len, _) in runs[first..].iter().take_while(|(id, ..)| *id < end) {
+                self.past.push((char, start.max(*id), end.min(id + len)));
+            }
+        }
+    }
+
+    /// The runs by id.
+    fn sorted(&self) -> Vec<(Lv, u32, bool)> {
+        let mut sorted = self.runs.clone();
+        sort(&mut sorted);
+        sorted
+    }
+
+    pub(crate) fn typed_past(&self, char: Lv) -> impl Iterator<Item = (Lv, Lv)> {
+        let first = self.past.partition_point(|(of, ..)| *of < char);
+        let past = self.past[first..].iter().take_while(move |(of, ..)| *of == char);
+        past.map(|(_, start, end)| (*start, *end))
+    }
+
+    /// Whether it has this character, shown or not.
+    pub(crate) fn has(&self, id: Lv) -> bool {
+        self.runs.iter().any(|(first, len, _)| (*first..first + len).contains(&id))
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -110,11 +142,16 @@ impl Ground {
             out.varint(u64::from(*len) << 1 | u64::from(*is_shown));
             next = id + len;
         }
-        if let Some(now) = now {
-            let is_same = now == self.text;
-            out.u8(u8::from(is_same));
-            if !is_same {
-                out.str(&self.text);
+        let Some(now) = now else { return };
+        let is_same = now == self.text;
+        out.u8(u8::from(is_same));
+        if !is_same {
+            out.str(&self.text);
+        }
+        if self.runs.iter().any(|(_, _, is_shown)| !is_shown) {
+            out.len(self.past.len());
+            for lv in self.past.iter().flat_map(|(char, start, end)| [char, start, end]) {
+                out.varint(u64::from(*lv));
             }
         }
     }
@@ -139,8 +176,7 @@ impl Ground {
             ground.runs.push((id, len, is_shown));
             next = i64::from(id + len);
         }
-        let mut sorted = ground.runs.clone();
-        sort(&mut sorted);
+        let sorted = ground.sorted();
         if sorted.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
             return Err(DecodeError::Invalid("local version"));
         }
@@ -150,8 +186,24 @@ impl Ground {
             1 => now.to_owned(),
             _ => return Err(DecodeError::Invalid("text")),
         };
-        let is_whole = ground.text.chars().count() as u64 == shown;
-        is_whole.then_some(ground).ok_or(DecodeError::Invalid("text"))
+        if ground.text.chars().count() as u64 != shown {
+            return Err(DecodeError::Invalid("text"));
+        }
+        if ground.runs.iter().any(|(_, _, is_shown)| !is_shown) {
+            for _ in 0..input.count(3)? {
+                let past = (input.varint_u32()?, input.varint_u32()?, input.varint_u32()?);
+                let is_next = ground.past.last().is_none_or(|last| last.0 <= past.0);
+                let run = sorted.partition_point(|(id, len, _)| id + len <= past.1);
+                let run = sorted
+                    .get(run)
+                    .filter(|(id, len, _)| *id <= past.1 && past.1 < past.2 && past.2 <= id + len);
+                if !is_next || run.is_none() {
+                    return Err(DecodeError::Invalid("local version"));
+                }
+                ground.past.push(past);
+            }
+        }
+        Ok(ground)
     }
 }
 

@@ -5,28 +5,48 @@
 //!
 //! Merge rule in one sentence: an insertion stays next to the characters it was typed between, a
 //! character that anyone deleted is gone, and whole runs of concurrent typing stand side by side.
+//! For what is said about stretches of it, see [`marks`].
 
 mod anchor;
 mod cursor;
+mod edge;
 mod ground;
+mod lasting;
 mod leaf_map;
+mod marking;
+mod marks;
 mod merger;
+#[cfg(test)]
+pub(crate) mod model;
 mod returning;
 mod runs;
+mod spans;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tracker;
 mod walk;
 
 use std::cell::RefMut;
 
+use crate::cell_log::CellLog;
+use crate::container::ContainerIx;
 use crate::graph::{Graph, Lv};
 use crate::patch::TextDelta;
 use crate::rope::Rope;
+use crate::text::marks::Marks;
 
 pub use cursor::{Authorship, Cursor, Side};
 pub(crate) use ground::Ground;
+pub use marking::Expand;
+pub(crate) use marking::{bring_back_marks, take_back};
+pub use marks::MARK_KEY_BYTES_MAX;
+pub(crate) use marks::{
+    Anchor, Holding, MarkRange, Values, changes, decode_range, encode_range, is_key, patches_of,
+};
 pub(crate) use merger::{Merger, Present};
 pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};
 pub(crate) use runs::{Kind as RunKind, Piece, Runs};
+pub use spans::Span;
 pub(crate) use tracker::{Effect, Tracker};
 
 /// More edits than this at once are reported as one patch of the range they lie in.
@@ -47,6 +67,12 @@ pub enum TextError {
     /// The edit inserts more than [`crate::INSERT_BYTES_MAX`] at once.
     #[error("one edit may insert at most 4 MiB")]
     TooLarge,
+    /// The mark is of no character.
+    #[error("a mark needs at least one character")]
+    NothingToMark,
+    /// The mark's key is empty or longer than [`crate::MARK_KEY_BYTES_MAX`].
+    #[error("a mark's key has 1 to 256 bytes")]
+    MarkKey,
 }
 
 /// What a text shows.
@@ -54,6 +80,7 @@ pub enum TextError {
 pub(crate) struct TextState {
     pub(crate) rope: Rope,
     merger: Merger,
+    pub(crate) marks: Marks,
 }
 
 /// Edits of a text, in order, and what a view needs to follow them.
@@ -78,10 +105,28 @@ impl TextState {
         heads: &[Lv],
         range: (Lv, Lv),
     ) -> Vec<Vec<TextDelta>> {
+        self.marks.held.take();
         let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
         self.merger.merge(graph, runs, heads, range, &mut present);
         let edits = present.edits;
         edits.deltas(runs, &self.rope)
+    }
+
+    /// Makes this what it shows, before anything was merged.
+    pub(crate) fn start_from(&mut self, text: &str) {
+        self.rope = Rope::from_text(text);
+    }
+
+    /// Takes in a local insertion.
+    pub(crate) fn insert(&mut self, pos: usize, content: &str) {
+        self.marks.held.take();
+        self.rope.insert(pos, content);
+    }
+
+    /// Takes in a local deletion; what it deletes is appended to `gone`.
+    pub(crate) fn delete(&mut self, pos: usize, len: usize, gone: &mut String) {
+        self.marks.held.take();
+        self.rope.delete(pos, len, Some(gone));
     }
 
     /// The tracker of all characters that there ever were.
@@ -200,7 +245,7 @@ impl Edits {
 pub struct Text<'a> {
     pub(crate) doc: &'a crate::doc::Doc,
     /// Nobody wrote to it if there is none.
-    pub(crate) content: Option<(crate::container::ContainerIx, &'a TextState)>,
+    pub(crate) content: Option<(ContainerIx, &'a CellLog, &'a TextState)>,
 }
 
 impl std::fmt::Debug for Text<'_> {
@@ -211,7 +256,7 @@ impl std::fmt::Debug for Text<'_> {
 
 impl std::fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.content.map_or(Ok(()), |(_, state)| state.rope.fmt(f))
+        self.content.map_or(Ok(()), |(_, _, state)| state.rope.fmt(f))
     }
 }
 
@@ -219,7 +264,7 @@ impl Text<'_> {
     /// The number of Unicode scalars.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.content.map_or(0, |(_, state)| state.rope.len())
+        self.content.map_or(0, |(_, _, state)| state.rope.len())
     }
 
     /// Whether no character is shown.
@@ -231,14 +276,14 @@ impl Text<'_> {
     /// The number of UTF-16 code units: the length as JavaScript counts it.
     #[must_use]
     pub fn len_utf16(&self) -> usize {
-        self.content.map_or(0, |(_, state)| state.rope.widths()[1] as usize)
+        self.content.map_or(0, |(_, _, state)| state.rope.widths()[1] as usize)
     }
 
     /// The characters from `start` to `end` (exclusive); positions past the end are cut off.
     #[must_use]
     pub fn slice(&self, start: usize, end: usize) -> String {
         let mut out = String::new();
-        if let Some((_, state)) = self.content {
+        if let Some((_, _, state)) = self.content {
             state.rope.slice(start, end, &mut out);
         }
         out
@@ -248,12 +293,12 @@ impl Text<'_> {
     /// past the end as the end.
     #[must_use]
     pub fn utf16_to_scalar(&self, utf16: usize) -> usize {
-        self.content.map_or(0, |(_, state)| state.rope.utf16_to_scalar(utf16))
+        self.content.map_or(0, |(_, _, state)| state.rope.utf16_to_scalar(utf16))
     }
 
     /// The UTF-16 offset of a position; a position past the end counts as the end.
     #[must_use]
     pub fn scalar_to_utf16(&self, scalar: usize) -> usize {
-        self.content.map_or(0, |(_, state)| state.rope.scalar_to_utf16(scalar))
+        self.content.map_or(0, |(_, _, state)| state.rope.scalar_to_utf16(scalar))
     }
 }

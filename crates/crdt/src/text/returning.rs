@@ -22,13 +22,15 @@ pub(crate) struct Reborn {
     pub(crate) old: Lv,
     pub(crate) len: u32,
     pub(crate) new: Lv,
+    /// The first of the operations that deleted them.
+    pub(crate) deleted: Lv,
 }
 
-/// The id that a character brought back by an undo had before.
-pub(crate) fn earlier_life(reborn: &[Reborn], id: Lv) -> Option<Lv> {
+/// The id that a character brought back by an undo had before, and what deleted it then.
+pub(crate) fn earlier_life(reborn: &[Reborn], id: Lv) -> Option<(Lv, Lv)> {
     reborn.iter().find_map(|reborn| {
         let offset = id.checked_sub(reborn.new)?;
-        (offset < reborn.len).then(|| reborn.old + offset)
+        (offset < reborn.len).then(|| (reborn.old + offset, reborn.deleted))
     })
 }
 

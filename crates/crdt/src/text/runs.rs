@@ -177,6 +177,23 @@ impl Runs {
         above.fold(self.ground.inserted(start, len), |text, more| text + more)
     }
 
+    fn run_of(&self, lv: Lv) -> Option<&Run> {
+        let run = self.runs.get(self.index_of(lv))?;
+        (run.start <= lv && lv < run.start + run.len).then_some(run)
+    }
+
+    /// Whether this operation was to insert a character; its position may have been past the end.
+    pub(crate) fn is_insertion(&self, lv: Lv) -> bool {
+        let is_insertion = |run: &Run| run.kind == Kind::Insert;
+        self.run_of(lv).is_some_and(is_insertion) || self.ground.has(lv)
+    }
+
+    /// The operations that change nothing about what stands where, in local order.
+    pub(crate) fn asides(&self) -> impl Iterator<Item = Lv> {
+        let asides = self.runs.iter().filter(|run| run.kind == Kind::Aside);
+        asides.flat_map(|run| run.start..run.start + run.len)
+    }
+
     fn index_of(&self, lv: Lv) -> usize {
         match self.runs.last() {
             Some(last) if last.start <= lv => self.runs.len() - 1,

@@ -78,6 +78,18 @@ pub(super) struct Deletion {
     pub(super) is_down: bool,
 }
 
+impl Deletion {
+    /// What some of them hid, as a range.
+    pub(super) fn targets(&self, start: Lv, end: Lv) -> (Lv, Lv) {
+        let (from, to) = (start - self.start, end - self.start);
+        if self.is_down {
+            (self.target + 1 - to, self.target + 1 - from)
+        } else {
+            (self.target + from, self.target + to)
+        }
+    }
+}
+
 /// A version that is kept ready, and who last wrote on it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
@@ -358,7 +370,7 @@ impl Tracker {
     }
 
     /// Where a character stands; comparable to that of another. `NONE` is before or after all.
-    fn compare(&self, a: Lv, b: Lv, none: Ordering) -> Ordering {
+    pub(super) fn compare(&self, a: Lv, b: Lv, none: Ordering) -> Ordering {
         match (a, b) {
             _ if a == b => Ordering::Equal,
             (NONE, _) => none,
@@ -496,13 +508,9 @@ impl Tracker {
             while let Some(deletion) = tracker.deletions.get(at).copied()
                 && deletion.start < piece.end()
             {
-                let from = piece.start.max(deletion.start) - deletion.start;
-                let to = piece.end().min(deletion.start + deletion.len) - deletion.start;
-                let (low, high) = if deletion.is_down {
-                    (deletion.target + 1 - to, deletion.target + 1 - from)
-                } else {
-                    (deletion.target + from, deletion.target + to)
-                };
+                let from = piece.start.max(deletion.start);
+                let to = piece.end().min(deletion.start + deletion.len);
+                let (low, high) = deletion.targets(from, to);
                 let by = if add { 1 } else { -1 };
                 tracker.see(view, low, high, |old| *old = old.wrapping_add_signed(by));
                 at += 1;

@@ -155,7 +155,7 @@ impl TreeMut<'_, '_> {
         let content = &self.tx.doc().containers.get(self.index).content;
         let (state, log) = (self.state(), content.cells());
         let Some(node) = state.find(node) else { return };
-        match previous.and_then(|lv| log?.get(lv)) {
+        match previous.and_then(|lv| log.get(lv)) {
             Some(CellOp::Create { parent, key } | CellOp::Place { parent, key, .. }) => {
                 let Some(parent) = state.parent_of(parent) else { return };
                 let place = state.place(node);

@@ -11,19 +11,19 @@ use crate::graph::Lv;
 use crate::id::{OpId, PeerId};
 use crate::names::Names;
 use crate::packing::{pack, unpack};
-use crate::text::{Piece, RunKind, Runs};
+use crate::text::{Piece, RunKind, Runs, is_key};
 
 use super::{Column, Peers, Update};
 
 /// Names, rows that are written about (a column of peers and one of seqs), then operations, packed
-/// page by page.
+/// page by page. Nothing at all of a text without marks.
 pub(super) fn encode_cells(
     content: &Content,
     ranges: &[(Lv, Lv)],
     peers: &mut Peers<'_>,
     out: &mut Writer,
 ) {
-    let (Some(log), all) = (content.cells(), content.names()) else { return };
+    let (log, all) = (content.cells(), content.names());
     let (mut names, mut rows) = (Names::default(), [Vec::new(), Vec::new()]);
     let (mut pages, mut page, mut count) = (Writer::new(), Writer::new(), 0usize);
     let mut places = BTreeMap::<Lv, Lv>::new();
@@ -46,6 +46,8 @@ pub(super) fn encode_cells(
     }
     if count > 0 {
         pack(page.as_slice(), &mut pages);
+    } else if matches!(content, Content::Text(..)) {
+        return;
     }
     out.len(names.len());
     names.iter().for_each(|name| out.str(name));
@@ -84,7 +86,10 @@ impl Update {
             for _ in 0..count {
                 let lv = lvs.next().ok_or(DecodeError::Invalid("operation count"))?;
                 let op = CellOp::decode(&mut page)?;
-                if !op.fits(kind, names.len()) {
+                let has_key = |key| is_key(names.get(key));
+                let is_sound =
+                    |op: &CellOp| !matches!(op, CellOp::Mark { key, .. } if !has_key(*key));
+                if !op.fits(kind, names.len()) || !is_sound(&op) {
                     return Err(DecodeError::Invalid("operation kind"));
                 }
                 op.rows().try_for_each(|row| rows.ensure(row))?;
@@ -101,7 +106,8 @@ impl Update {
         Ok(())
     }
 
-    /// The operations of a container that wrote something: all but deletions in a sequence.
+    /// The operations of a container that wrote something: all but deletions in a list, and in a
+    /// text all but edits.
     fn cell_places<'a>(
         &'a self,
         place: usize,
@@ -111,7 +117,12 @@ impl Update {
         if !self.containers[place].0.is_sequence() {
             return Box::new(spans.flat_map(|(start, end, _)| *start..*end));
         }
-        let writes = |piece: &Piece| matches!(piece.kind, RunKind::Insert | RunKind::Aside);
+        let is_list = self.containers[place].0.is_list();
+        let writes = move |piece: &Piece| match piece.kind {
+            RunKind::Insert => is_list,
+            RunKind::Aside => true,
+            RunKind::Delete | RunKind::Backspace => false,
+        };
         let pieces = spans.flat_map(|(start, end, _)| runs.pieces(*start, *end)).filter(writes);
         Box::new(pieces.flat_map(|piece| piece.start..piece.end()))
     }

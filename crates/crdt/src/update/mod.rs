@@ -13,7 +13,8 @@
 //! | operations | one chunk a container, length first |
 //!
 //! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq in the peer's first stretch, stamp
-//! as a difference; and its parents unless it follows.
+//! as a difference; and its parents unless it follows. A text's operations are its runs, and if
+//! there are marks among them, those.
 
 mod cells;
 
@@ -285,7 +286,8 @@ impl Update {
             if kind.is_sequence() {
                 read.runs = update.read_runs(&mut column, place)?;
             }
-            if with_cells && kind != ContainerKind::Text {
+            let is_text = kind == ContainerKind::Text;
+            if with_cells && (!is_text || read.runs.asides().next().is_some()) {
                 update.read_cells(&mut column, place, &peers, &mut read)?;
             }
             column.finish()?;
@@ -417,9 +419,6 @@ impl Update {
                 let len = rest.min(end - at);
                 let done = piece.len - rest;
                 let here = piece.pos_at(done);
-                if is_text && piece.kind == RunKind::Aside {
-                    return Err(DecodeError::Invalid("run kind"));
-                }
                 let text = if is_text && piece.kind == RunKind::Insert {
                     let (text, more) = split_scalars(content, len as usize)
                         .ok_or(DecodeError::Invalid("inserted text"))?;

@@ -1,0 +1,353 @@
+//! Marking text, and taking marks back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::cell_log::CellLog;
+use crate::cells::{CellOp, RowRef};
+use crate::container::{ContainerIx, Content};
+use crate::doc::Doc;
+use crate::graph::{Graph, Lv};
+use crate::names::NameIx;
+use crate::sorting::sort;
+use crate::text::edge::Edges;
+use crate::text::marks::{Anchor, Hold, Lives, MarkRange, hold_at, values_in, values_of};
+use crate::text::{RunKind, Runs, TextError, TextState, changes, is_key, lives_of, patches_of};
+use crate::transaction::{TextMut, Transaction};
+use crate::undo::Inverse;
+use crate::value::Value;
+
+/// Whether text that anyone types at a mark's edge gets the mark. Text typed inside it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Expand {
+    /// At neither edge: as of links and comments.
+    None,
+    /// At its start.
+    Before,
+    /// At its end: as of bold.
+    #[default]
+    After,
+    /// At both.
+    Both,
+}
+
+impl Expand {
+    fn grows(self) -> [Option<bool>; 2] {
+        let grows_before = matches!(self, Self::Before | Self::Both);
+        [Some(grows_before), Some(matches!(self, Self::After | Self::Both))]
+    }
+}
+
+/// Whether a mark expands at its start and at its end.
+fn growth_of(range: MarkRange) -> [bool; 2] {
+    [!matches!(range[0], Anchor::Before(_)), !matches!(range[1], Anchor::After(_))]
+}
+
+/// A stretch to be marked, with what; and whether that expands at its start and at its end, where
+/// that does not follow from what it takes back.
+type Put = (Range<usize>, Value, [Option<bool>; 2]);
+
+impl TextMut<'_, '_> {
+    fn state(&self) -> (&CellLog, &TextState, &Graph, &Runs) {
+        self.tx.doc().marked_text(self.index)
+    }
+
+    fn check_mark(&self, range: &Range<usize>, key: &str) -> Result<(), TextError> {
+        self.check(range.end)?;
+        if range.is_empty() {
+            return Err(TextError::NothingToMark);
+        }
+        if is_key(key) { Ok(()) } else { Err(TextError::MarkKey) }
+    }
+
+    /// Marks the characters from `range.start` to `range.end` (exclusive): says that of this `key`
+    /// they have this `value`, whatever it was. Of marks made at once the one with the greatest
+    /// `(stamp, peer)` holds. Marks of different keys do not touch one another: those that may
+    /// overlap, as comments, have a key each. Null is the value of what is not marked. Levels of
+    /// the value nested deeper than [`crate::MAX_NESTING`] are stored as null.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, Expand, PeerId};
+    /// let mut doc = Doc::new(PeerId(1));
+    /// doc.transact(0, |tx| {
+    ///     tx.text("note").insert(0, "see the docs")?;
+    ///     tx.text("note").mark(8..12, "link", "https://example.org", Expand::None)?;
+    ///     tx.text("note").insert(12, "!") // not part of the link
+    /// }).0?;
+    /// assert_eq!(doc.text("note").marks_at(11), [("link".into(), "https://example.org".into())]);
+    /// assert_eq!(doc.text("note").marks_at(12), []);
+    /// # Ok::<(), leptos_sync_crdt::TextError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TextError::OutOfRange`] past the end, [`TextError::NothingToMark`] if the range is empty,
+    /// [`TextError::MarkKey`] if the key is empty or longer than [`crate::MARK_KEY_BYTES_MAX`].
+    pub fn mark(
+        &mut self,
+        range: Range<usize>,
+        key: &str,
+        value: impl Into<Value>,
+        expand: Expand,
+    ) -> Result<(), TextError> {
+        self.check_mark(&range, key)?;
+        let Content::Text(_, state) = &mut self.tx.doc_mut().containers.get_mut(self.index).content
+        else {
+            return Ok(());
+        };
+        let key = state.marks.keys.intern(key);
+        let lv = self.put_mark(key, (range, value.into().shallow(), expand.grows()));
+        self.tx.note(Inverse::Marked { index: self.index, lv });
+        Ok(())
+    }
+
+    /// Takes the marks of a key from the characters from `range.start` to `range.end` (exclusive).
+    /// What is left of them on either side expands as before. Where nothing is marked, nothing is
+    /// written.
+    ///
+    /// # Errors
+    /// As [`TextMut::mark`].
+    pub fn unmark(&mut self, range: Range<usize>, key: &str) -> Result<(), TextError> {
+        self.check_mark(&range, key)?;
+        let (log, state, graph, runs) = self.state();
+        let Some(key) = state.marks.keys.find(key) else { return Ok(()) };
+        let holds = state.held(log, graph, runs).of(key);
+        let there = values_in(log, holds, (range.start as u32, range.end as u32));
+        if !there.is_empty() {
+            let lv = self.put_mark(key, (range, Value::Null, [None; 2]));
+            self.tx.note(Inverse::Marked { index: self.index, lv });
+        }
+        Ok(())
+    }
+
+    /// Writes a mark, which nothing here overrules.
+    fn put_mark(&mut self, key: NameIx, (range, value, grows): Put) -> Lv {
+        let (log, state, graph, runs) = self.state();
+        let (start, end) = (range.start as u32, range.end as u32);
+        let holds = state.held(log, graph, runs).of(key);
+        let before = values_in(log, holds, (start, end));
+        let after =
+            if value == Value::Null { Vec::new() } else { vec![(start, end, value.clone())] };
+        let told = changes(&before, &after);
+        let removal = self.growth_of_removal(key, &range);
+        let grows = [0, 1].map(|side| grows[side].unwrap_or(removal[side]));
+        let op = CellOp::Mark { key, range: self.anchors(&range, grows), value };
+        let lv = self.write_mark(&op);
+        let container = self.tx.doc_mut().containers.get_mut(self.index);
+        if let Content::Text(_, state) = &mut container.content {
+            if let Some(held) = state.marks.held.get_mut() {
+                held.put(key, (start, end, lv));
+            }
+            let patches: Vec<_> =
+                patches_of(&container.id, state.marks.keys.get(key), told).collect();
+            let edits = &mut self.tx.doc_mut().local_edits;
+            edits.extend(patches.into_iter().map(|patch| (lv, patch)));
+        }
+        lv
+    }
+
+    /// Takes a mark into the log; what holds where is for the caller to say.
+    fn write_mark(&mut self, op: &CellOp) -> Lv {
+        let lv = self.tx.begin(1, self.index);
+        let (history, containers) = self.tx.doc_mut().parts_mut();
+        history.runs_mut(self.index).push_run(lv, 0, 1, RunKind::Aside, "", false);
+        if let Content::Text(log, _) = &mut containers.get_mut(self.index).content {
+            log.push(lv, op);
+        }
+        lv
+    }
+
+    /// Writes a mark of another document again, which names characters here.
+    pub(crate) fn mark_again(&mut self, op: &CellOp) {
+        self.write_mark(op);
+        let container = self.tx.doc_mut().containers.get_mut(self.index);
+        if let Content::Text(_, state) = &mut container.content {
+            state.marks.held.take();
+        }
+    }
+
+    /// How what takes marks back expands: as far as it can, unless what is left beside it does.
+    fn growth_of_removal(&self, key: NameIx, range: &Range<usize>) -> [bool; 2] {
+        let (log, state, graph, runs) = self.state();
+        let holds = state.held(log, graph, runs).of(key);
+        let beside = |pos: usize| match log.get(hold_at(holds, pos as u32)?)? {
+            CellOp::Mark { range, value, .. } if value != Value::Null => Some(growth_of(range)),
+            _ => None,
+        };
+        let left = range.start.checked_sub(1).and_then(beside);
+        let right = beside(range.end);
+        [!left.is_some_and(|grows| grows[1]), !right.is_some_and(|grows| grows[0])]
+    }
+
+    fn anchors(&self, range: &Range<usize>, grows: [bool; 2]) -> MarkRange {
+        let (_, state, graph, runs) = self.state();
+        let whole = state.whole(graph, runs);
+        // Beyond the ends there is none; nor is there anywhere if the history was not sound.
+        let char = |pos: Option<usize>, side: fn(RowRef) -> Anchor| {
+            let char = pos.and_then(|pos| whole.id_at(pos as u32)).filter(|id| whole.tracks(*id));
+            char.map_or(Anchor::Edge, |id| side(RowRef::Known(id)))
+        };
+        let start = match grows[0] {
+            true => char(range.start.checked_sub(1), Anchor::After),
+            false => char(Some(range.start), Anchor::Before),
+        };
+        let end = match grows[1] {
+            true => char(Some(range.end).filter(|end| *end < state.rope.len()), Anchor::Before),
+            false => char(range.end.checked_sub(1), Anchor::After),
+        };
+        [start, end]
+    }
+}
+
+impl Doc {
+    fn marked_text(&self, index: ContainerIx) -> (&CellLog, &TextState, &Graph, &Runs) {
+        let history = self.history();
+        match &self.containers.get(index).content {
+            Content::Text(log, state) => (log, state, &history.graph, history.runs(index)),
+            _ => unreachable!("a text's number is that of a text"),
+        }
+    }
+
+    /// What takes back a mark of ours: for each stretch where a mark of ours holds, what would hold
+    /// without this one and those that we made later.
+    fn plan_to_take_back(&self, index: ContainerIx, lv: Lv) -> Option<(NameIx, Vec<Put>)> {
+        let (log, state, graph, runs) = self.marked_text(index);
+        let CellOp::Mark { key, range, .. } = log.get(lv)? else { return None };
+        let stays = |other: Lv| other < lv || !self.is_ours(Some(other));
+        let then = state.held_by(log, graph, runs, &stays);
+        let (now, then) = (state.held(log, graph, runs).of(key), then.of(key));
+        let whole = state.whole(graph, runs);
+        let (edges, len) = (Edges::new(&whole, graph, runs.ground()), state.rope.len() as u32);
+        let marks = edges.logged(log, len);
+        let mut puts = Vec::<Put>::new();
+        for chars in self.shown_between(&edges, lv, range, len) {
+            let over = |counts: &dyn Fn(Lv) -> bool| {
+                edges.held_over(&marks, &chars, counts).of(key).to_vec()
+            };
+            let is_new = chars.earlier.is_empty();
+            let lives =
+                (!is_new).then(|| [over(&|other| other == lv), over(&|_| true), over(&stays)]);
+            for offset in 0..chars.len {
+                let pos = chars.pos + offset;
+                let [about, held, left] = match &lives {
+                    Some(lives) => lives.each_ref().map(|holds| hold_at(holds, offset)),
+                    None => [Some(lv), hold_at(now, pos), hold_at(then, pos)],
+                };
+                let value = values(log, left);
+                let there = hold_at(now, pos);
+                let grows_so = left.is_none() || growth(log, there) == growth(log, left);
+                let is_there = grows_so && values(log, there) == value;
+                if about.is_none() || is_there || !self.is_ours(held) {
+                    continue;
+                }
+                let pos = pos as usize;
+                push_put(&mut puts, (pos..pos + 1, value, growth(log, left)));
+            }
+        }
+        // What is marked expands over what is not.
+        let (first, last): (Vec<Put>, Vec<Put>) =
+            puts.into_iter().partition(|(_, value, _)| *value == Value::Null);
+        Some((key, [first, last].concat()))
+    }
+
+    /// The characters of a range that are shown, under whatever id.
+    fn shown_between(&self, edges: &Edges<'_>, lv: Lv, range: MarkRange, len: u32) -> Vec<Lives> {
+        let whole = edges.whole;
+        let mut shown = edges.positions_of(lv, range, len);
+        for (start, end) in whole.between(range) {
+            for (start, end) in lives_of(&self.undo.reborn, start, end).into_iter().skip(1) {
+                shown
+                    .extend(whole.shown(start, end).into_iter().map(|(pos, len)| (pos, pos + len)));
+            }
+        }
+        let chars = shown.into_iter().flat_map(|(start, end)| start..end);
+        let mut chars: Vec<(u32, Lv)> =
+            chars.filter_map(|pos| Some((pos, whole.id_at(pos)?))).collect();
+        sort(&mut chars);
+        chars.dedup();
+        Lives::of(whole, &self.undo.reborn, chars)
+    }
+
+    /// What gives characters that are back, as runs of ids, the marks that they had.
+    fn plan_to_bring_back(&self, index: ContainerIx, back: &[(Lv, u32)]) -> Vec<(NameIx, Put)> {
+        let (log, state, graph, runs) = self.marked_text(index);
+        let here = state.held(log, graph, runs);
+        let whole = state.whole(graph, runs);
+        let edges = Edges::new(&whole, graph, runs.ground());
+        let marks = edges.logged(log, state.rope.len() as u32);
+        let mut chars: Vec<(u32, Lv)> = Vec::new();
+        for (id, len) in back {
+            let shown = whole.shown(*id, id + len).into_iter();
+            let shown = shown.flat_map(|(pos, len)| pos..pos + len);
+            chars.extend(shown.zip(*id..));
+        }
+        sort(&mut chars);
+        let mut puts = BTreeMap::<NameIx, Vec<Put>>::new();
+        for chars in Lives::of(&whole, &self.undo.reborn, chars) {
+            // What we did since they were deleted was undone before.
+            let was_undone = |lv: Lv| {
+                let deleted = chars.earlier.first().map(|(_, deleted)| *deleted);
+                deleted.is_some_and(|deleted| deleted < lv) && self.is_ours(Some(lv))
+            };
+            let had = edges.held_over(&marks, &chars, &|lv| !was_undone(lv));
+            let (start, end) = (chars.pos, chars.pos + chars.len);
+            let keys = had.keys().chain(here.keys_in(start, end));
+            for key in keys.collect::<BTreeSet<_>>() {
+                let moved = had.of(key).iter();
+                let moved = moved.map(|(from, to, lv)| (from + start, to + start, *lv));
+                let moved: Vec<Hold> = moved.collect();
+                let before = values_in(log, here.of(key), (start, end));
+                for (from, to, value) in changes(&before, &values_of(log, &moved)) {
+                    let [first, last] = [from, to - 1].map(|pos| growth(log, hold_at(&moved, pos)));
+                    let put = (from as usize..to as usize, value, [first[0], last[1]]);
+                    push_put(puts.entry(key).or_default(), put);
+                }
+            }
+        }
+        let all = puts.into_iter().flat_map(|(key, puts)| puts.into_iter().map(move |p| (key, p)));
+        let (first, last): (Vec<_>, Vec<_>) =
+            all.partition(|(_, (_, value, _))| *value == Value::Null);
+        [first, last].concat()
+    }
+}
+
+/// Adds a stretch to others, to the last one if it goes on there.
+fn push_put(puts: &mut Vec<Put>, (range, value, grows): Put) {
+    match puts.last_mut() {
+        Some((last, same, growth)) if last.end == range.start && *same == value => {
+            last.end = range.end;
+            growth[1] = grows[1];
+        }
+        _ => puts.push((range, value, grows)),
+    }
+}
+
+fn values(log: &CellLog, lv: Option<Lv>) -> Value {
+    lv.and_then(|lv| log.value(lv, None)).unwrap_or_default()
+}
+
+fn growth(log: &CellLog, lv: Option<Lv>) -> [Option<bool>; 2] {
+    match lv.and_then(|lv| log.get(lv)) {
+        Some(CellOp::Mark { range, .. }) => growth_of(range).map(Some),
+        _ => [None; 2],
+    }
+}
+
+/// Takes back a mark that we made.
+pub(crate) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
+    let Some((key, puts)) = tx.doc().plan_to_take_back(index, lv) else { return };
+    for put in puts {
+        let lv = tx.text_at(index).put_mark(key, put);
+        tx.note(Inverse::Marked { index, lv });
+    }
+}
+
+/// Gives characters that are back, as runs of ids, the marks that they had. It is part of bringing
+/// them back, so nothing is noted to undo it.
+pub(crate) fn bring_back_marks(tx: &mut Transaction<'_>, index: ContainerIx, back: &[(Lv, u32)]) {
+    if tx.doc().marked_text(index).0.is_empty() {
+        return;
+    }
+    for (key, put) in tx.doc().plan_to_bring_back(index, back) {
+        tx.text_at(index).put_mark(key, put);
+    }
+}

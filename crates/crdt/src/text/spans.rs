@@ -1,0 +1,130 @@
+//! Reading marks: stretches of a text that are marked alike.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::cell_log::CellLog;
+use crate::names::NameIx;
+use crate::sorting::sort_by;
+use crate::text::marks::{Holding, Values, hold_at, values_of};
+use crate::text::{Text, TextState};
+use crate::value::Value;
+
+/// A stretch of text whose characters are marked alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Where it starts, in Unicode scalars.
+    pub start: usize,
+    /// Where it ends (exclusive).
+    pub end: usize,
+    /// Its characters.
+    pub text: String,
+    /// Its marks, by key.
+    pub marks: Vec<(Arc<str>, Value)>,
+}
+
+impl<'a> Text<'a> {
+    fn held(&self) -> Option<(&'a CellLog, &'a TextState, &'a Holding)> {
+        let (index, log, state) = self.content?;
+        let doc = self.doc;
+        // The history is left alone if what it says is known.
+        let held = state.marks.held.get().unwrap_or_else(|| {
+            if log.is_empty() {
+                return state.marks.held.get_or_init(Holding::default);
+            }
+            let history = doc.history();
+            state.held(log, &history.graph, history.runs(index))
+        });
+        Some((log, state, held))
+    }
+
+    /// The text in stretches of equal marks, as long as can be.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, Expand, PeerId};
+    /// let mut doc = Doc::new(PeerId(1));
+    /// doc.transact(0, |tx| {
+    ///     tx.text("note").insert(0, "fresh milk")?;
+    ///     tx.text("note").mark(0..5, "bold", true, Expand::After)
+    /// }).0?;
+    /// let spans = doc.text("note").spans();
+    /// assert_eq!(spans.len(), 2);
+    /// assert_eq!((&*spans[0].text, &*spans[1].text), ("fresh", " milk"));
+    /// assert_eq!(spans[0].marks, [("bold".into(), true.into())]);
+    /// # Ok::<(), leptos_sync_crdt::TextError>(())
+    /// ```
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        self.spans_in(0..self.len())
+    }
+
+    /// The stretches of equal marks between two positions; positions past the end are cut off. A
+    /// view that follows patches asks this for what a [`crate::Patch::Text`] inserted.
+    #[must_use]
+    pub fn spans_in(&self, range: Range<usize>) -> Vec<Span> {
+        let (from, to) = (range.start, range.end.min(self.len()));
+        let Some((log, state, held)) = self.held().filter(|_| from < to) else {
+            return Vec::new();
+        };
+        // Where marks start, and where they end; at one place, those that end come first.
+        let mut edges: Vec<(usize, Option<Value>, NameIx)> = Vec::new();
+        for (key, (start, end, lv)) in held.iter() {
+            let (start, end) = ((start as usize).max(from), (end as usize).min(to));
+            if start >= end {
+                continue;
+            }
+            let value = log.value(lv, None).filter(|value| *value != Value::Null);
+            if value.is_some() {
+                edges.extend([(start, value, key), (end, None, key)]);
+            }
+        }
+        sort_by(&mut edges, |(a, at, _), (b, other, _)| (a, at.is_some()) < (b, other.is_some()));
+        edges.push((to, None, NameIx::MAX));
+        let mut spans = Vec::<Span>::new();
+        let (mut marks, mut at) = (BTreeMap::<Arc<str>, Value>::new(), from);
+        for (pos, value, key) in edges {
+            if at < pos {
+                let marks = marks.iter().map(|(key, value)| (key.clone(), value.clone()));
+                let marks = marks.collect::<Vec<_>>();
+                match spans.last_mut() {
+                    Some(last) if last.marks == marks => last.end = pos,
+                    _ => spans.push(Span { start: at, end: pos, text: String::new(), marks }),
+                }
+                at = pos;
+            }
+            if key != NameIx::MAX {
+                let name = state.marks.keys.get(key);
+                match value {
+                    Some(value) => marks.insert(name.clone(), value),
+                    None => marks.remove(name),
+                };
+            }
+        }
+        for span in &mut spans {
+            state.rope.slice(span.start, span.end, &mut span.text);
+        }
+        spans
+    }
+
+    /// Where a key is marked, and with what.
+    pub(crate) fn values_of(&self, key: &str) -> Values {
+        let Some((log, state, held)) = self.held() else { return Values::new() };
+        let key = state.marks.keys.find(key);
+        key.map(|key| values_of(log, held.of(key))).unwrap_or_default()
+    }
+
+    /// The marks of the character at a position, by key; none past the end.
+    #[must_use]
+    pub fn marks_at(&self, pos: usize) -> Vec<(Arc<str>, Value)> {
+        let (Some((log, state, held)), Ok(pos)) = (self.held(), u32::try_from(pos)) else {
+            return Vec::new();
+        };
+        let keys = state.marks.keys.sorted().iter();
+        keys.filter_map(|key| {
+            let value = log.value(hold_at(held.of(*key), pos)?, None)?;
+            (value != Value::Null).then(|| (state.marks.keys.get(*key).clone(), value))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! Marks among the random histories: steps, and what a view knows of them.
+
+use proptest::prelude::*;
+
+use crate::block::{Block, BlockHeader};
+use crate::cells::{CellOp, RowRef};
+use crate::container::ContainerKind;
+use crate::model::Model;
+use crate::op::{Action, Body, Op};
+use crate::text::marks::{Anchor, MARK_KEY_BYTES_MAX};
+use crate::text::model::CharMarks;
+use crate::{
+    ContainerId, Doc, Expand, ImportError, OpId, Patch, PeerId, Stamp, TextDelta, Value,
+    VersionVector,
+};
+
+/// An edit of a text's marks.
+#[derive(Clone, Debug)]
+pub(crate) struct MarkEdit {
+    at: prop::sample::Index,
+    len: usize,
+    key: u8,
+    value: Option<u8>,
+    expand: Expand,
+}
+
+pub(crate) fn mark_edit() -> impl Strategy<Value = MarkEdit> {
+    let expand = prop_oneof![
+        Just(Expand::None),
+        Just(Expand::Before),
+        Just(Expand::After),
+        Just(Expand::Both)
+    ];
+    let value = prop::option::weighted(0.7, 0u8..3);
+    (any::<prop::sample::Index>(), 1usize..6, 0u8..3, value, expand)
+        .prop_map(|(at, len, key, value, expand)| MarkEdit { at, len, key, value, expand })
+}
+
+pub(crate) fn perform_mark(doc: &mut Doc, name: &str, edit: &MarkEdit, wall_ms: u64) {
+    let len = doc.text(name).len();
+    if len == 0 {
+        return;
+    }
+    let start = edit.at.index(len);
+    let range = start..(start + edit.len).min(len);
+    let key = edit.key.to_string();
+    let edited = doc.transact(wall_ms, |tx| match edit.value {
+        Some(0) => tx.text(name).mark(range, &key, Value::Null, edit.expand),
+        Some(value) => tx.text(name).mark(range, &key, i64::from(value), edit.expand),
+        None => tx.text(name).unmark(range, &key),
+    });
+    edited.0.unwrap();
+}
+
+/// The marks of each character, as both ways of asking tell them.
+pub(crate) fn marks_of(doc: &Doc, name: &str) -> Vec<CharMarks> {
+    let text = doc.text(name);
+    let spans = text.spans();
+    assert!(spans.windows(2).all(|two| two[0].end == two[1].start && two[0].marks != two[1].marks));
+    let whole: String = spans.iter().map(|span| &*span.text).collect();
+    assert_eq!(whole, text.to_string());
+    let of_span = |span: &crate::Span| {
+        let marks: CharMarks = span.marks.iter().cloned().collect();
+        vec![marks; span.end - span.start]
+    };
+    let marks: Vec<CharMarks> = spans.iter().flat_map(of_span).collect();
+    for (pos, marks) in marks.iter().enumerate() {
+        assert_eq!(text.marks_at(pos), marks.clone().into_iter().collect::<Vec<_>>());
+    }
+    assert_eq!(text.marks_at(marks.len()), []);
+    marks
+}
+
+/// What a view knows of the marks of each character; nothing yet of what was just inserted.
+#[derive(Debug, Default)]
+pub(crate) struct MarkView(pub(crate) Vec<Option<CharMarks>>);
+
+impl MarkView {
+    /// Follows a patch; text that it inserts is marked so.
+    pub(crate) fn follow(&mut self, name: &str, patch: &Patch, inserted: Option<&CharMarks>) {
+        match patch {
+            Patch::Text { id, delta } if *id == ContainerId::root(name) => {
+                let mut at = 0;
+                for step in delta {
+                    match step {
+                        TextDelta::Retain(len) => at += *len as usize,
+                        TextDelta::Delete(len) => drop(self.0.drain(at..at + *len as usize)),
+                        TextDelta::Insert(content) => {
+                            let new = content.chars().map(|_| inserted.cloned());
+                            self.0.splice(at..at, new);
+                            at += content.chars().count();
+                        }
+                    }
+                }
+            }
+            Patch::Marks { id, start, end, key, value } if *id == ContainerId::root(name) => {
+                for marks in self.0[*start as usize..*end as usize].iter_mut().flatten() {
+                    let old = if *value == Value::Null {
+                        marks.remove(key)
+                    } else {
+                        marks.insert(key.clone(), value.clone())
+                    };
+                    assert_ne!(old.unwrap_or_default(), *value, "only changes are told");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks what is known, and learns the rest.
+    pub(crate) fn check(&mut self, doc: &Doc, name: &str) {
+        let now = marks_of(doc, name);
+        assert_eq!(self.0.len(), now.len());
+        for (known, now) in self.0.iter_mut().zip(now) {
+            assert_eq!(known.get_or_insert_with(|| now.clone()), &now);
+        }
+    }
+}
+
+/// A block of peer 2, which has seen a text of three characters by peer 1, that marks this.
+fn marking(key: &str, range: [Anchor; 2]) -> Block {
+    let mut body = Body::default();
+    let container = body.container(ContainerKind::Text, &ContainerId::root("x"));
+    let key = body.name(&key.into());
+    let action = Action::Cell(CellOp::Mark { key, range, value: 1i64.into() });
+    body.ops.push(Op { container, action });
+    let deps = vec![OpId::new(PeerId(1), 2)];
+    let header = BlockHeader { peer: PeerId(2), seq: 0, len: 1, stamp: Stamp(1 << 20), deps };
+    Block::encode(header, &body)
+}
+
+fn abc() -> Doc {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.text("x").insert(0, "abc")).0.unwrap();
+    doc
+}
+
+fn char(seq: u32) -> RowRef {
+    RowRef::Stray(OpId::new(PeerId(1), seq))
+}
+
+#[test]
+fn a_mark_from_what_its_author_had_not_seen_is_void_everywhere() {
+    let stray = RowRef::Stray(OpId::new(PeerId(9), 7));
+    // The fourth character comes when peer 2 has written, or comes first: it is unseen either way.
+    for at in [stray, char(3)] {
+        for range in [[Anchor::Before(at), Anchor::Edge], [Anchor::Edge, Anchor::After(at)]] {
+            let block = marking("k", range);
+            let (mut early, mut late) = (abc(), abc());
+            early.import(u64::MAX, [block.clone()]).unwrap();
+            for doc in [&mut early, &mut late] {
+                doc.transact(1, |tx| tx.text("x").insert(3, "d")).0.unwrap();
+            }
+            let blocks = late.blocks_since(&VersionVector::new());
+            late.import(u64::MAX, [block.clone()]).unwrap();
+            assert_eq!(late.blocks_since(&VersionVector::new())[blocks.len()..], [block]);
+            for doc in [&early, &late] {
+                assert_eq!(marks_of(doc, "x"), vec![CharMarks::new(); 4]);
+                let model = Model::of(&doc.blocks_since(&VersionVector::new()));
+                assert_eq!(model.marks(&ContainerId::root("x")), marks_of(doc, "x"));
+                let update = doc.encode_update(&VersionVector::new());
+                let mut copy = Doc::new(PeerId(5));
+                copy.import_update(u64::MAX, &update).unwrap();
+                assert_eq!(copy.version(), doc.version());
+                assert_eq!(marks_of(&copy, "x"), marks_of(doc, "x"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mark_that_ends_before_it_starts_is_of_nothing() {
+    let ends = [Anchor::Before(char(0)), Anchor::After(char(0)), Anchor::Before(char(2))];
+    for (start, end) in [(1, 0), (2, 0), (2, 1)] {
+        let mut doc = abc();
+        doc.import(u64::MAX, [marking("k", [ends[start], ends[end]])]).unwrap();
+        doc.transact(0, |tx| tx.text("x").delete(0, 1)).0.unwrap();
+        doc.transact(0, |tx| tx.text("x").insert(0, "z")).0.unwrap();
+        let model = Model::of(&doc.blocks_since(&VersionVector::new()));
+        assert_eq!(marks_of(&doc, "x"), model.marks(&ContainerId::root("x")));
+        assert_eq!(marks_of(&doc, "x")[1..], [CharMarks::new(), CharMarks::new()]);
+    }
+}
+
+#[test]
+fn malformed_marks_are_refused() {
+    let whole = [Anchor::Edge, Anchor::Edge];
+    let long = "k".repeat(MARK_KEY_BYTES_MAX + 1);
+    let here = [Anchor::Before(RowRef::Known(0)), Anchor::Edge];
+    for block in [marking("", whole), marking(&long, whole), marking("k", here)] {
+        let refused = abc().import(u64::MAX, [block]).unwrap_err();
+        assert!(matches!(refused, ImportError::Decode { .. }), "{refused:?}");
+    }
+    abc().import(u64::MAX, [marking("k", whole)]).unwrap();
+}
