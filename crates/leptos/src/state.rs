@@ -255,7 +255,7 @@ impl DocState {
                     self.pulses.collect_fields(table, *row, triggers);
                 }
             },
-            Patch::Counter { id } | Patch::Text { id, .. } => {
+            Patch::Counter { id } | Patch::Text { id, .. } | Patch::Marks { id, .. } => {
                 self.pulses.collect(&Topic::Container(id.clone()), triggers);
             }
             _ => {}
@@ -307,7 +307,8 @@ fn row_of(patch: &Patch) -> Option<(&Arc<str>, RowId)> {
     match patch {
         Patch::Row { table, row, .. } => Some((table, *row)),
         Patch::Counter { id: ContainerId::Cell { table, row, .. } }
-        | Patch::Text { id: ContainerId::Cell { table, row, .. }, .. } => Some((table, *row)),
+        | Patch::Text { id: ContainerId::Cell { table, row, .. }, .. }
+        | Patch::Marks { id: ContainerId::Cell { table, row, .. }, .. } => Some((table, *row)),
         _ => None,
     }
 }

@@ -5,7 +5,9 @@ use std::iter::successors;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use leptos_sync_crdt::{ContainerId, ContainerKind, Doc, DocId, MAX_NESTING, NodeId, RowId, Value};
+use leptos_sync_crdt::{
+    ContainerId, ContainerKind, Doc, DocId, MAX_NESTING, NodeId, RowId, Span, Text, Value,
+};
 use serde_json::{Map, Value as Json, json};
 
 /// The document as indented JSON.
@@ -47,7 +49,7 @@ pub(crate) fn document(id: &DocId, doc: &Doc) -> Result<String> {
     let mut texts = Map::new();
     for (id, text) in doc.texts() {
         if let ContainerId::Root(name) = id {
-            texts.insert(name.to_string(), json!(text.to_string()));
+            texts.insert(name.to_string(), shown(&text));
         }
     }
     let document = json!({
@@ -71,7 +73,7 @@ type Cells = BTreeMap<(Arc<str>, RowId), Vec<(String, Json)>>;
 
 fn cells(doc: &Doc) -> Cells {
     let counters = doc.counters().map(|(id, value)| (id, json!(value)));
-    let texts = doc.texts().map(|(id, text)| (id, json!(text.to_string())));
+    let texts = doc.texts().map(|(id, text)| (id, shown(&text)));
     let mut cells = Cells::new();
     for (id, content) in counters.chain(texts) {
         if let ContainerId::Cell { table, row, field } = id {
@@ -95,12 +97,25 @@ fn table(doc: &Doc, name: &str, cells: &Cells) -> Json {
     Json::Array(rows.collect())
 }
 
+/// A text as a string; if something in it is marked, as stretches with their marks.
+fn shown(text: &Text<'_>) -> Json {
+    let spans = text.spans();
+    if spans.iter().all(|span| span.marks.is_empty()) {
+        return json!(text.to_string());
+    }
+    let span = |span: Span| {
+        let marks = span.marks.iter().map(|(key, of)| (key.to_string(), value(of)));
+        json!({ "text": span.text, "marks": marks.collect::<Map<String, Json>>() })
+    };
+    Json::Array(spans.into_iter().map(span).collect())
+}
+
 /// What a container holds, with the containers nested in it. Their ids bound how deep that goes.
 fn container(doc: &Doc, kind: ContainerKind, id: &ContainerId) -> Json {
     match kind {
         ContainerKind::Register => doc.register(id).map_or(Json::Null, |of| value(&of)),
         ContainerKind::Counter => json!(doc.counter(id)),
-        ContainerKind::Text => json!(doc.text(id).to_string()),
+        ContainerKind::Text => shown(&doc.text(id)),
         ContainerKind::Map => {
             let map = doc.map(id);
             let entry = |(key, of): (&str, Value)| {
