@@ -34,27 +34,40 @@ pub(crate) fn stream<E: Merging>(bench: &mut Bench<'_>) -> Result<()> {
 /// How many edits each of two people makes apart.
 const APART: usize = 10_000;
 
-/// Two people write 10,000 edits each, apart; then they meet.
-pub(crate) fn offline2<E: Merging>(bench: &mut Bench<'_>) -> Result<()> {
+/// A text, and what two people do to it without seeing each other.
+pub(crate) fn apart() -> (String, [Vec<Patch>; 2]) {
     let mut random = Random::new(4);
     let start: String = (0..5_000).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+    let (mut lens, mut branches) = ([start.len(); 2], [Vec::new(), Vec::new()]);
+    for _ in 0..APART {
+        for (len, branch) in lens.iter_mut().zip(&mut branches) {
+            let pos = random.below(*len);
+            branch.push(match random.below(4) {
+                0 => {
+                    *len -= 1;
+                    (pos, 1, String::new())
+                }
+                _ => {
+                    *len += 1;
+                    (pos, 0, char::from(b'a' + random.below(26) as u8).to_string())
+                }
+            });
+        }
+    }
+    (start, branches)
+}
+
+/// Two people write 10,000 edits each, apart; then they meet.
+pub(crate) fn offline2<E: Merging>(bench: &mut Bench<'_>) -> Result<()> {
+    let (start, branches) = apart();
     let mut ada = E::new(1);
     let first = ada.produce(&[(0, 0, start)]);
     let mut ben = E::new(2);
     ben.receive(&first);
-    let mut updates: [Vec<Vec<u8>>; 2] = [Vec::new(), Vec::new()];
-    for _ in 0..APART {
-        for (doc, updates) in [&mut ada, &mut ben].into_iter().zip(&mut updates) {
-            let len = doc.len();
-            let pos = random.below(len);
-            let patch = match random.below(4) {
-                0 => (pos, 1, String::new()),
-                _ => (pos, 0, char::from(b'a' + random.below(26) as u8).to_string()),
-            };
-            updates.push(doc.produce(&[patch]));
-        }
-    }
-    let [hers, his] = updates;
+    let produce = |doc: &mut E, patches: &[Patch]| -> Vec<Vec<u8>> {
+        patches.iter().map(|patch| doc.produce(std::slice::from_ref(patch))).collect()
+    };
+    let (hers, his) = (produce(&mut ada, &branches[0]), produce(&mut ben, &branches[1]));
     let alone = || {
         let mut doc = E::new(3);
         doc.receive(&first);

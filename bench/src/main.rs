@@ -5,6 +5,7 @@
 
 mod corpus;
 mod engines;
+mod export;
 mod growth;
 mod live;
 mod report;
@@ -42,9 +43,9 @@ struct Args {
     /// Write the table as Markdown here.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Rows measured elsewhere, to be shown in the same table.
+    /// Rows measured elsewhere, to be shown in the same table; may be given more than once.
     #[arg(long, value_name = "FILE")]
-    with: Option<PathBuf>,
+    with: Vec<PathBuf>,
     /// How often each measurement is taken; the median counts.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -54,6 +55,10 @@ struct Args {
     /// Print the names of workloads and engines, and measure nothing.
     #[arg(long)]
     list: bool,
+    /// Write the workloads of one person or two and the records here, for programs that are not
+    /// Rust, and measure nothing.
+    #[arg(long, value_name = "FOLDER")]
+    export: Option<PathBuf>,
     /// Measure in this process: one workload, one engine.
     #[arg(long, hide = true)]
     child: bool,
@@ -78,6 +83,9 @@ fn main() -> Result<()> {
         engines.iter().for_each(|name| println!("engine   {name}"));
         return Ok(());
     }
+    if let Some(folder) = &args.export {
+        return export::write(folder, &workloads, args.data.as_deref());
+    }
     let mut rows = Vec::new();
     for workload in &workloads {
         for engine in &engines {
@@ -94,7 +102,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    if let Some(path) = &args.with {
+    for path in &args.with {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let more: Vec<Row> = serde_json::from_str(&text)

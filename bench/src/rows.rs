@@ -16,7 +16,7 @@ pub(crate) struct Record {
     pub(crate) due: i64,
 }
 
-fn records(count: usize) -> Vec<Record> {
+pub(crate) fn records(count: usize) -> Vec<Record> {
     const WORDS: [&str; 16] = [
         "water", "plants", "call", "mother", "write", "report", "pay", "rent", "fix", "bike",
         "read", "paper", "book", "train", "clean", "desk",

@@ -27,7 +27,7 @@ pub(crate) fn names(data: Option<&Path>) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn trace(name: &str, data: Option<&Path>) -> Result<Trace> {
+pub(crate) fn trace(name: &str, data: Option<&Path>) -> Result<Trace> {
     match (name, data) {
         ("generated-20k", _) => Ok(corpus::writing(20_000, 1)),
         ("generated-200k", _) => Ok(corpus::writing(200_000, 2)),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::shell::{self, step};
+use crate::shell::{self, find_program, step};
 use crate::size::{self, Size};
 use crate::workspace::{WASM, Workspace};
 use crate::{browser, build};
@@ -31,7 +31,8 @@ enum What {
 
 #[derive(Args)]
 pub(crate) struct EngineArgs {
-    /// Measure loro, yrs, automerge and diamond-types too; compiling them takes minutes.
+    /// Measure loro, yrs, automerge, diamond-types and, under Node.js, Yjs too; compiling them takes
+    /// minutes.
     #[arg(long)]
     rivals: bool,
     /// Write rows {workload, engine, metric, value, unit} here.
@@ -67,22 +68,25 @@ pub(crate) struct EngineArgs {
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let What::Engine(args) = &args.what;
     let workspace = Workspace::load()?;
-    let with = if args.wasm && !args.list { Some(measure_wasm(&workspace)?) } else { None };
+    let mut elsewhere = Vec::new();
+    if args.wasm && !args.list {
+        elsewhere.push(measure_wasm(&workspace)?);
+    }
+    if args.rivals && args.engine.is_empty() && !args.list {
+        elsewhere.extend(measure_yjs(&workspace, args)?);
+    }
     let mut command = program(&workspace, args.rivals);
-    for (flag, values) in [("--workload", &args.workload), ("--engine", &args.engine)] {
-        for value in values {
-            command.args([flag, value]);
-        }
+    choose(&mut command, args)?;
+    for value in &args.engine {
+        command.args(["--engine", value]);
+    }
+    for file in elsewhere {
+        command.arg("--with").arg(file);
     }
     // Rows of one workload only, or with little of the data, are not the page.
     let is_all = args.workload.is_empty() && args.engine.is_empty() && args.data.is_some();
     let page = (args.rivals && is_all).then(|| workspace.root.join("docs/benchmarks.md"));
-    let files = [
-        ("--json", args.json.clone()),
-        ("--markdown", args.markdown.clone().or(page)),
-        ("--data", args.data.clone()),
-        ("--with", with),
-    ];
+    let files = [("--json", args.json.clone()), ("--markdown", args.markdown.clone().or(page))];
     for (flag, file) in files {
         if let Some(file) = file {
             command.arg(flag).arg(std::path::absolute(file)?);
@@ -98,6 +102,47 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         command.arg("--list");
     }
     shell::run(&mut command)
+}
+
+/// Which workloads, and where traces are.
+fn choose(command: &mut Command, args: &EngineArgs) -> Result<()> {
+    for value in &args.workload {
+        command.args(["--workload", value]);
+    }
+    if let Some(data) = &args.data {
+        command.arg("--data").arg(std::path::absolute(data)?);
+    }
+    Ok(())
+}
+
+/// Measures Yjs under Node.js; returns a file of rows, or none where there is no Node.js.
+fn measure_yjs(workspace: &Workspace, args: &EngineArgs) -> Result<Option<PathBuf>> {
+    let (Some(node), Some(npm)) = (find_program(&["node"]), find_program(&["npm"])) else {
+        println!("{YJS} is not measured: there is no Node.js with npm here");
+        return Ok(None);
+    };
+    let exported = workspace.target.join("bench/exported");
+    if exported.exists() {
+        std::fs::remove_dir_all(&exported).context("cannot clear what was exported before")?;
+    }
+    let mut export = program(workspace, args.rivals);
+    choose(&mut export, args)?;
+    shell::run(export.arg("--export").arg(&exported))?;
+    // Outside of the sources, which stay as they are.
+    let home = workspace.target.join("bench/yjs");
+    std::fs::create_dir_all(&home).context("cannot make a folder for Yjs")?;
+    for file in ["package.json", "package-lock.json", "bench.mjs"] {
+        let from = workspace.root.join("bench/yjs").join(file);
+        std::fs::copy(&from, home.join(file))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    shell::run(Command::new(npm).args(["ci", "--silent"]).current_dir(&home))?;
+    let rows = workspace.target.join("bench/yjs.json");
+    let mut measure = Command::new(node);
+    measure.arg("bench.mjs").arg(&exported).arg(&rows).current_dir(&home);
+    measure.args(args.runs.map(|runs| runs.to_string()));
+    shell::run(&mut measure)?;
+    Ok(Some(rows))
 }
 
 /// Measures one small workload with the engine alone: that the program works, not how fast.
@@ -118,6 +163,9 @@ fn program(workspace: &Workspace, rivals: bool) -> Command {
 }
 
 const ENGINE: &str = "leptos-sync";
+
+/// What the rows of Yjs call it.
+const YJS: &str = "Yjs (node)";
 
 /// Weighs the engine and times it in Chromium; returns a file of rows.
 fn measure_wasm(workspace: &Workspace) -> Result<PathBuf> {
