@@ -43,6 +43,10 @@ const GO_AWAY_RETRY_MS: u32 = 500;
 enum End {
     /// The client is gone, or cannot be reached.
     Gone,
+    /// The client said goodbye and waits for the same.
+    Left,
+    /// What came is no WebSocket; there is a code for what is wrong with it.
+    Broken { code: u16 },
     /// The session ended it.
     Closed { code: CloseCode, reason: String },
 }
@@ -195,12 +199,13 @@ impl<S: Store> Connection<S> {
                 self.input(ServerInput::Refuse { code: CloseCode::Malformed, reason });
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Left),
+            None => return Err(End::Gone),
             Some(Err(error)) => {
                 let text = error.to_string();
                 tracing::debug!(error = text, "socket failed");
                 if !text.contains("too long") {
-                    return Err(End::Gone);
+                    return Err(broken(&text));
                 }
                 let reason = format!("frames have at most {FRAME_BYTES_MAX} bytes");
                 return Err(End::Closed { code: CloseCode::TooLarge, reason });
@@ -399,11 +404,19 @@ impl<S: Store> Connection<S> {
     async fn close(mut self, end: End, mut stream: SplitStream<WebSocket>) {
         // Others see at once that this client is gone.
         self.feeds.clear();
-        let End::Closed { code, reason } = end else { return };
-        tracing::debug!(code = code.as_u16(), reason, "closing a connection");
-        let mut reason = reason;
+        let (code, mut reason) = match end {
+            End::Gone => return,
+            End::Left => {
+                // The answer to its goodbye is queued already. It may be gone all the same.
+                let _ = time::timeout(CLOSE_TIMEOUT, self.sink.close()).await;
+                return;
+            }
+            End::Broken { code } => (code, String::new()),
+            End::Closed { code, reason } => (code.as_u16(), reason),
+        };
+        tracing::debug!(code, reason, "closing a connection");
         reason.truncate(reason.floor_char_boundary(120));
-        let frame = CloseFrame { code: code.as_u16(), reason: reason.into() };
+        let frame = CloseFrame { code, reason: reason.into() };
         let farewell = async {
             // A client that is gone already needs no farewell.
             let _ = self.sink.send(Message::Close(Some(frame))).await;
@@ -412,6 +425,16 @@ impl<S: Store> Connection<S> {
             while let Some(Ok(_)) = stream.next().await {}
         };
         let _ = time::timeout(CLOSE_TIMEOUT, farewell).await;
+    }
+}
+
+/// The end of a connection whose bytes break the rules of RFC 6455, section 7.4.1; tells text that
+/// is not UTF-8 from all else.
+fn broken(error: &str) -> End {
+    match error.to_lowercase() {
+        text if text.contains("utf-8") || text.contains("utf8") => End::Broken { code: 1007 },
+        text if text.contains("protocol error") => End::Broken { code: 1002 },
+        _ => End::Gone,
     }
 }
 
