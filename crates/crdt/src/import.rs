@@ -100,6 +100,9 @@ pub enum ImportError {
 /// Blocks by author and first seq.
 type Waiting = BTreeMap<(PeerId, u32), Block>;
 
+/// End and stamp of blocks that are ready, by author and first seq.
+type Stamps = BTreeMap<(PeerId, u32), (u32, Stamp)>;
+
 /// What an import will do, worked out before anything is changed.
 #[derive(Default)]
 struct Plan {
@@ -108,8 +111,7 @@ struct Plan {
     rejected: Vec<OpId>,
     /// What will be in the document.
     version: VersionVector,
-    /// End and stamp of the ready blocks.
-    stamps: BTreeMap<(PeerId, u32), (u32, Stamp)>,
+    stamps: Stamps,
 }
 
 impl Doc {
@@ -124,6 +126,19 @@ impl Doc {
         wall_ms: u64,
         blocks: impl IntoIterator<Item = Block>,
     ) -> Result<Import, ImportError> {
+        self.import_all(wall_ms, blocks.into_iter().collect())
+    }
+
+    fn import_all(&mut self, wall_ms: u64, blocks: Vec<Block>) -> Result<Import, ImportError> {
+        // In a live session blocks come one by one, each right after what it depends on.
+        if let [block] = &blocks[..]
+            && self.is_next(wall_ms, block)
+        {
+            let body = self.check(block, self.version(), &Stamps::new())?;
+            let mut import = Import::default();
+            self.commit(blocks.into_iter().zip([body]).collect(), &mut import);
+            return Ok(import);
+        }
         let mut incoming = Waiting::new();
         for block in blocks {
             self.admit(&mut incoming, block)?;
@@ -136,6 +151,17 @@ impl Doc {
             self.commit(plan.ready, &mut import);
         }
         Ok(import)
+    }
+
+    /// Whether a block can be taken in as it is, and nothing waits that it could set free.
+    fn is_next(&self, wall_ms: u64, block: &Block) -> bool {
+        let header = block.header();
+        let end = u64::from(self.history().graph.end()) + u64::from(header.len);
+        self.pending.is_empty()
+            && header.seq == self.version().get(header.peer)
+            && missing_dep(block, self.version()).is_none()
+            && !header.stamp.is_future(wall_ms)
+            && end < u64::from(OPS_MAX)
     }
 
     /// Checks one block against what is known and adds it to the incoming ones if it is new.
@@ -179,7 +205,7 @@ impl Doc {
                     break;
                 }
                 plan.waiting.remove(&key);
-                match self.check(&block, &plan) {
+                match self.check(&block, &plan.version, &plan.stamps) {
                     Ok(body) => {
                         plan.version.extend(peer, block.end());
                         plan.stamps.insert(key, (block.end(), block.header().stamp));
@@ -214,10 +240,16 @@ impl Doc {
         Ok(plan)
     }
 
-    /// The last check of a block whose dependencies are all at hand.
-    fn check(&self, block: &Block, plan: &Plan) -> Result<Body, ImportError> {
+    /// The last check of a block whose dependencies are all in `version`; `stamps` has those that are
+    /// not in the document yet.
+    fn check(
+        &self,
+        block: &Block,
+        version: &VersionVector,
+        stamps: &Stamps,
+    ) -> Result<Body, ImportError> {
         let (peer, seq) = (block.peer(), block.seq());
-        if seq != plan.version.get(peer) {
+        if seq != version.get(peer) {
             return Err(ImportError::DuplicatePeer { peer, seq });
         }
         let previous = seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
@@ -226,7 +258,7 @@ impl Doc {
         for dep in block.header().deps.iter().copied().chain(previous) {
             // What is not here yet is part of this import and was checked before.
             sees_base |= graph.lv_of(dep).is_none_or(|lv| graph.sees_base(&[lv]));
-            let planned = plan.stamps.range(..=(dep.peer, dep.seq)).next_back();
+            let planned = stamps.range(..=(dep.peer, dep.seq)).next_back();
             let planned = planned.filter(|((of, _), (end, _))| *of == dep.peer && dep.seq < *end);
             let stamp = planned.map_or_else(
                 || graph.lv_of(dep).map(|lv| graph.stamp_of(lv)),
