@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use leptos_sync_crdt::{
-    Block, ContainerId, ContainerKind, Doc, OpId, PeerId, Transaction, Value, VersionVector,
+    Block, ContainerId, ContainerKind, Doc, Expand, OpId, PeerId, Transaction, Value,
+    VersionVector,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../docs/format.md");
@@ -69,6 +70,12 @@ fn blocks() -> Vec<(&'static str, Block)> {
             block(|tx| {
                 tx.text("t").insert(0, "hé").expect("in range");
                 tx.text("t").delete(0, 1).expect("in range");
+            })
+        }),
+        ("block mark", {
+            block(|tx| {
+                tx.text("t").insert(0, "hi").expect("in range");
+                tx.text("t").mark(0..1, "bold", true, Expand::After).expect("in range");
             })
         }),
         ("block movable list", {
