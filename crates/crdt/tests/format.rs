@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use leptos_sync_crdt::{
-    Block, ContainerId, ContainerKind, Doc, Expand, OpId, PeerId, Transaction, Value,
-    VersionVector,
+    Block, ContainerId, ContainerKind, Doc, Expand, OpId, PeerId, Transaction, Value, VersionVector,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../docs/format.md");
