@@ -7,7 +7,7 @@
 //! "Peritext" (CSCW 2022), where insertions choose their place among what is deleted, has such text
 //! inserted there to begin with. Who knew what never changes, so neither does what counts as where.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::cells::RowRef;
@@ -22,8 +22,6 @@ pub(crate) struct Edges<'a> {
     pub(crate) whole: &'a Tracker,
     pub(crate) graph: &'a Graph,
     ground: &'a Ground,
-    /// The deletions by their lowest target, each with the highest target of it and those before.
-    by_target: OnceCell<Vec<(Lv, Lv, Deletion)>>,
     /// What [`Edges::typed_past`] found.
     found: RefCell<BTreeMap<Lv, Vec<(Lv, Lv)>>>,
 }
@@ -42,8 +40,7 @@ pub(super) fn without(ranges: &[(u32, u32)], (start, end): (u32, u32)) -> Vec<(u
 
 impl<'a> Edges<'a> {
     pub(crate) fn new(whole: &'a Tracker, graph: &'a Graph, ground: &'a Ground) -> Self {
-        let (by_target, found) = (OnceCell::new(), RefCell::default());
-        Self { whole, graph, ground, by_target, found }
+        Self { whole, graph, ground, found: RefCell::default() }
     }
 
     /// Whether the author of `lv` knew of an operation.
@@ -66,7 +63,7 @@ impl<'a> Edges<'a> {
     }
 
     fn deletions_of(&self, (low, high): (Lv, Lv)) -> impl Iterator<Item = &Deletion> {
-        let sorted = self.by_target.get_or_init(|| {
+        let sorted = self.whole.by_target.get_or_init(|| {
             let range = |deletion: &Deletion| {
                 let (low, high) = deletion.targets(deletion.start, deletion.start + deletion.len);
                 (low, high, *deletion)

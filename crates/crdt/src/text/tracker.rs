@@ -11,6 +11,7 @@
 //! view of its own, so that changes which arrive one by one from either are applied where they are
 //! and nothing is moved at all.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 
 use crate::graph::{Graph, Lv, PeerIx};
@@ -121,6 +122,9 @@ pub(crate) struct Tracker {
     leaf_of: LeafMap,
     leaf_of_ground: RangeMap,
     pub(super) deletions: Vec<Deletion>,
+    /// The same by their lowest target, each with the highest target of it and those before; made
+    /// when it is first asked for.
+    pub(super) by_target: OnceCell<Vec<(Lv, Lv, Deletion)>>,
     pub(super) views: [View; 2],
     pub(super) clock: u64,
     /// The version below all that is tracked; none is the empty document.
@@ -155,6 +159,7 @@ impl Tracker {
             leaf_of: LeafMap::default(),
             leaf_of_ground: RangeMap::default(),
             deletions: Vec::new(),
+            by_target: OnceCell::new(),
             views: [view.clone(), view],
             clock: 0,
             base,
@@ -477,6 +482,7 @@ impl Tracker {
     }
 
     fn note_deletion(&mut self, new: Deletion) {
+        self.by_target.take();
         if let Some(last) = self.deletions.last_mut()
             && last.start + last.len == new.start
         {
