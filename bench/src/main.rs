@@ -90,16 +90,14 @@ fn main() -> Result<()> {
     for workload in &workloads {
         for engine in &engines {
             eprint!("{workload} {engine} … ");
-            match measure(&args, workload, engine) {
-                Ok(measured) => {
-                    eprintln!("{} figures", measured.len());
-                    rows.extend(measured);
-                }
-                Err(error) => {
-                    eprintln!("{error:#}");
-                    rows.push(Row::failed(workload, engine, &format!("{error:#}")));
-                }
+            let (measured, failure) = measure(&args, workload, engine)?;
+            eprint!("{} figures", measured.len());
+            rows.extend(measured);
+            if let Some(failure) = failure {
+                eprint!(", then it {failure}");
+                rows.push(Row::failed(workload, engine, &failure));
             }
+            eprintln!();
         }
     }
     for path in &args.with {
@@ -139,8 +137,9 @@ fn chosen(args: &Args) -> Result<Vec<String>> {
     Ok(chosen)
 }
 
-/// Measures one engine at one workload in a process of its own, so that heaps do not mix.
-fn measure(args: &Args, workload: &str, engine: &str) -> Result<Vec<Row>> {
+/// Measures one engine at one workload in a process of its own, so that heaps do not mix. Returns
+/// the figures that there are, and how the process failed if it did.
+fn measure(args: &Args, workload: &str, engine: &str) -> Result<(Vec<Row>, Option<String>)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--child", "--workload", workload, "--engine", engine]);
     command.args(["--runs", &args.runs.to_string()]);
@@ -149,7 +148,6 @@ fn measure(args: &Args, workload: &str, engine: &str) -> Result<Vec<Row>> {
     }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
-    let id = child.id();
     let mut output = child.stdout.take().context("no output")?;
     let mut errors = child.stderr.take().context("no errors")?;
     let reader = std::thread::spawn(move || {
@@ -162,25 +160,26 @@ fn measure(args: &Args, workload: &str, engine: &str) -> Result<Vec<Row>> {
     let limit = std::time::Duration::from_secs(args.budget);
     let is_late = receiver.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
     if is_late {
-        child.kill().with_context(|| format!("cannot stop process {id}"))?;
+        child.kill().with_context(|| format!("cannot stop process {}", child.id()))?;
     }
     let status = child.wait()?;
     let (out, err) = reader.join().expect("the reader does not panic")?;
-    if is_late {
-        bail!("took longer than {} s", args.budget);
-    }
-    if !status.success() {
-        let reason = err.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-        bail!("{}", reason.trim_start_matches("Error: "));
-    }
-    Ok(serde_json::from_str(&out)?)
+    let rows = out.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let failure = if is_late {
+        Some(format!("took longer than {} s", args.budget))
+    } else if !status.success() {
+        let reason = err.lines().find(|line| !line.trim().is_empty()).unwrap_or("gave no reason");
+        Some(format!("failed: {}", reason.trim_start_matches("Error: ")))
+    } else {
+        None
+    };
+    Ok((rows, failure))
 }
 
 fn child(args: &Args) -> Result<()> {
     let ([workload], [engine]) = (args.workload.as_slice(), args.engine.as_slice()) else {
         bail!("a child measures one engine at one workload");
     };
-    let rows = run::run(workload, engine, args.data.as_deref(), args.runs)?;
-    println!("{}", serde_json::to_string(&rows)?);
-    Ok(())
+    let report = |row: &Row| println!("{}", serde_json::to_string(row).expect("rows are plain"));
+    run::run(workload, engine, args.data.as_deref(), args.runs, report)
 }

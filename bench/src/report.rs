@@ -111,7 +111,9 @@ pub(crate) fn table(rows: &[Row], style: Style) -> String {
         }
         out.push_str(&aligned(&lines, style));
         for row in here.iter().filter(|row| row.value.is_none()) {
-            let _ = writeln!(out, "\n{} was not measured: {}.", row.engine, row.unit);
+            let has_some = here.iter().any(|one| one.engine == row.engine && one.value.is_some());
+            let what = if has_some { "The rest of" } else { "All of" };
+            let _ = writeln!(out, "\n{what} {} is missing: it {}.", row.engine, row.unit);
         }
     }
     out

@@ -45,7 +45,8 @@ pub(crate) struct Bench<'a> {
     workload: &'a str,
     engine: &'a str,
     runs: usize,
-    rows: Vec<Row>,
+    /// Takes each figure as soon as it is there, so that a run that is cut off leaves some.
+    report: fn(&Row),
 }
 
 impl Bench<'_> {
@@ -68,7 +69,7 @@ impl Bench<'_> {
     }
 
     pub(crate) fn note(&mut self, metric: &str, value: f64, unit: &str) {
-        self.rows.push(Row::new(self.workload, self.engine, metric, value, unit));
+        (self.report)(&Row::new(self.workload, self.engine, metric, value, unit));
     }
 }
 
@@ -78,8 +79,9 @@ pub(crate) fn run(
     engine: &str,
     data: Option<&Path>,
     runs: usize,
-) -> Result<Vec<Row>> {
-    let mut bench = Bench { workload, engine, runs: runs.max(1), rows: Vec::new() };
+    report: fn(&Row),
+) -> Result<()> {
+    let mut bench = Bench { workload, engine, runs: runs.max(1), report };
     match engine {
         engines::OURS => everything::<engines::Ours>(&mut bench, workload, data)?,
         engines::FLOOR => floor::<engines::Rope>(&mut bench, workload, data)?,
@@ -93,7 +95,7 @@ pub(crate) fn run(
         "automerge" => everything::<engines::Automerge>(&mut bench, workload, data)?,
         _ => bail!("there is no engine {engine}"),
     }
-    Ok(bench.rows)
+    Ok(())
 }
 
 fn everything<E: Merging + Records>(
