@@ -31,8 +31,8 @@ enum What {
 
 #[derive(Args)]
 pub(crate) struct EngineArgs {
-    /// Measure loro, yrs, automerge, diamond-types and, under Node.js, Yjs too; compiling them takes
-    /// minutes.
+    /// Measure loro, yrs, automerge, diamond-types and, under Node.js, Yjs too; compiling them
+    /// takes minutes.
     #[arg(long)]
     rivals: bool,
     /// Write rows {workload, engine, metric, value, unit} here.

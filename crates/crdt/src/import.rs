@@ -240,8 +240,8 @@ impl Doc {
         Ok(plan)
     }
 
-    /// The last check of a block whose dependencies are all in `version`; `stamps` has those that are
-    /// not in the document yet.
+    /// The last check of a block whose dependencies are all in `version`; `stamps` has those that
+    /// are not in the document yet.
     fn check(
         &self,
         block: &Block,
