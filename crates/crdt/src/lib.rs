@@ -49,6 +49,7 @@ mod lww;
 #[cfg(test)]
 mod model;
 mod names;
+mod numbers;
 mod op;
 mod packing;
 mod past;

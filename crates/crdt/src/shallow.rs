@@ -242,8 +242,8 @@ impl Doc {
                 set.map(|held| held.lv).collect()
             }
             Content::Table(_, state) => {
-                let fates = state.fates.values().map(|(lv, _)| *lv);
-                state.written.values().copied().chain(fates).collect()
+                let fates = state.fates.values().map(|fate| (fate >> 1) as Lv);
+                state.written.values().map(|lv| *lv as Lv).chain(fates).collect()
             }
             Content::List(_, state) => state.held().collect(),
             _ => BTreeSet::new(),

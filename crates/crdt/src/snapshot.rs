@@ -11,8 +11,6 @@
 //! on from there; see [`crate::shallow`]. Chunks of other kinds in a snapshot are kept and written
 //! again, in an update skipped, unless the kind's high bit says that they must be understood.
 
-use std::collections::BTreeMap;
-
 use xxhash_rust::xxh32::xxh32;
 
 use crate::cell_log::CellLog;
@@ -28,6 +26,7 @@ use crate::id::PeerId;
 use crate::list::ListState;
 use crate::lww::{Held, MapState, RegisterState};
 use crate::names::Names;
+use crate::numbers::{encode_numbers, pair, parts};
 use crate::past::PastError;
 use crate::shallow::{TRUNCATED, decode_base, encode_base};
 use crate::sorting::sort;
@@ -374,16 +373,13 @@ fn encode_table(state: &TableState, out: &mut Writer) {
         last = *end;
     }
     out.len(state.written.len());
-    for ((row, field), lv) in &state.written {
-        out.varint(u64::from(*row));
-        out.varint(u64::from(*field));
-        out.varint(u64::from(*lv));
+    for (cell, lv) in &state.written {
+        let (row, field) = parts(*cell);
+        out.varint(row.into());
+        out.varint(field.into());
+        out.varint(*lv);
     }
-    out.len(state.fates.len());
-    for (row, (lv, alive)) in &state.fates {
-        out.varint(u64::from(*row));
-        out.varint(u64::from(*lv) << 1 | u64::from(*alive));
-    }
+    encode_numbers(&state.fates, out);
 }
 
 fn decode_content(
@@ -451,14 +447,14 @@ fn decode_table(
         rows.push((below(start)?, below(end - 1)? + 1));
         last = end;
     }
-    let mut state = TableState { names, rows, written: BTreeMap::new(), fates: BTreeMap::new() };
+    let mut state = TableState { names, rows, ..TableState::default() };
     for _ in 0..input.count(3)? {
         let (row, field) = (below(input.varint()?)?, input.varint_u32()?);
         let lv = below(input.varint()?)?;
         if field as usize >= state.names.len() || !state.has_row(row) {
             return Err(DecodeError::Invalid("cell"));
         }
-        state.written.insert((row, field), lv);
+        state.written.insert(pair(row, field), lv.into());
     }
     for _ in 0..input.count(2)? {
         let row = below(input.varint()?)?;
@@ -466,7 +462,8 @@ fn decode_table(
         if !state.has_row(row) {
             return Err(DecodeError::Invalid("row"));
         }
-        state.fates.insert(row, (below(code >> 1)?, code & 1 == 1));
+        below(code >> 1)?;
+        state.fates.insert(row.into(), code);
     }
     Ok(state)
 }

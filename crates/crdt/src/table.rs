@@ -7,14 +7,13 @@
 //! stretches of insertions, plus the fields that were overwritten since and the rows that were
 //! removed or restored.
 
-use std::collections::BTreeMap;
-
 use crate::cell_log::CellLog;
 use crate::cells::{Fields, RowRef};
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, RowId};
 use crate::lww::overrules;
 use crate::names::{NameIx, Names};
+use crate::numbers::{self, Numbers, pair};
 use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::value::Value;
@@ -24,10 +23,10 @@ pub(crate) struct TableState {
     pub(crate) names: Names,
     /// The insertions, as ascending ranges.
     pub(crate) rows: Vec<(Lv, Lv)>,
-    /// The writes that overruled a row's first values.
-    pub(crate) written: BTreeMap<(Lv, NameIx), Lv>,
-    /// The rows that were removed or restored: by what, and whether they are alive.
-    pub(crate) fates: BTreeMap<Lv, (Lv, bool)>,
+    /// The writes that overruled a row's first values, by row and field.
+    pub(crate) written: Numbers,
+    /// What removed or restored a row ≪ 1 | whether it is alive, by row.
+    pub(crate) fates: Numbers,
 }
 
 impl TableState {
@@ -38,7 +37,12 @@ impl TableState {
     }
 
     pub(crate) fn is_alive(&self, row: Lv) -> bool {
-        self.fates.get(&row).is_none_or(|(_, alive)| *alive)
+        self.fates.get(&row.into()).is_none_or(|fate| fate & 1 == 1)
+    }
+
+    /// The operation that removed or restored a row last, or inserted it.
+    pub(crate) fn decided(&self, row: Lv) -> Lv {
+        self.fates.get(&row.into()).map_or(row, |fate| (fate >> 1) as Lv)
     }
 
     pub(crate) fn insert(&mut self, lv: Lv) {
@@ -50,24 +54,24 @@ impl TableState {
 
     /// The write that holds for a field.
     pub(crate) fn holder(&self, row: Lv, field: NameIx) -> Lv {
-        self.written.get(&(row, field)).copied().unwrap_or(row)
+        numbers::get(&self.written, pair(row, field)).unwrap_or(row)
     }
 
     /// Takes in a write of a known row's field and says whether it won.
     pub(crate) fn write(&mut self, graph: &Graph, row: Lv, field: NameIx, lv: Lv) -> bool {
         let wins = overrules(graph, lv, Some(self.holder(row, field)));
         if wins {
-            self.written.insert((row, field), lv);
+            self.written.insert(pair(row, field), lv.into());
         }
         wins
     }
 
     /// Takes in a removal or a return of a known row and says whether the row changed.
     pub(crate) fn decide(&mut self, graph: &Graph, row: Lv, lv: Lv, alive: bool) -> bool {
-        let (held, was_alive) = self.fates.get(&row).copied().unwrap_or((row, true));
-        let wins = overrules(graph, lv, Some(held));
+        let was_alive = self.is_alive(row);
+        let wins = overrules(graph, lv, Some(self.decided(row)));
         if wins {
-            self.fates.insert(row, (lv, alive));
+            self.fates.insert(row.into(), u64::from(lv) << 1 | u64::from(alive));
         }
         wins && alive != was_alive
     }
@@ -96,7 +100,7 @@ impl TableState {
     /// How many rows are not removed.
     fn len(&self) -> usize {
         let all: Lv = self.rows.iter().map(|(start, end)| end - start).sum();
-        all as usize - self.fates.values().filter(|(_, alive)| !alive).count()
+        all as usize - self.fates.values().filter(|fate| **fate & 1 == 0).count()
     }
 }
 

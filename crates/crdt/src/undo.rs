@@ -357,14 +357,13 @@ impl Inverse {
                 let value = tx.doc().written(index, previous, Some(field));
                 tx.table_at(index).write(row, field, value.unwrap_or_default());
             }
-            (Self::RowAlive { index, row, before }, Some(Content::Table(_, state))) => {
-                let decided = state.fates.get(&row).map_or(row, |(lv, _)| *lv);
-                if tx.doc().is_ours(Some(decided)) {
-                    if before {
-                        tx.table_at(index).restore_at(row);
-                    } else {
-                        tx.table_at(index).remove_at(row);
-                    }
+            (Self::RowAlive { index, row, before }, Some(Content::Table(_, state)))
+                if tx.doc().is_ours(Some(state.decided(row))) =>
+            {
+                if before {
+                    tx.table_at(index).restore_at(row);
+                } else {
+                    tx.table_at(index).remove_at(row);
                 }
             }
             (Self::Element { index, element, previous }, Some(Content::List(log, state)))

@@ -9,14 +9,13 @@ mod slots;
 mod view;
 mod writing;
 
-use std::collections::BTreeMap;
-
 use crate::cell_log::{CellLog, PAGE_OPS_MAX};
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::lww::overrules;
+use crate::numbers::{self, Numbers, encode_numbers};
 use crate::patch::ListDelta;
 use crate::text::{Effect, Ground, Merger, Present, Runs};
 use crate::value::Value;
@@ -30,28 +29,28 @@ pub use writing::{ListError, ListMut, MovableListMut};
 pub(crate) struct ListState {
     pub(crate) slots: Slots,
     pub(crate) merger: Merger,
-    /// Which element each slot that a move made is for; none if its author named none there is.
-    elements: BTreeMap<Lv, Option<Lv>>,
+    /// Which element each slot that a move made is for, plus 1; 0 if its author named none there is.
+    elements: Numbers,
     /// The slot that holds for each element that was moved.
-    moved: BTreeMap<Lv, Lv>,
+    moved: Numbers,
     /// The write that holds for each element that was replaced.
-    replaced: BTreeMap<Lv, Lv>,
+    replaced: Numbers,
 }
 
 impl ListState {
     /// The element that a slot is for.
     pub(crate) fn element_of(&self, slot: Lv) -> Option<Lv> {
-        self.elements.get(&slot).copied().unwrap_or(Some(slot))
+        numbers::get(&self.elements, slot.into()).map_or(Some(slot), |lv| lv.checked_sub(1))
     }
 
     /// The slot that holds for an element.
     pub(crate) fn slot_of(&self, element: Lv) -> Lv {
-        self.moved.get(&element).copied().unwrap_or(element)
+        numbers::get(&self.moved, element.into()).unwrap_or(element)
     }
 
     /// The write that holds for an element's value.
     pub(crate) fn holder(&self, element: Lv) -> Lv {
-        self.replaced.get(&element).copied().unwrap_or(element)
+        numbers::get(&self.replaced, element.into()).unwrap_or(element)
     }
 
     /// What an element holds.
@@ -62,7 +61,7 @@ impl ListState {
     /// The operations that decide what the list shows, but for the insertions.
     pub(crate) fn held(&self) -> impl Iterator<Item = Lv> {
         let slots = self.slots.iter().map(|(slot, _)| slot);
-        slots.chain(self.moved.values().copied()).chain(self.replaced.values().copied())
+        slots.chain(self.moved.values().chain(self.replaced.values()).map(|lv| *lv as Lv))
     }
 
     /// Puts the slots in that a trimmed list starts from, after all that is written about them.
@@ -85,20 +84,20 @@ impl ListState {
     pub(crate) fn write(&mut self, graph: &Graph, lv: Lv, op: &CellOp) -> (Option<u32>, bool) {
         match op {
             CellOp::Move { element: RowRef::Known(element) } => {
-                self.elements.insert(lv, Some(*element));
+                self.elements.insert(lv.into(), u64::from(*element) + 1);
                 let held = self.slot_of(*element);
                 if overrules(graph, lv, Some(held)) {
-                    self.moved.insert(*element, lv);
+                    self.moved.insert((*element).into(), lv.into());
                     return (self.slots.hide(held), false);
                 }
             }
             CellOp::Move { .. } => {
-                self.elements.insert(lv, None);
+                self.elements.insert(lv.into(), 0);
             }
             CellOp::Replace { element: RowRef::Known(element), .. } => {
                 let wins = overrules(graph, lv, Some(self.holder(*element)));
                 if wins {
-                    self.replaced.insert(*element, lv);
+                    self.replaced.insert((*element).into(), lv.into());
                 }
                 return (None, wins);
             }
@@ -166,17 +165,8 @@ impl ListState {
             out.varint(u64::from(len) << 1 | u64::from(is_shown));
             next = start + len;
         }
-        out.len(self.elements.len());
-        for (slot, element) in &self.elements {
-            out.varint(u64::from(*slot));
-            out.varint(element.map_or(0, |element| u64::from(element) + 1));
-        }
-        for map in [&self.moved, &self.replaced] {
-            out.len(map.len());
-            for (element, lv) in map {
-                out.varint(u64::from(*element));
-                out.varint(u64::from(*lv));
-            }
+        for numbers in [&self.elements, &self.moved, &self.replaced] {
+            encode_numbers(numbers, out);
         }
     }
 
@@ -206,12 +196,12 @@ impl ListState {
             let slot = below(i64::from(input.varint_u32()?))?;
             let element = input.varint_u32()?.checked_sub(1);
             let element = element.map(|lv| below(i64::from(lv))).transpose()?;
-            list.elements.insert(slot, element);
+            list.elements.insert(slot.into(), element.map_or(0, |lv| u64::from(lv) + 1));
         }
         for map in [&mut list.moved, &mut list.replaced] {
             for _ in 0..input.count(2)? {
                 let element = below(i64::from(input.varint_u32()?))?;
-                map.insert(element, below(i64::from(input.varint_u32()?))?);
+                map.insert(element.into(), below(i64::from(input.varint_u32()?))?.into());
             }
         }
         Ok(list)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Graph;
+use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
 use crate::sorting::{sort, sort_by};
 use crate::tree::{Before, NodeId, NodeIx, Parent, Place, TreeState};
@@ -38,10 +39,10 @@ struct Telling<'a> {
     tree: &'a TreeState,
     graph: &'a Graph,
     before: &'a Before,
-    /// How deep nodes are, as far as that was asked; none in the trash.
-    depths: BTreeMap<NodeIx, Option<u32>>,
+    /// How deep nodes are plus 1, as far as that was asked; 0 in the trash.
+    depths: Numbers,
     /// Likewise before the batch: whether they were in the tree.
-    were_shown: BTreeMap<NodeIx, bool>,
+    were_shown: Numbers,
     leaving: BTreeMap<Parent, Leaving>,
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn changes(tree: &TreeState, graph: &Graph, before: &Before) -> Vec<T
     if let Some(told) = change_of_one(tree, graph, before) {
         return vec![told];
     }
-    let (depths, were_shown) = (BTreeMap::new(), BTreeMap::new());
+    let (depths, were_shown) = (Numbers::new(), Numbers::new());
     let leaving = BTreeMap::new();
     Telling { tree, graph, before, depths, were_shown, leaving }.tell()
 }
@@ -92,18 +93,18 @@ impl Telling<'_> {
             match at {
                 Parent::Trash => break None,
                 Parent::Root => break Some(0),
-                Parent::Node(node) => match self.depths.get(&node) {
-                    Some(depth) => break depth.map(|depth| depth + 1),
+                Parent::Node(node) => match numbers::get(&self.depths, node.into()) {
+                    Some(depth) => break (depth > 0).then_some(depth),
                     None => path.push(node),
                 },
             }
             at = self.tree.place(*path.last().expect("just pushed")).parent;
         };
         for node in path.into_iter().rev() {
-            self.depths.insert(node, depth);
+            self.depths.insert(node.into(), depth.map_or(0, |depth| u64::from(depth) + 1));
             depth = depth.map(|depth| depth + 1);
         }
-        self.depths[&node]
+        numbers::get(&self.depths, node.into()).and_then(|depth| depth.checked_sub(1))
     }
 
     fn was_shown(&mut self, parent: Parent) -> bool {
@@ -112,8 +113,8 @@ impl Telling<'_> {
             match at {
                 Parent::Trash => break false,
                 Parent::Root => break true,
-                Parent::Node(node) => match self.were_shown.get(&node) {
-                    Some(was_shown) => break *was_shown,
+                Parent::Node(node) => match self.were_shown.get(&node.into()) {
+                    Some(was_shown) => break *was_shown == 1,
                     None => {
                         path.push(node);
                         at = self.place_before(node).parent;
@@ -121,7 +122,8 @@ impl Telling<'_> {
                 },
             }
         };
-        self.were_shown.extend(path.into_iter().map(|node| (node, was_shown)));
+        let shown = |node: NodeIx| (u64::from(node), u64::from(was_shown));
+        self.were_shown.extend(path.into_iter().map(shown));
         was_shown
     }
 

@@ -1,7 +1,5 @@
 //! What was written to a container, in an update: everything but where texts and lists were edited.
 
-use std::collections::BTreeMap;
-
 use crate::cell_log::PAGE_OPS_MAX;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -10,6 +8,7 @@ use crate::container::Content;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId};
 use crate::names::Names;
+use crate::numbers::Numbers;
 use crate::packing::{pack, unpack};
 use crate::text::{Piece, RunKind, Runs, is_key};
 
@@ -26,19 +25,22 @@ pub(super) fn encode_cells(
     let (log, all) = (content.cells(), content.names());
     let (mut names, mut rows) = (Names::default(), [Vec::new(), Vec::new()]);
     let (mut pages, mut page, mut count) = (Writer::new(), Writer::new(), 0usize);
-    let mut places = BTreeMap::<Lv, Lv>::new();
+    let mut places = Numbers::new();
     for (_, op) in ranges.iter().flat_map(|(start, end)| log.ops(*start, *end)) {
         if count.is_multiple_of(PAGE_OPS_MAX) && count > 0 {
             pack(std::mem::take(&mut page).as_slice(), &mut pages);
         }
         let op = op.map_names(|name| names.intern(all.get(name)));
         let op = op.map_rows(|row| match row {
-            RowRef::Known(row) => RowRef::Known(*places.entry(row).or_insert_with(|| {
-                let stretch = peers.graph.stretch_at(row);
-                rows[0].push(peers.place(stretch.peer).cast_signed());
-                rows[1].push(i64::from(stretch.seq));
-                rows[0].len() as Lv - 1
-            })),
+            RowRef::Known(row) => {
+                let place = places.entry(row.into()).or_insert_with(|| {
+                    let stretch = peers.graph.stretch_at(row);
+                    rows[0].push(peers.place(stretch.peer).cast_signed());
+                    rows[1].push(i64::from(stretch.seq));
+                    rows[0].len() as u64 - 1
+                });
+                RowRef::Known(*place as Lv)
+            }
             stray => stray,
         });
         op.encode(&mut page);
