@@ -293,6 +293,13 @@ fn a_count_cannot_claim_more_than_the_frame_holds() {
 }
 
 #[test]
+fn blocks_of_no_bytes_read_back_whatever_follows_them() {
+    let blocks = vec![Bytes::new(); 3];
+    let message = Message::Changes(Changes { ch: 0, blocks });
+    assert_eq!(decode_frame(&encode_frame(&message)), Ok(vec![message]));
+}
+
+#[test]
 fn secrets_do_not_show_in_logs() {
     let token = Some("secret".to_owned());
     let config = ClientConfig { client_id: 1, token: token.clone() };

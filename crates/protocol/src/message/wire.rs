@@ -159,7 +159,8 @@ impl Changes {
 
     pub(super) fn decode(input: &mut Reader<'_>, frame: &Bytes) -> Result<Self, DecodeError> {
         let ch = input.varint_u32()?;
-        let count = input.count(2)?;
+        // That a block has bytes is for those to check who parse it.
+        let count = input.count(1)?;
         if count == 0 {
             return Err(DecodeError::Invalid("block count"));
         }
