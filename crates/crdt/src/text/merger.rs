@@ -58,6 +58,8 @@ impl Merger {
                     }
                 }
             } else if runs.pieces(at, stretch.end).next().is_some() {
+                // A tracker that starts anew walks over what came before: it has to be marked.
+                void.drain(..).for_each(|(start, end)| runs.void(start, end));
                 let mut tracker = self.tracker_at(graph, runs, at, present.len());
                 let mut outcome = Outcome::default();
                 tracker.advance(graph, runs, stretch.end, &mut outcome);
@@ -135,4 +137,52 @@ pub(crate) fn effect_of(piece: &Piece) -> Option<Effect> {
         Kind::Delete | Kind::Backspace => Effect::Delete { pos: piece.lowest(), len },
         Kind::Aside => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::block::{Block, BlockHeader};
+    use crate::op::{Action, Body, Op};
+    use crate::text::RunKind;
+    use crate::{ContainerId, ContainerKind, Doc, PeerId, Stamp};
+
+    /// A block of a peer that has seen its own blocks only. An edit is a position and what is
+    /// inserted there, or nothing if one character is deleted.
+    fn block(peer: u64, seq: u32, edits: &[(u32, &str)]) -> Block {
+        let op = |(pos, text): &(u32, &str)| {
+            let (kind, len) = match text.len() as u32 {
+                0 => (RunKind::Delete, 1),
+                len => (RunKind::Insert, len),
+            };
+            Op {
+                container: 0,
+                action: Action::Text { kind, pos: *pos, len, content: (*text).into() },
+            }
+        };
+        let ops: Vec<Op> = edits.iter().map(op).collect();
+        let len = ops.iter().map(Op::len).sum();
+        let containers = vec![(ContainerKind::Text, ContainerId::root("t"))];
+        let body = Body { containers, names: Vec::new(), ops };
+        let (peer, stamp) = (PeerId(peer), Stamp(seq.into()));
+        Block::encode(BlockHeader { peer, seq, len, stamp, deps: Vec::new() }, &body)
+    }
+
+    #[test]
+    fn edits_out_of_range_do_nothing_together_as_one_by_one() {
+        let blocks = [
+            block(1, 0, &[(0, "a")]),
+            block(1, 1, &[(1, ""), (1, "bcd")]),
+            block(2, 0, &[(1, "no")]),
+        ];
+        let mut one_by_one = Doc::new(PeerId(8));
+        for block in &blocks {
+            one_by_one.import(0, [block.clone()]).unwrap();
+        }
+        let mut together = Doc::new(PeerId(9));
+        together.import(0, blocks).unwrap();
+        for doc in [one_by_one, together] {
+            assert_eq!(doc.text("t").to_string(), "abcd");
+            assert_eq!(doc.text("t").authors().len(), 2);
+        }
+    }
 }
