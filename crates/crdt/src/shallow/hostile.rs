@@ -73,6 +73,14 @@ impl Damage {
 
 /// Damages a chunk of a snapshot and makes its checksum right again.
 fn damaged(snapshot: &[u8], chunk: Index, damage: &[Damage]) -> Vec<u8> {
+    changed(snapshot, |chunks| {
+        let chosen = chunk.index(chunks.len());
+        damage.iter().for_each(|damage| damage.apply(&mut chunks[chosen].1));
+    })
+}
+
+/// A snapshot of other chunks.
+fn changed(snapshot: &[u8], change: impl FnOnce(&mut Vec<(u8, Vec<u8>)>)) -> Vec<u8> {
     let mut input = Reader::new(&snapshot[4..]);
     let mut chunks = Vec::new();
     while !input.is_empty() {
@@ -81,8 +89,7 @@ fn damaged(snapshot: &[u8], chunk: Index, damage: &[Damage]) -> Vec<u8> {
         input.u32_le().unwrap();
         chunks.push((kind, bytes));
     }
-    let chosen = chunk.index(chunks.len());
-    damage.iter().for_each(|damage| damage.apply(&mut chunks[chosen].1));
+    change(&mut chunks);
     let mut out = Writer::new();
     out.raw(&snapshot[..4]);
     for (kind, bytes) in chunks {
@@ -91,6 +98,19 @@ fn damaged(snapshot: &[u8], chunk: Index, damage: &[Damage]) -> Vec<u8> {
         out.u32_le(xxh32(&bytes, 0));
     }
     out.into_vec()
+}
+
+#[test]
+fn an_undo_in_a_list_of_unknown_history_leaves_a_document_that_can_be_saved() {
+    let mut whole = Doc::new(PeerId(1));
+    whole.transact(0, |tx| tx.movable_list("l").extend([1, 2, 3]));
+    let bytes = changed(&whole.encode_snapshot(), |chunks| chunks[1].1.clear());
+    let mut doc = Doc::from_snapshot(PeerId(2), &bytes).unwrap();
+    for _ in 0..2 {
+        doc.transact(0, |tx| tx.movable_list("l").remove(0)).0.unwrap();
+        doc.undo(0);
+    }
+    assert_eq!(doc.fork(PeerId(3)).movable_list("l").len(), doc.movable_list("l").len());
 }
 
 /// Does what an application does with a document that it loaded.

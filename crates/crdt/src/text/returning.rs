@@ -83,7 +83,7 @@ impl Tracker {
     }
 
     /// What the deletions from `start` to `end` hid and nobody but `ours` hid too, in the order of
-    /// the deletions.
+    /// the deletions. What has no id, since its history is unknown, is not among it.
     pub(crate) fn hidden_ids_only_by(
         &self,
         graph: &Graph,
@@ -96,6 +96,7 @@ impl Tracker {
             let low = if is_down { target + 1 - len } else { target };
             (low, low + len)
         });
+        let ranges = ranges.filter(|(low, _)| self.tracks(*low));
         ranges.flat_map(|(low, high)| self.not_hidden_by_others(graph, low, high, ours)).collect()
     }
 
