@@ -1,11 +1,11 @@
 //! Chromium and chromedriver: found, or installed where that is possible, or asked for.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{self, find_program, step};
+use crate::debian;
+use crate::shell::find_program;
 
 /// The two programs that browser tests need.
 pub(crate) struct Browser {
@@ -21,18 +21,13 @@ pub(crate) fn ensure() -> Result<Browser> {
         return Ok(browser);
     }
     let packages = packages();
-    let root = shell::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !root || !Path::new("/etc/debian_version").exists() {
+    if !debian::install("Chromium", packages)? {
         bail!(
             "browser tests need Chromium and chromedriver on PATH (or in CHROMIUM and \
              CHROMEDRIVER); on Debian run `sudo apt-get install {}`",
             packages.join(" ")
         );
     }
-    step("Installing Chromium with apt-get", || {
-        apt(&["update", "--quiet"])?;
-        apt(&[&["install", "--quiet", "--yes", "--no-install-recommends"], packages].concat())
-    })?;
     find().context("apt-get succeeded, but chromium and chromedriver are not on PATH")
 }
 
@@ -54,8 +49,4 @@ fn packages() -> &'static [&'static str] {
     } else {
         &["chromium", "chromium-driver"]
     }
-}
-
-fn apt(args: &[&str]) -> Result<()> {
-    shell::run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
 }

@@ -2,7 +2,7 @@
 //!
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
 //! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
-//! [`bench`] measures the engine, and
+//! [`bench`] measures the engine, [`fuzz`] gives it what nobody would send, and
 //! [`tidy`] holds the source to the project's limits. Each prints what it does and how long it
 //! took, and fails with a sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
@@ -10,8 +10,10 @@
 mod bench;
 mod browser;
 mod build;
+mod debian;
 mod demo;
 mod dist;
+mod fuzz;
 mod shell;
 mod size;
 mod test;
@@ -42,6 +44,8 @@ enum Task {
     Size(size::SizeArgs),
     /// Measure the engine, and with --rivals others beside it.
     Bench(bench::BenchArgs),
+    /// Give decoders and sessions what nobody would send, and look for what they do not survive.
+    Fuzz(fuzz::FuzzArgs),
     /// Check file and function limits, module docs and forbidden dependencies.
     Tidy,
 }
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Size(args) => size::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

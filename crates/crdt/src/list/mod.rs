@@ -29,7 +29,7 @@ pub use writing::{ListError, ListMut, MovableListMut};
 pub(crate) struct ListState {
     pub(crate) slots: Slots,
     pub(crate) merger: Merger,
-    /// Which element each slot that a move made is for, plus 1; 0 if its author named none there is.
+    /// Which element each slot that a move made is for, plus 1; 0 if its author named none.
     elements: Numbers,
     /// The slot that holds for each element that was moved.
     moved: Numbers,
