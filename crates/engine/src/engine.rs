@@ -374,12 +374,20 @@ async fn load(inner: Rc<Inner>, doc: DocId) {
 }
 
 /// Closed documents, too, are uploaded to a server that was restored or set up anew.
-async fn find_forgotten(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, life: ServerLife) {
+async fn find_forgotten(
+    engine: Weak<Inner>,
+    storage: Rc<dyn AnyStorage>,
+    life: Option<ServerLife>,
+) {
     let mut forgotten = Vec::new();
     // Where storage fails, documents are compared when they are opened.
     for key in storage.clone().meta_keys(ACKED).await.unwrap_or_default() {
         let Ok(Some(bytes)) = storage.clone().get_meta(key.clone()).await else { continue };
-        let known = decode_acked(&bytes).is_ok_and(|(known, _)| known == life);
+        let known = decode_acked(&bytes).is_ok_and(|(known, _)| Some(known) == life);
+        if life.is_none() {
+            // What was acknowledged is forgotten here too, or the document would count as saved.
+            let Ok(()) = storage.clone().remove_meta(key.clone()).await else { continue };
+        }
         let id = key.strip_prefix(ACKED).and_then(|id| DocId::new(id).ok());
         forgotten.extend(id.filter(|_| !known));
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{SplitSink, SplitStream, StreamExt};
@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 use tokio::time;
 
 use crate::auth::{Authenticator, Grant};
-use crate::hub::{Hub, Store, wall_ms};
+use crate::env::Socket;
+use crate::hub::{Hub, Store};
 use crate::presence;
 use crate::room::{Job, Reply, Room, Submission, Waker};
 
@@ -79,7 +80,7 @@ impl Drop for Feed {
 }
 
 /// One client.
-pub(crate) struct Connection<S: Store> {
+pub(crate) struct Connection<S: Store, K> {
     hub: Arc<Hub<S>>,
     auth: Arc<dyn Authenticator>,
     grant: Grant,
@@ -90,16 +91,16 @@ pub(crate) struct Connection<S: Store> {
     waker: Arc<Waker>,
     dirty: BTreeSet<u32>,
     replies: mpsc::UnboundedSender<Reply>,
-    sink: SplitSink<WebSocket, Message>,
+    sink: SplitSink<K, Message>,
     unflushed: usize,
 }
 
 /// Serves a socket until it ends.
-pub(crate) async fn serve<S: Store>(
+pub(crate) async fn serve<S: Store, K: Socket>(
     hub: Arc<Hub<S>>,
     auth: Arc<dyn Authenticator>,
     limits: Limits,
-    socket: WebSocket,
+    socket: K,
 ) {
     let _counted = hub.count();
     let (sink, mut stream) = socket.split();
@@ -123,7 +124,7 @@ pub(crate) async fn serve<S: Store>(
     connection.close(end, stream).await;
 }
 
-impl<S: Store> Connection<S> {
+impl<S: Store, K: Socket> Connection<S, K> {
     fn now(&self) -> Instant {
         let ms = self.started.elapsed().as_millis();
         Instant::from_ms(u64::try_from(ms).unwrap_or(u64::MAX))
@@ -131,7 +132,7 @@ impl<S: Store> Connection<S> {
 
     async fn run(
         &mut self,
-        stream: &mut SplitStream<WebSocket>,
+        stream: &mut SplitStream<K>,
         mut inbox: mpsc::UnboundedReceiver<Reply>,
     ) -> End {
         let waker = self.waker.clone();
@@ -172,7 +173,10 @@ impl<S: Store> Connection<S> {
 
     fn wake_at(&self) -> time::Instant {
         let session = self.session.next_deadline().map_or(u64::MAX, Instant::as_ms);
-        let expiry_ms = self.grant.expires_ms().map_or(u64::MAX, |at| at.saturating_sub(wall_ms()));
+        let expiry_ms = self
+            .grant
+            .expires_ms()
+            .map_or(u64::MAX, |at| at.saturating_sub(self.hub.env.wall_ms()));
         let expiry = self.now().plus_ms(expiry_ms).as_ms();
         // A day at most: a timer far in the future would overflow.
         let ms = session.min(expiry).min(self.now().as_ms() + 86_400_000);
@@ -180,7 +184,7 @@ impl<S: Store> Connection<S> {
     }
 
     fn tick(&mut self) {
-        if self.grant.expires_ms().is_some_and(|at| at <= wall_ms()) {
+        if self.grant.expires_ms().is_some_and(|at| at <= self.hub.env.wall_ms()) {
             let reason = "the token has expired".to_owned();
             self.input(ServerInput::Refuse { code: CloseCode::Unauthorized, reason });
         }
@@ -338,7 +342,7 @@ impl<S: Store> Connection<S> {
                     server_id: self.hub.server_id,
                     epoch: self.hub.epoch,
                     session: self.session_id,
-                    server_ms: wall_ms(),
+                    server_ms: self.hub.env.wall_ms(),
                     principal: grant.principal().map(str::to_owned),
                     auth_expires_ms: grant.expires_ms(),
                     presence_ttl_ms: presence::TTL.as_millis() as u32,
@@ -401,7 +405,7 @@ impl<S: Store> Connection<S> {
         }
     }
 
-    async fn close(mut self, end: End, mut stream: SplitStream<WebSocket>) {
+    async fn close(mut self, end: End, mut stream: SplitStream<K>) {
         // Others see at once that this client is gone.
         self.feeds.clear();
         let (code, mut reason) = match end {

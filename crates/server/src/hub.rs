@@ -1,16 +1,18 @@
 //! All open documents of a server, what they share, and what runs in the background.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use futures::FutureExt;
 use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{
     AppendError, MemoryStorage, ReadError, SqliteStorage, Storage, StoredDoc,
 };
 use tokio::sync::watch;
 
+use crate::env::Env;
 use crate::room::{self, Job, Room, lock};
 
 /// How often the store is asked whether another process wrote, and stale presence is dropped.
@@ -68,17 +70,6 @@ pub enum IdentityError {
     Random,
 }
 
-/// Milliseconds since the Unix epoch.
-pub(crate) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A random number that nobody can guess.
-pub(crate) fn random_u64() -> Result<u64, IdentityError> {
-    getrandom::u64().map_err(|_| IdentityError::Random)
-}
-
 /// A room and how many subscribers were let in and have not left.
 struct Joined {
     room: Arc<Room>,
@@ -88,9 +79,10 @@ struct Joined {
 /// All open documents.
 pub(crate) struct Hub<S> {
     pub(crate) storage: S,
+    pub(crate) env: Arc<dyn Env>,
     pub(crate) server_id: u64,
     pub(crate) epoch: u64,
-    rooms: Mutex<HashMap<DocId, Joined>>,
+    rooms: Mutex<BTreeMap<DocId, Joined>>,
     owners: tokio::sync::Mutex<HashMap<PeerId, String>>,
     next_feed: AtomicU32,
     next_session: AtomicU64,
@@ -101,22 +93,24 @@ pub(crate) struct Hub<S> {
 
 impl<S: Store> Hub<S> {
     /// Reads or makes the server's identity and starts the background work.
-    pub(crate) async fn start(storage: S) -> Result<Arc<Self>, IdentityError> {
-        let server_id = identity(&storage, "server/id").await?;
-        let epoch = identity(&storage, "server/epoch").await?;
+    pub(crate) async fn start(storage: S, env: Arc<dyn Env>) -> Result<Arc<Self>, IdentityError> {
+        let server_id = identity(&storage, &*env, "server/id").await?;
+        let epoch = identity(&storage, &*env, "server/epoch").await?;
+        let first_session = env.random_u64().ok_or(IdentityError::Random)? >> 1;
         let hub = Arc::new(Self {
             storage,
+            env,
             server_id,
             epoch,
             rooms: Mutex::default(),
             owners: tokio::sync::Mutex::default(),
             next_feed: AtomicU32::new(0),
-            next_session: AtomicU64::new(random_u64()? >> 1),
+            next_session: AtomicU64::new(first_session),
             connections: AtomicUsize::new(0),
             stopping: watch::Sender::new(false),
             failed: watch::Sender::new(None),
         });
-        tokio::spawn(poll(Arc::downgrade(&hub)));
+        hub.env.spawn(poll(Arc::downgrade(&hub)).boxed());
         Ok(hub)
     }
 
@@ -126,7 +120,7 @@ impl<S: Store> Hub<S> {
         let joined = rooms.entry(doc.clone()).or_insert_with(|| {
             let feed = self.next_feed.fetch_add(1, Ordering::Relaxed);
             let (room, queue) = Room::new(doc.clone(), feed);
-            tokio::spawn(room::run(self.clone(), room.clone(), queue));
+            self.env.spawn(room::run(self.clone(), room.clone(), queue).boxed());
             Joined { room, users: 0 }
         });
         joined.users += 1;
@@ -249,13 +243,13 @@ pub(crate) fn stored_blocks(stored: StoredDoc) -> Result<Vec<Block>, LoadError> 
 }
 
 /// A number that is drawn once per store.
-async fn identity<S: Storage>(storage: &S, key: &str) -> Result<u64, IdentityError> {
+async fn identity<S: Storage>(storage: &S, env: &dyn Env, key: &str) -> Result<u64, IdentityError> {
     if let Some(bytes) = storage.get_meta(key).await?
         && let Ok(bytes) = <[u8; 8]>::try_from(bytes.as_slice())
     {
         return Ok(u64::from_le_bytes(bytes));
     }
-    let value = random_u64()?;
+    let value = env.random_u64().ok_or(IdentityError::Random)?;
     storage.put_meta(key, &value.to_le_bytes()).await?;
     Ok(value)
 }

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `http` | routes, origin check, static files |
 //! | `connection` | one client's socket |
+//! | `env` | the clock, randomness, tasks and sockets that a server runs on |
 //! | `hub` | all open documents, the server's identity, background work |
 //! | `room` | one open document: validate, store, publish |
 //! | `log` | its blocks and chains |
@@ -33,6 +34,7 @@
 
 mod auth;
 mod connection;
+mod env;
 mod http;
 mod hub;
 mod log;
@@ -50,8 +52,11 @@ use leptos_sync_storage::{OpenError, SqliteStorage};
 pub use auth::{
     AuthError, Authenticator, Claims, Grant, JwtAuth, OpenAccess, SECRET_BYTES_MIN, SecretTooShort,
 };
+#[cfg(feature = "testkit")]
+pub use env::{Env, Socket};
 pub use hub::{IdentityError, Store};
 
+use env::SystemEnv;
 use http::{Origins, Shared};
 use hub::Hub;
 
@@ -74,6 +79,7 @@ pub struct SyncServerBuilder<S> {
     limits: Limits,
     origins: Origins,
     assets: Option<PathBuf>,
+    env: Arc<dyn env::Env>,
 }
 
 impl<S: std::fmt::Debug> std::fmt::Debug for SyncServerBuilder<S> {
@@ -125,12 +131,20 @@ impl<S: Store> SyncServerBuilder<S> {
         self
     }
 
+    /// Runs on another clock, other randomness and other tasks than the system's.
+    #[cfg(feature = "testkit")]
+    #[must_use]
+    pub fn env(mut self, env: impl Env) -> Self {
+        self.env = Arc::new(env);
+        self
+    }
+
     /// Starts the server's background work on the current tokio runtime.
     ///
     /// # Errors
     /// [`StartError::Identity`].
     pub async fn start(self) -> Result<SyncServer<S>, StartError> {
-        let hub = Hub::start(self.storage).await?;
+        let hub = Hub::start(self.storage, self.env).await?;
         let Self { auth, limits, origins, assets, .. } = self;
         let shared = Arc::new(Shared { hub, auth, limits, origins });
         Ok(SyncServer { shared, assets })
@@ -169,12 +183,20 @@ impl<S: Store> SyncServer<S> {
             limits: Limits::default(),
             origins: Origins::default(),
             assets: None,
+            env: Arc::new(SystemEnv),
         }
     }
 
     /// The routes `/sync` and `/healthz`, and the static files if there are any.
     pub fn router(&self) -> Router {
         http::router(self.shared.clone(), self.assets.clone())
+    }
+
+    /// Serves a connection that did not come through the router, until it ends.
+    #[cfg(feature = "testkit")]
+    pub async fn serve(&self, socket: impl Socket) {
+        let Shared { hub, auth, limits, .. } = &*self.shared;
+        connection::serve(hub.clone(), auth.clone(), *limits, socket).await;
     }
 
     /// Resolves with the reason if the server had to stop by itself: its disk failed while writing.

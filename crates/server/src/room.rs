@@ -13,7 +13,7 @@ use leptos_sync_protocol::{NackCode, PeerMark, Rejection};
 use leptos_sync_storage::AppendError;
 use tokio::sync::{Notify, mpsc};
 
-use crate::hub::{Hub, Store, wall_ms};
+use crate::hub::{Hub, IdentityError, Store};
 use crate::log::{Check, DocLog};
 use crate::presence::Presence;
 
@@ -22,6 +22,9 @@ const VALIDATE_INLINE_BYTES: usize = 64 << 10;
 
 /// How many bytes of blocks go into one write.
 const WRITE_BYTES: usize = 8 << 20;
+
+/// Why a server stops by itself.
+const DISK_FAILED: &str = "the disk failed while writing";
 
 const QUOTA_RETRY_MS: u32 = 30_000;
 const UNAVAILABLE_RETRY_MS: u32 = 5_000;
@@ -178,8 +181,9 @@ impl Room {
 /// One submission whose blocks were looked at.
 struct Looked {
     submission: Submission,
-    durable: VersionVector,
     rejected: Vec<Rejection>,
+    /// The blocks that were in the log, though perhaps only staged for an earlier submission.
+    known: Vec<Block>,
     /// The blocks that were staged for it.
     staged: Vec<Block>,
 }
@@ -294,7 +298,7 @@ async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
         Err(AppendError::Broken { .. }) => {
             // Nobody may be told anything about these blocks: they are in doubt.
             lock(&room.log).unstage();
-            return hub.fail("the disk failed while writing".to_owned());
+            return hub.fail(DISK_FAILED.to_owned());
         }
         Err(error) => {
             lock(&room.log).unstage();
@@ -302,7 +306,7 @@ async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
         }
     };
     for looked in looked {
-        answer(looked, refusal);
+        answer(room, looked, refusal);
     }
     room.wake_all();
 }
@@ -326,15 +330,19 @@ async fn refusal_for<S: Store>(hub: &Hub<S>, room: &Room, error: &AppendError) -
 }
 
 /// Tells a connection what became of its blocks.
-fn answer(looked: Looked, refusal: Option<(NackCode, u32)>) {
-    let Looked { submission, mut durable, mut rejected, staged } = looked;
-    for block in staged {
+fn answer(room: &Room, looked: Looked, refusal: Option<(NackCode, u32)>) {
+    let Looked { submission, mut rejected, known, staged } = looked;
+    let mut durable = VersionVector::new();
+    let stayed = |block: &Block| lock(&room.log).check(block, 0) == Check::Known;
+    let known = known.into_iter().map(|block| (refusal.is_none() || stayed(&block), block));
+    let staged = staged.into_iter().map(|block| (refusal.is_none(), block));
+    for (is_stored, block) in known.chain(staged).collect::<Vec<_>>() {
+        let (peer, seq) = (block.peer(), block.seq());
         match refusal {
-            None => durable.extend(block.peer(), block.end()),
-            Some((code, retry_after_ms)) => {
-                let (peer, seq) = (block.peer(), block.seq());
+            Some((code, retry_after_ms)) if !is_stored => {
                 rejected.push(Rejection { peer, seq, code, retry_after_ms });
             }
+            _ => durable.extend(peer, block.end()),
         }
     }
     let bytes = submission.blocks.iter().map(|block| block.bytes().len()).sum();
@@ -346,14 +354,10 @@ fn answer(looked: Looked, refusal: Option<(NackCode, u32)>) {
 /// Decides about each block of a submission and stages the good ones.
 async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) -> Looked {
     let sound = validate(&submission.blocks).await;
-    let mut looked = Looked {
-        durable: VersionVector::new(),
-        rejected: Vec::new(),
-        staged: Vec::new(),
-        submission,
-    };
+    let mut looked =
+        Looked { rejected: Vec::new(), known: Vec::new(), staged: Vec::new(), submission };
     for (block, sound) in looked.submission.blocks.iter().zip(sound) {
-        let now_ms = wall_ms();
+        let now_ms = hub.env.wall_ms();
         let mut check = lock(&room.log).check(block, now_ms);
         if check == Check::New && !sound {
             check = Check::Refused(NackCode::Invalid, 0);
@@ -366,12 +370,15 @@ async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) ->
                 Ok(false) => Check::Refused(NackCode::DuplicatePeer, 0),
                 Err(error) => {
                     tracing::error!(%error, "cannot look up who a peer belongs to");
+                    if matches!(error, IdentityError::Write(AppendError::Broken { .. })) {
+                        hub.fail(DISK_FAILED.to_owned());
+                    }
                     Check::Refused(NackCode::Unavailable, UNAVAILABLE_RETRY_MS)
                 }
             };
         }
         match check {
-            Check::Known => looked.durable.extend(block.peer(), block.end()),
+            Check::Known => looked.known.push(block.clone()),
             Check::New => {
                 lock(&room.log).stage(block.clone());
                 looked.staged.push(block.clone());

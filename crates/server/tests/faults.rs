@@ -62,6 +62,53 @@ async fn a_write_in_doubt_stops_the_server() {
     assert!(server.failure().await.contains("disk"));
 }
 
+/// Where the first write in doubt is the note whom a peer id belongs to, the server stops as well.
+#[tokio::test]
+async fn a_name_in_doubt_stops_the_server() {
+    struct Named;
+    impl Authenticator for Named {
+        fn authenticate(&self, _: Option<&str>) -> Result<Grant, leptos_sync_server::AuthError> {
+            Ok(Grant::all("ada", None))
+        }
+    }
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).auth(Named).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    storage.fail_writes(Some(Fault::Broken));
+    let block = ada.write("in doubt");
+    ada.send(vec![block]).await;
+    assert!(server.failure().await.contains("disk"));
+}
+
+/// A change that two clients bring at once, and that is not stored, is acknowledged to neither.
+#[tokio::test]
+async fn a_change_brought_twice_is_acknowledged_to_neither_if_it_is_not_stored() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    let mut bob = Client::open(&place, 2, "d").await;
+    let mut eve = Client::open(&place, 3, "d").await;
+    storage.stall_writes(true);
+    let first = ada.write("keeps the room busy");
+    ada.send(vec![first]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let twice = bob.write("brought by two");
+    bob.send(vec![twice.clone()]).await;
+    eve.send(vec![twice]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    storage.fail_writes(Some(Fault::QuotaExceeded));
+    storage.stall_writes(false);
+    for client in [&mut ada, &mut bob, &mut eve] {
+        let told = |event: &ClientEvent| {
+            matches!(event, ClientEvent::Acked { .. } | ClientEvent::Rejected { .. })
+        };
+        let answer = client.until(told).await;
+        assert!(matches!(answer, ClientEvent::Rejected { .. }), "{answer:?}");
+    }
+}
+
 /// A document that cannot be read is refused by name; others work, and so does it later.
 #[tokio::test]
 async fn an_unreadable_document_is_an_error_of_its_own() {

@@ -72,6 +72,9 @@ pub(crate) enum Phase {
         /// What the server has, or was sent on this connection.
         sent: VersionVector,
         caught_up: bool,
+        /// The server has something that we count as unacknowledged. Until it has sent that, and it
+        /// proved to be ours, nothing is sent: it could be somebody else's under the same name.
+        contested: bool,
     },
     Refused {
         reason: Reason,
@@ -98,6 +101,11 @@ pub(crate) struct Remote {
     pub(crate) rejected: BTreeMap<PeerId, Rejection>,
     /// When other tabs' unacknowledged changes are sent from here too.
     pub(crate) adopt_at: Option<u64>,
+    /// When what waits inside the document, for its time or for another change, is looked at again.
+    pub(crate) recheck_at: Option<u64>,
+    /// A peer id of ours under which the server has other changes than we; it is sending them, so
+    /// that the first one that differs can be found.
+    pub(crate) doubted: Option<PeerId>,
 }
 
 impl Remote {
@@ -170,7 +178,9 @@ impl OpenDoc {
 
     /// The blocks that the server lacks and may be sent now; counts them as sent.
     pub(crate) fn take_unsent(&mut self, also_unsaved: bool) -> Vec<Block> {
-        let Phase::Open { sent, .. } = &mut self.remote.phase else { return Vec::new() };
+        let Phase::Open { sent, contested: false, .. } = &mut self.remote.phase else {
+            return Vec::new();
+        };
         let unsaved = if also_unsaved { BTreeSet::new() } else { self.store.unsaved() };
         let mut blocks = self.content.borrow().blocks_since(sent);
         // Chains are stored and refused from some block on, so what is left has no gaps.
@@ -188,7 +198,9 @@ impl OpenDoc {
     /// Of new blocks made here, those to send; falls back to everything unsent when one depends on
     /// something that the server may not have.
     pub(crate) fn take_new(&mut self, blocks: &[Block], also_unsaved: bool) -> Vec<Block> {
-        let Phase::Open { sent, .. } = &mut self.remote.phase else { return Vec::new() };
+        let Phase::Open { sent, contested: false, .. } = &mut self.remote.phase else {
+            return Vec::new();
+        };
         let mut new = Vec::new();
         for block in blocks {
             if block.end() <= sent.get(block.peer()) {

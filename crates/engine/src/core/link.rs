@@ -10,7 +10,7 @@ use leptos_sync_transport::{Backoff, Closed, ConnectError};
 
 use super::doc::{Load, Phase, Rejection};
 use super::records::ServerLife;
-use super::{Core, Now, OpenDoc, Output};
+use super::{Core, Now, Output};
 use crate::event::{DocEvent, Origin};
 use crate::status::{Reason, StorageHealth, SyncState};
 
@@ -23,11 +23,15 @@ const DIAL_SHOWN_AFTER_MS: u64 = 1_000;
 const CLOCK_ERROR_MS_MAX: u64 = 30_000;
 const REFUSED_RETRY_MS: u64 = 5_000;
 const SKEW_RETRY_MS: u64 = 60_000;
+/// How long changes wait inside a document before they are looked at again.
+const RECHECK_MS: u64 = 30_000;
 
 /// The connection and the policy around it.
 pub(super) struct Link {
     has_server: bool,
     online: bool,
+    /// The engine was shut down: nothing is dialed any more, while storage work goes on.
+    ended: bool,
     state: State,
     /// Names the present attempt or connection; facts about earlier ones are ignored.
     generation: u64,
@@ -64,6 +68,7 @@ impl Link {
         Self {
             has_server,
             online: true,
+            ended: false,
             state: State::Idle,
             generation: 0,
             backoff: Backoff::new(),
@@ -96,7 +101,7 @@ impl Link {
         }
     }
 
-    fn life(&self) -> Option<ServerLife> {
+    pub(super) fn life(&self) -> Option<ServerLife> {
         match &self.state {
             State::Up { life, .. } => *life,
             _ => None,
@@ -109,7 +114,7 @@ impl Core {
     pub(crate) fn dial(&mut self, now: Now) {
         let link = &mut self.link;
         let resting = matches!(link.state, State::Idle | State::Waiting { .. });
-        if !link.has_server || !link.online || !resting {
+        if !link.has_server || !link.online || link.ended || !resting {
             return;
         }
         link.generation += 1;
@@ -211,7 +216,7 @@ impl Core {
         self.leave(now);
         self.hang_up(now, Reason::NoServer);
         self.link.state = State::Idle;
-        self.link.has_server = false;
+        self.link.ended = true;
     }
 
     /// Hands a fact to the session, then does what it says.
@@ -247,7 +252,7 @@ impl Core {
                 self.opened(now, &doc, server_version, my_mark);
             }
             ClientEvent::Blocks { doc, blocks } => self.received(now, &doc, blocks),
-            ClientEvent::CaughtUp { doc } => self.caught_up(&doc),
+            ClientEvent::CaughtUp { doc } => self.caught_up(now, &doc),
             ClientEvent::Acked { doc, through } => self.acked(now, &doc, &through),
             ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
                 self.rejected(now, &doc, peer, seq, code, u64::from(retry_after_ms));
@@ -278,7 +283,7 @@ impl Core {
         self.link.reason = None;
         self.link.backoff.connected(now.ms);
         if self.link.last_life.replace(present) != Some(present) {
-            self.outputs.push_back(Output::FindForgotten(present));
+            self.outputs.push_back(Output::FindForgotten(Some(present)));
         }
         let wrong = server_ms.abs_diff(now.wall_ms) > CLOCK_ERROR_MS_MAX;
         let ahead = server_ms.cast_signed().wrapping_sub(now.wall_ms.cast_signed());
@@ -307,7 +312,8 @@ impl Core {
         }
         doc.remote.phase = Phase::Opening;
         let content = doc.content.borrow();
-        let (have, peer) = (content.version().clone(), content.peer());
+        let (version, peer) = (content.version(), content.peer());
+        let have = version.iter().filter_map(|(peer, count)| doc.claim(peer, count)).collect();
         let (seq, hash) = content.chain_mark(peer).map_or((0, 0), |mark| (mark.seq, mark.hash));
         let me = Some(PeerMark { peer, seq, hash });
         drop(content);
@@ -320,28 +326,6 @@ impl Core {
 
     pub(super) fn close_on_server(&mut self, now: Now, id: &DocId) {
         self.session_input(now, ClientInput::Close { doc: id.clone() });
-    }
-
-    fn opened(&mut self, now: Now, id: &DocId, server: VersionVector, mark: Option<PeerMark>) {
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        doc.remote.phase = Phase::Open { sent: server.clone(), caught_up: false };
-        let chain = mark.map_or(Chain::Same, |mark| doc.compare_chain(mark));
-        let doubted = mark.filter(|_| chain == Chain::Differs).map(|mark| mark.peer);
-        // Under a doubted name the server has other changes than ours.
-        let sure = server.iter().filter(|(peer, _)| Some(*peer) != doubted).collect();
-        doc.acknowledge(now, &sure);
-        match (chain, mark) {
-            (Chain::Differs, Some(mark)) => {
-                let from = doc.remote.acked.get(mark.peer);
-                self.conflict(now, id, mark.peer, from);
-            }
-            // An earlier life of ours sent what it could not store: its names are taken.
-            (Chain::Longer, Some(mark)) => {
-                self.leave_peer(mark.peer);
-            }
-            _ => {}
-        }
-        self.upload(now, id);
     }
 
     fn received(&mut self, now: Now, id: &DocId, blocks: Vec<Block>) {
@@ -361,16 +345,28 @@ impl Core {
             doc.keep(block, false);
         }
         self.outputs.push_back(Output::Work);
+        if doc.content.borrow().pending_count() > 0 {
+            doc.remote.recheck_at.get_or_insert(now.ms + RECHECK_MS);
+        }
         for (peer, seq) in imported.conflicts {
             self.conflict(now, id, peer, seq);
         }
         self.announce_unstored(now);
     }
 
-    fn caught_up(&mut self, id: &DocId) {
+    fn caught_up(&mut self, now: Now, id: &DocId) {
         let Some(doc) = self.docs.get_mut(id) else { return };
-        if let Phase::Open { caught_up, .. } = &mut doc.remote.phase {
-            *caught_up = true;
+        let Phase::Open { caught_up, contested, .. } = &mut doc.remote.phase else { return };
+        *caught_up = true;
+        let settled = std::mem::take(contested);
+        let doubted = doc.remote.doubted.take();
+        if let Some(peer) = doubted {
+            // All that the server has under this id is merged: somebody else goes on with it.
+            doc.forget_rejection(peer);
+            self.leave_peer(peer);
+        }
+        if settled || doubted.is_some() {
+            self.upload(now, id);
         }
     }
 
@@ -444,9 +440,9 @@ impl Core {
                 Phase::Refused { retry_at, .. } => retry_at,
                 _ => None,
             };
-            let adopt = doc.remote.adopt_at;
+            let waiting = [doc.remote.adopt_at, doc.remote.recheck_at];
             let rejected = doc.remote.rejected.values().filter_map(|rejection| rejection.retry_at);
-            rejected.chain(refused).chain(adopt)
+            rejected.chain(refused).chain(waiting.into_iter().flatten())
         });
         let own = match &self.link.state {
             State::Idle => None,
@@ -488,6 +484,10 @@ impl Core {
         for peer in &again {
             doc.forget_rejection(*peer);
         }
+        let recheck = due(doc.remote.recheck_at);
+        if recheck {
+            doc.remote.recheck_at = None;
+        }
         let adopt = due(doc.remote.adopt_at);
         if adopt {
             doc.remote.adopt_at = None;
@@ -497,6 +497,9 @@ impl Core {
         {
             doc.remote.phase = Phase::Closed;
             self.open_on_server(now, id);
+        }
+        if recheck {
+            self.received(now, id, Vec::new());
         }
         if adopt || !again.is_empty() {
             self.upload(now, id);
@@ -511,49 +514,5 @@ fn needs_person(code: CloseCode) -> Option<Reason> {
         CloseCode::Forbidden => Some(Reason::Forbidden),
         CloseCode::UnsupportedVersion => Some(Reason::NewerVersion),
         _ => None,
-    }
-}
-
-/// How the server's chain of our own peer compares with ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chain {
-    /// The server's is ours, or a part of it.
-    Same,
-    /// The server's continues ours.
-    Longer,
-    /// They are different changes under the same name.
-    Differs,
-}
-
-impl OpenDoc {
-    fn compare_chain(&self, mark: PeerMark) -> Chain {
-        let content = self.content.borrow();
-        let ours = content.version().get(mark.peer);
-        if mark.seq > ours {
-            // What is stored here is sent in order, so a server that has more, and did not
-            // acknowledge all of ours, has it from somebody else.
-            let all_acked = ours <= self.remote.acked.get(mark.peer);
-            return if all_acked { Chain::Longer } else { Chain::Differs };
-        }
-        match content.chain_hash_at(mark.peer, mark.seq) {
-            Some(hash) if hash == mark.hash => Chain::Same,
-            _ => Chain::Differs,
-        }
-    }
-
-    /// Another server, or another life of it: what an earlier one acknowledged does not count.
-    fn forget_acknowledgements(&mut self, life: ServerLife) {
-        self.remote.life = Some(life);
-        self.remote.acked = VersionVector::new();
-        self.store.acked_dirty = true;
-        let blocks = self.content.borrow().blocks_since(&VersionVector::new());
-        self.remote.pending.reset(&blocks, &self.remote.acked);
-    }
-
-    fn acknowledge(&mut self, now: Now, version: &VersionVector) {
-        if self.remote.acknowledge(version) {
-            self.store.acked_dirty = true;
-            self.mark_meta(now);
-        }
     }
 }

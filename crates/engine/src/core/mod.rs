@@ -9,6 +9,7 @@
 //! | `doc` | the state of one open document |
 //! | `store` | what is written to storage, and when after a failure |
 //! | `link` | when to connect, and what the connection means for documents |
+//! | `opened` | what the server's part of a document says about ours |
 //! | `rename` | what to do when two authors share a peer id |
 //! | `local` | tabs of this device, presence, time |
 //! | `tabs`, `records` | bytes for other tabs, bytes for storage |
@@ -16,6 +17,7 @@
 mod doc;
 mod link;
 mod local;
+mod opened;
 mod pending;
 pub(crate) mod records;
 mod rename;
@@ -81,8 +83,9 @@ pub(crate) enum Output {
     Status(SyncStatus),
     /// Ask the platform not to evict what is stored.
     KeepStorage,
-    /// Look for documents that another life of the server acknowledged, and call `unsent_found`.
-    FindForgotten(ServerLife),
+    /// Look for documents that another life of the server than this acknowledged, or for all that
+    /// any did, and call `unsent_found`.
+    FindForgotten(Option<ServerLife>),
 }
 
 /// What was found of a document in storage.
@@ -297,6 +300,8 @@ impl Core {
         self.emit(id, DocEvent::Loaded);
         self.outputs.push_back(Output::Work);
         self.open_on_server(now, id);
+        // If reading worked at a later try only, the document may have been open for long.
+        self.upload(now, id);
         self.drop_done(now);
     }
 
@@ -449,9 +454,14 @@ impl OpenDoc {
         outcome
     }
 
-    /// Has the acknowledged version and the unsent mark written soon, if they changed.
+    /// Has the acknowledged version and the unsent mark written soon, if they changed; at once, if
+    /// the mark is missing: another tab may have taken it away a moment before this one's changes.
     fn mark_meta(&mut self, now: Now) {
-        if self.store.acked_dirty || self.store.unsent_marked == self.remote.pending.is_empty() {
+        if !self.store.unsent_marked && !self.remote.pending.is_empty() {
+            self.store.meta_at = Some(now.ms);
+        } else if self.store.acked_dirty
+            || self.store.unsent_marked == self.remote.pending.is_empty()
+        {
             self.store.meta_at.get_or_insert(now.ms + store::META_DELAY_MS);
         }
     }

@@ -22,6 +22,11 @@ impl Pending {
         self.count == 0
     }
 
+    /// Whether something of `peer` waits.
+    pub(crate) fn has(&self, peer: PeerId) -> bool {
+        self.spans.contains_key(&peer)
+    }
+
     /// Counts a block, once, unless it is acknowledged.
     pub(crate) fn add(&mut self, block: &Block, acked: &VersionVector) {
         if block.end() <= acked.get(block.peer()) {

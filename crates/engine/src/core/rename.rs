@@ -41,6 +41,9 @@ impl Core {
         if doc.content.borrow().version().get(peer) <= seq {
             return;
         }
+        if let Some(doc) = self.docs.get_mut(id) {
+            doc.remote.doubted.take_if(|doubted| *doubted == peer);
+        }
         tracing::warn!(doc = %id, %peer, seq, "another author uses the same peer id");
         let ours = self.peer == Some(peer) || writing_as == peer;
         let fresh = self.leave_peer(peer);

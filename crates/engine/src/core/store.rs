@@ -92,16 +92,16 @@ impl Core {
         Some(job)
     }
 
-    /// Marks a document as unsent before its first such change is stored: a page can be gone a
-    /// moment later, and the next start must know what to upload. While storage fails, the change
-    /// itself comes first.
+    /// Marks a document as unsent before its first such change is stored, whichever tab made it: a
+    /// page can be gone a moment later, and the next start must know what to upload. While storage
+    /// fails, the change itself comes first.
     fn mark_job(&mut self) -> Option<Job> {
         if self.jobs.health != StorageHealth::Healthy || !self.link.has_server() {
             return None;
         }
         let (id, doc) = self.docs.iter_mut().find(|(_, doc)| {
-            let is_ours = doc.store.queue.iter().any(|unsaved| unsaved.announce);
-            is_ours && doc.load == Load::Done && doc.can_append() && !doc.store.unsent_marked
+            let unmarked = !doc.remote.pending.is_empty() && !doc.store.unsent_marked;
+            unmarked && doc.load == Load::Done && doc.can_append()
         })?;
         doc.store.unsent_marked = true;
         Some(Job::Meta { key: unsent_key(id), value: Some(Vec::new()) })

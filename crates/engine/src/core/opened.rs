@@ -1,0 +1,137 @@
+//! What the server has of a document when it is opened there, compared with what is here: what it
+//! acknowledges, what it has lost, and whether somebody else writes under an id of ours.
+
+use std::collections::BTreeSet;
+
+use leptos_sync_crdt::{DocId, PeerId, VersionVector};
+use leptos_sync_protocol::{NackCode, PeerMark};
+
+use super::doc::{Phase, Rejection, Remote};
+use super::records::ServerLife;
+use super::{Core, Now, OpenDoc, Output};
+use crate::status::Reason;
+
+impl Core {
+    pub(super) fn opened(
+        &mut self,
+        now: Now,
+        id: &DocId,
+        server: VersionVector,
+        mark: Option<PeerMark>,
+    ) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let Remote { acked, pending, .. } = &doc.remote;
+        let is_news = |(peer, n): (PeerId, u32)| pending.has(peer) && n > acked.get(peer);
+        let contested: BTreeSet<PeerId> =
+            server.iter().filter(|part| is_news(*part)).map(|(peer, _)| peer).collect();
+        let chain = mark.map_or(Chain::Same, |mark| doc.compare_chain(mark));
+        let differs = mark.filter(|_| chain == Chain::Differs).map(|mark| mark.peer);
+        // Under a doubted name the server has other changes than ours.
+        let doubted = differs.or(doc.remote.doubted);
+        let is_sure = |peer: PeerId| Some(peer) != doubted && !contested.contains(&peer);
+        let sure: VersionVector = server.iter().filter(|(peer, _)| is_sure(*peer)).collect();
+        let is_new_doubt = differs.is_some() && differs != doc.remote.doubted;
+        let lacks = |(peer, through)| Some(peer) != doubted && server.get(peer) < through;
+        doc.remote.phase = Phase::Open {
+            sent: server.clone(),
+            caught_up: false,
+            contested: !contested.is_empty(),
+        };
+        if doc.remote.acked.iter().any(lacks) {
+            self.forget_lost(now, id);
+        }
+        if let Some(doc) = self.docs.get_mut(id) {
+            doc.acknowledge(now, &sure);
+        }
+        match (chain, mark) {
+            (Chain::Differs, Some(mark)) if is_new_doubt => {
+                return self.doubt(now, id, mark.peer);
+            }
+            // An earlier life of ours sent what it could not store: its names are taken.
+            (Chain::Longer, Some(mark)) => {
+                self.leave_peer(mark.peer);
+            }
+            _ => {}
+        }
+        self.upload(now, id);
+    }
+
+    /// The server lacks what it had acknowledged, as after its restore from a backup: nothing that
+    /// it acknowledged counts any more, in no document.
+    fn forget_lost(&mut self, now: Now, id: &DocId) {
+        let Some(life) = self.link.life() else { return };
+        tracing::warn!(doc = %id, "the server lost changes that it had acknowledged");
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        doc.forget_acknowledgements(life);
+        doc.mark_meta(now);
+        self.outputs.push_back(Output::FindForgotten(None));
+    }
+
+    /// The server has other changes than we under an id of ours. Asks for them, and sends none
+    /// under that id until it is known from where on they differ.
+    fn doubt(&mut self, now: Now, id: &DocId, peer: PeerId) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        doc.remote.doubted = Some(peer);
+        doc.remote.phase = Phase::Closed;
+        let seq = doc.remote.acked.get(peer);
+        let reason = Reason::Rejected(NackCode::DuplicatePeer);
+        self.reject(id, peer, Rejection { seq, reason, retry_at: None });
+        self.open_on_server(now, id);
+    }
+}
+
+/// How the server's chain of our own peer compares with ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    /// The server's is ours, or a part of it.
+    Same,
+    /// The server's continues ours.
+    Longer,
+    /// They are different changes under the same name.
+    Differs,
+}
+
+impl OpenDoc {
+    /// What the server is told that we have of `peer`: not what it did not acknowledge. If it has
+    /// something there it sends it, and that is seen to be ours or somebody else's.
+    pub(super) fn claim(&self, peer: PeerId, count: u32) -> Option<(PeerId, u32)> {
+        let remote = &self.remote;
+        let count = match remote.pending.has(peer) {
+            _ if remote.doubted == Some(peer) => 0,
+            true => count.min(remote.acked.get(peer)),
+            false => count,
+        };
+        (count > 0).then_some((peer, count))
+    }
+
+    fn compare_chain(&self, mark: PeerMark) -> Chain {
+        let content = self.content.borrow();
+        let ours = content.version().get(mark.peer);
+        if mark.seq > ours {
+            // What is stored here is sent in order, so a server that has more, and did not
+            // acknowledge all of ours, has it from somebody else.
+            let all_acked = ours <= self.remote.acked.get(mark.peer);
+            return if all_acked { Chain::Longer } else { Chain::Differs };
+        }
+        match content.chain_hash_at(mark.peer, mark.seq) {
+            Some(hash) if hash == mark.hash => Chain::Same,
+            _ => Chain::Differs,
+        }
+    }
+
+    /// Another server, or another life of it: what an earlier one acknowledged does not count.
+    pub(super) fn forget_acknowledgements(&mut self, life: ServerLife) {
+        self.remote.life = Some(life);
+        self.remote.acked = VersionVector::new();
+        self.store.acked_dirty = true;
+        let blocks = self.content.borrow().blocks_since(&VersionVector::new());
+        self.remote.pending.reset(&blocks, &self.remote.acked);
+    }
+
+    pub(super) fn acknowledge(&mut self, now: Now, version: &VersionVector) {
+        if self.remote.acknowledge(version) {
+            self.store.acked_dirty = true;
+            self.mark_meta(now);
+        }
+    }
+}
