@@ -2,7 +2,8 @@
 //!
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
 //! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
-//! [`bench`] measures the engine, [`fuzz`] gives it what nobody would send, and
+//! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`fuzz`] gives decoders what
+//! nobody would send, and
 //! [`tidy`] holds the source to the project's limits. Each prints what it does and how long it
 //! took, and fails with a sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
@@ -15,6 +16,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod shell;
+mod sim;
 mod size;
 mod test;
 mod tidy;
@@ -46,6 +48,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Give decoders and sessions what nobody would send, and look for what they do not survive.
     Fuzz(fuzz::FuzzArgs),
+    /// Play seeds of the simulator: clients and server on a simulated clock, network and disk.
+    Sim(sim::SimArgs),
     /// Check file and function limits, module docs and forbidden dependencies.
     Tidy,
 }
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Task::Size(args) => size::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

@@ -12,6 +12,7 @@ use crate::bench;
 use crate::browser;
 use crate::build;
 use crate::shell::{self, Tally, find_program};
+use crate::sim;
 use crate::size;
 use crate::tidy;
 use crate::workspace::{WASM, Workspace};
@@ -30,6 +31,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tidy", about: "limits, module docs, forbidden dependencies", run: tidy },
     Step { name: "clippy", about: "lints of the native code", run: clippy },
     Step { name: "native", about: "unit, integration and documentation tests", run: native },
+    Step { name: "sim", about: "seeds of clients and server in a simulated world", run: simulate },
     Step { name: "docs", about: "documentation without warnings", run: docs },
     Step { name: "clippy-wasm", about: "lints of the code that browsers run", run: clippy_wasm },
     Step { name: "features", about: "leptos-sync as csr, hydrate and ssr", run: features },
@@ -109,6 +111,11 @@ fn bench(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
     let mut format = workspace.cargo(["fmt", "--all", "--check", "--manifest-path"]);
     shell::run(format.arg(&manifest))?;
     bench::check(workspace)?;
+    Ok(None)
+}
+
+fn simulate(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    sim::check(workspace)?;
     Ok(None)
 }
 

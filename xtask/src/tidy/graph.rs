@@ -25,6 +25,17 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("leptos-sync-macros", &[]),
     ("leptos-sync", &["leptos-sync-engine", "leptos-sync-macros"]),
     ("leptos-sync-server", &["leptos-sync-crdt", "leptos-sync-protocol", "leptos-sync-storage"]),
+    (
+        "leptos-sync-testkit",
+        &[
+            "leptos-sync-crdt",
+            "leptos-sync-engine",
+            "leptos-sync-protocol",
+            "leptos-sync-server",
+            "leptos-sync-storage",
+            "leptos-sync-transport",
+        ],
+    ),
     ("notebook", &["leptos-sync"]),
     ("baseline", &[]),
     ("e2e", &[]),

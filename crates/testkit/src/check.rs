@@ -1,0 +1,202 @@
+//! What must hold, looked at after every step and in between.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use leptos_sync_crdt::{Doc, DocId, PeerId, VersionVector};
+use leptos_sync_engine::SyncState;
+use leptos_sync_storage::StoredDoc;
+
+use crate::device::WALL_START_MS;
+use crate::ledger::{self, Token};
+use crate::net::SOCKET_BYTES;
+use crate::world::{Violation, World};
+
+/// What a server may have written into a socket before it notices that it is full: a round of
+/// changes of one document.
+const SOCKET_BYTES_MAX: usize = SOCKET_BYTES + (64 << 10);
+
+const ANY_TIME: u64 = u64::MAX;
+
+impl World {
+    /// Looks at every tab, and at the server where a tab says that all is saved.
+    pub(crate) fn check(&mut self) -> Result<(), Violation> {
+        if let Some(panic) = crate::run::take_panic() {
+            return Err(format!("panicked: {panic}"));
+        }
+        let mut saved: Vec<(DocId, Rc<BTreeSet<Token>>)> = Vec::new();
+        let present = self.net.server_life.get();
+        let up = self.server.is_up();
+        let docs = self.docs.clone();
+        for device in &mut self.devices {
+            for tab in &mut device.tabs {
+                let life = tab.wire.borrow().as_ref().map(|wire| wire.server_life);
+                for id in &docs {
+                    let Some(open) = tab.docs.get_mut(id) else { continue };
+                    if open.changed.replace(false) {
+                        open.dump = None;
+                        let issued = self.issued.get(id);
+                        open.tokens = Rc::new(look(id, &docs, &open.handle, issued)?);
+                    }
+                    let status = open.handle.status();
+                    if status.loaded && status.saved_here {
+                        let promised = device.promised.entry(id.clone()).or_default();
+                        promised.extend(open.tokens.iter());
+                    }
+                    if status.state == SyncState::Saved && up && life == Some(present) {
+                        saved.push((id.clone(), open.tokens.clone()));
+                    }
+                }
+            }
+        }
+        for (id, tokens) in saved {
+            self.saved_on_server(&id, &tokens)?;
+        }
+        self.check_equal()?;
+        self.check_queues()
+    }
+
+    /// A tab says that these are saved on the server.
+    fn saved_on_server(&mut self, id: &DocId, tokens: &BTreeSet<Token>) -> Result<(), Violation> {
+        let known = self.promised.get(id).is_some_and(|promised| tokens.is_subset(promised));
+        if known {
+            return Ok(());
+        }
+        let stored = self.stored_tokens(id)?;
+        if let Some(token) = tokens.difference(&stored).next() {
+            return Err(format!(
+                "token {token} of {id} is shown as saved, and the server lacks it"
+            ));
+        }
+        self.promised.entry(id.clone()).or_default().extend(tokens);
+        Ok(())
+    }
+
+    /// Tabs with equal versions show equal documents.
+    fn check_equal(&mut self) -> Result<(), Violation> {
+        if self.copied {
+            return Ok(());
+        }
+        for id in &self.docs {
+            let mut seen: Vec<(VersionVector, Rc<String>)> = Vec::new();
+            let tabs = self.devices.iter_mut().flat_map(|device| &mut device.tabs);
+            for open in tabs.filter_map(|tab| tab.docs.get_mut(id)) {
+                let version = open.handle.read(|doc| doc.version().clone());
+                let dump = open
+                    .dump
+                    .get_or_insert_with(|| Rc::new(open.handle.read(ledger::dump)))
+                    .clone();
+                match seen.iter().find(|(other, _)| *other == version) {
+                    Some((_, other)) if *other != dump => {
+                        return Err(format!("{id} diverged at {version:?}: {other} and {dump}"));
+                    }
+                    Some(_) => {}
+                    None => seen.push((version, dump)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_queues(&self) -> Result<(), Violation> {
+        for wire in self.net.wires(|_| true) {
+            let bytes = wire.buffered_down();
+            if bytes > SOCKET_BYTES_MAX {
+                return Err(format!("the server queued {bytes} bytes for one client"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a device has shown as saved is on its disk.
+    pub(crate) fn check_device(&self, device: usize) -> Result<(), Violation> {
+        let device = &self.devices[device];
+        for (id, promised) in &device.promised {
+            let stored = tokens_of(id, &restore(device.disk.peek(id))?)?;
+            if let Some(token) = promised.difference(&stored).next() {
+                let number = device.number;
+                return Err(format!("token {token} of {id} was saved on device {number}: lost"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was shown as saved on the server is on its disk.
+    pub(crate) fn check_server(&mut self) -> Result<(), Violation> {
+        self.stored.clear();
+        for id in self.docs.clone() {
+            let stored = self.stored_tokens(&id)?;
+            let promised = self.promised.get(&id);
+            let lost = promised.into_iter().flatten().find(|token| !stored.contains(token));
+            if let Some(token) = lost {
+                return Err(format!("token {token} of {id} was saved on the server: lost"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens that the server's disk has of a document.
+    pub(crate) fn stored_tokens(&mut self, id: &DocId) -> Result<BTreeSet<Token>, Violation> {
+        let stored = self.server.disk.peek(id);
+        let doc = self.stored.entry(id.clone()).or_insert_with(|| Doc::new(PeerId(1)));
+        let version = doc.version();
+        let new = stored.blocks.into_iter().filter(|b| b.end() > version.get(b.peer()));
+        let new: Vec<_> = new.collect();
+        let now_ms = WALL_START_MS + self.start.elapsed().as_millis() as u64;
+        let now_ms = now_ms.saturating_add_signed(self.server_ahead_ms);
+        if let Some(block) = new.iter().find(|block| block.header().stamp.is_future(now_ms)) {
+            return Err(format!("the server took {:?}, which is from the future", block.header()));
+        }
+        doc.import(ANY_TIME, new).map_err(|error| format!("{id} on the server: {error}"))?;
+        if doc.pending_count() > 0 {
+            return Err(format!("{id} on the server lacks what its changes depend on"));
+        }
+        if *id == self.docs[2] {
+            return Ok(BTreeSet::new());
+        }
+        let tokens = ledger::read(doc).map_err(|error| format!("{id} on the server: {error}"))?;
+        if let Some(token) = tokens.iter().find(|token| self.forbidden.contains_key(token)) {
+            return Err(format!("token {token} of {id} was accepted without permission"));
+        }
+        Ok(tokens)
+    }
+}
+
+/// Reads a document in a tab, and says what of it cannot be.
+fn look(
+    id: &DocId,
+    docs: &[DocId],
+    handle: &leptos_sync_engine::DocHandle,
+    issued: Option<&BTreeSet<Token>>,
+) -> Result<BTreeSet<Token>, Violation> {
+    if *id == docs[2] {
+        handle.read(ledger::check_sketch)?;
+        return Ok(BTreeSet::new());
+    }
+    let tokens = handle.read(ledger::read).map_err(|error| format!("{id}: {error}"))?;
+    let foreign = tokens.iter().find(|token| !issued.is_some_and(|all| all.contains(token)));
+    match foreign {
+        Some(token) => Err(format!("nobody wrote token {token} into {id}")),
+        None => Ok(tokens),
+    }
+}
+
+fn tokens_of(id: &DocId, doc: &Doc) -> Result<BTreeSet<Token>, Violation> {
+    if id.as_str() == "sketch" {
+        return Ok(BTreeSet::new());
+    }
+    ledger::read(doc).map_err(|error| format!("{id}: {error}"))
+}
+
+/// The document that is stored.
+pub(crate) fn restore(stored: StoredDoc) -> Result<Doc, Violation> {
+    let peer = PeerId(1);
+    let mut doc = match &stored.snapshot {
+        Some(snapshot) => {
+            Doc::from_snapshot(peer, &snapshot.bytes).map_err(|error| error.to_string())?
+        }
+        None => Doc::new(peer),
+    };
+    doc.import(ANY_TIME, stored.blocks).map_err(|error| error.to_string())?;
+    Ok(doc)
+}

@@ -1,0 +1,525 @@
+//! A disk under fault control, and the store that clients and server keep on it.
+//!
+//! What is written is a journal of records, each with its length and a checksum. A write appends
+//! its record, then waits for the fsync, and only then answers and becomes visible. A power loss
+//! keeps what was synced and any part of the rest; recovery drops a torn tail by its checksum.
+//! What the records mean is decided by the production [`MemoryStorage`].
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use leptos_sync_crdt::{Block, DecodeError, DocId, Reader, VersionVector, Writer};
+use leptos_sync_server::Store;
+use leptos_sync_storage::{
+    AppendError, CompactError, Fault, MemoryStorage, ReadError, Snapshot, Storage, StoredDoc,
+};
+use xxhash_rust::xxh64::xxh64;
+
+use crate::planted::{Bug, is_planted, planted};
+use crate::rng::Rng;
+use crate::tasks::lock;
+
+const RECORD_HEAD_BYTES: usize = 12;
+
+/// One change of what is stored.
+#[derive(Clone, Debug)]
+enum Record {
+    Append(Vec<(DocId, Vec<Block>)>),
+    Compact(DocId, Snapshot),
+    Remove(DocId),
+    PutMeta(String, Vec<u8>),
+    RemoveMeta(String),
+}
+
+/// Why a write did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Fault(Fault),
+    /// The records that are there do not allow it; the error is asked for again.
+    Conflict,
+}
+
+/// The platters of one machine, and what its operating system still holds in memory.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    state: Arc<Mutex<DiskState>>,
+    /// One write at a time, in the order in which they came.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    stall: Arc<tokio::sync::watch::Sender<bool>>,
+}
+
+struct DiskState {
+    journal: Vec<u8>,
+    /// How much of the journal is on the platters.
+    synced: usize,
+    /// What the journal means.
+    content: MemoryStorage,
+    /// Counts power losses and restores: what was under way before belongs to another life.
+    boot: u64,
+    write_fault: Option<Fault>,
+    read_fault: Option<Fault>,
+    /// The next fsync fails, which leaves its write in doubt.
+    fsync_fails: bool,
+    syncs: u64,
+    rng: Rng,
+}
+
+/// One process's handle to a [`Disk`].
+#[derive(Clone)]
+pub(crate) struct DiskStorage {
+    disk: Disk,
+    boot: u64,
+    broken: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Disk {
+    pub(crate) fn new(rng: Rng) -> Self {
+        let state = DiskState {
+            journal: Vec::new(),
+            synced: 0,
+            content: MemoryStorage::new(),
+            boot: 0,
+            write_fault: None,
+            read_fault: None,
+            fsync_fails: false,
+            syncs: 0,
+            rng,
+        };
+        let stall = Arc::new(tokio::sync::watch::Sender::new(false));
+        Self { state: Arc::new(Mutex::new(state)), turn: Arc::default(), stall }
+    }
+
+    /// A handle for a process that starts now.
+    pub(crate) fn open(&self) -> DiskStorage {
+        let boot = lock(&self.state).boot;
+        DiskStorage { disk: self.clone(), boot, broken: Arc::default() }
+    }
+
+    /// The power goes: what was not synced is there in part or not at all. Returns whether
+    /// something was torn.
+    pub(crate) fn lose_power(&self) -> bool {
+        let mut state = lock(&self.state);
+        let unsynced = (state.journal.len() - state.synced) as u64;
+        let kept = state.synced + state.rng.below(unsynced + 1) as usize;
+        let torn = kept < state.journal.len();
+        state.journal.truncate(kept);
+        state.recover();
+        torn
+    }
+
+    /// The process that wrote is gone, the machine is not: the system may still write all of it.
+    pub(crate) fn lose_process(&self) {
+        let mut state = lock(&self.state);
+        if state.rng.one_in(2) {
+            state.synced = state.journal.len();
+        }
+        let synced = state.synced;
+        state.journal.truncate(synced);
+        state.recover();
+    }
+
+    /// A copy of what is on the platters.
+    pub(crate) fn copy(&self) -> Vec<u8> {
+        let state = lock(&self.state);
+        state.journal[..state.synced].to_vec()
+    }
+
+    /// Puts a copy in the place of everything.
+    pub(crate) fn restore(&self, journal: Vec<u8>) {
+        let mut state = lock(&self.state);
+        state.journal = journal;
+        state.recover();
+    }
+
+    pub(crate) fn fail_writes(&self, fault: Option<Fault>) {
+        lock(&self.state).write_fault = fault;
+    }
+
+    pub(crate) fn fail_reads(&self, fault: Option<Fault>) {
+        lock(&self.state).read_fault = fault;
+    }
+
+    pub(crate) fn fail_next_fsync(&self) {
+        lock(&self.state).fsync_fails = true;
+    }
+
+    pub(crate) fn stall(&self, stalled: bool) {
+        self.stall.send_replace(stalled);
+    }
+
+    /// What is stored of `doc`, without delay or fault.
+    pub(crate) fn peek(&self, doc: &DocId) -> StoredDoc {
+        let content = lock(&self.state).content.clone();
+        let load = content.load(doc).now_or_never();
+        load.expect("memory answers at once").expect("it has no faults")
+    }
+}
+
+impl DiskState {
+    /// Reads the journal anew, up to the first record that is not whole.
+    fn recover(&mut self) {
+        self.boot += 1;
+        self.fsync_fails = false;
+        self.content = MemoryStorage::new();
+        let mut at = 0;
+        while let Some((record, end)) = read_record(&self.journal, at) {
+            // A record that was refused when it was written is refused again.
+            let _ = apply(&self.content, &record);
+            at = end;
+        }
+        if at < self.journal.len() && is_planted(Bug::TornTailLosesAll) {
+            self.content = MemoryStorage::new();
+            at = 0;
+        }
+        self.journal.truncate(at);
+        self.synced = at;
+        self.forget_as_planted();
+    }
+}
+
+impl DiskState {
+    /// What recovery with a bug would not find again.
+    fn forget_as_planted(&mut self) {
+        let mut ends = vec![0];
+        while let Some((_, end)) = read_record(&self.journal, ends[ends.len() - 1]) {
+            ends.push(end);
+        }
+        let whole = ends.len() - 1;
+        let kept = match planted() {
+            Some(Bug::RecoveryDropsTheLastRecord) => whole.saturating_sub(1),
+            Some(Bug::RecoveryStopsHalfway) if whole > 12 => whole / 2,
+            _ => return,
+        };
+        self.journal.truncate(ends[kept]);
+        self.synced = ends[kept];
+        self.content = MemoryStorage::new();
+        let mut at = 0;
+        while let Some((record, end)) = read_record(&self.journal, at) {
+            let _ = apply(&self.content, &record);
+            at = end;
+        }
+    }
+}
+
+fn apply(content: &MemoryStorage, record: &Record) -> Result<(), Refusal> {
+    let done = match record.clone() {
+        Record::Append(batch) => content.append(batch).now_or_never().map(|r| r.is_ok()),
+        Record::Compact(doc, snapshot) => {
+            content.compact(&doc, snapshot).now_or_never().map(|r| r.is_ok())
+        }
+        Record::Remove(doc) => content.remove(&doc).now_or_never().map(|r| r.is_ok()),
+        Record::PutMeta(key, value) => {
+            content.put_meta(&key, &value).now_or_never().map(|r| r.is_ok())
+        }
+        Record::RemoveMeta(key) => content.remove_meta(&key).now_or_never().map(|r| r.is_ok()),
+    };
+    if done == Some(true) { Ok(()) } else { Err(Refusal::Conflict) }
+}
+
+impl DiskStorage {
+    fn check(&self) -> Result<(), Fault> {
+        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Fault::Broken);
+        }
+        if lock(&self.disk.state).boot != self.boot {
+            return Err(Fault::Closed);
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, ms_max: u64) {
+        let ms = lock(&self.disk.state).rng.below(ms_max + 1);
+        if ms > 0 {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+    }
+
+    async fn write(&self, record: Record) -> Result<(), Refusal> {
+        let _turn = self.disk.turn.clone().lock_owned().await;
+        let mut stall = self.disk.stall.subscribe();
+        // The sender lives as long as the disk.
+        let _ = stall.wait_for(|stalled| !stalled).await;
+        self.check().map_err(Refusal::Fault)?;
+        let (fsync_fails, start) = {
+            let mut state = lock(&self.disk.state);
+            if state.write_fault.is_some() && is_planted(Bug::QuotaIsNotReported) {
+                return Ok(());
+            }
+            if let Some(fault) = state.write_fault {
+                return Err(Refusal::Fault(fault));
+            }
+            let start = state.journal.len();
+            let bytes = encode_record(&record);
+            state.journal.extend(bytes);
+            (std::mem::take(&mut state.fsync_fails), start)
+        };
+        let mut under_way = UnderWay { storage: self, record: Some(record), start };
+        if is_planted(Bug::DiskAnswersBeforeItWrites) {
+            let record = under_way.record.take().expect("not finished yet");
+            return apply(&lock(&self.disk.state).content, &record);
+        }
+        self.pause(6).await;
+        if fsync_fails && is_planted(Bug::ServerFailedFsyncIsRetried) {
+            under_way.record = None;
+            let mut state = lock(&self.disk.state);
+            state.journal.truncate(start);
+            return Ok(());
+        }
+        if fsync_fails {
+            self.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+            under_way.record = None;
+            return Err(Refusal::Fault(Fault::Broken));
+        }
+        under_way.finish()
+    }
+
+    /// What can be read now, after as long as reading takes.
+    async fn content(&self) -> Result<MemoryStorage, ReadError> {
+        self.pause(2).await;
+        let state = lock(&self.disk.state);
+        match state.read_fault {
+            Some(Fault::Blocked) => Err(ReadError::Blocked),
+            Some(_) => Err(ReadError::Unavailable),
+            None if state.boot != self.boot => Err(ReadError::Closed),
+            None => Ok(state.content.clone()),
+        }
+    }
+}
+
+/// A write between its first byte and its fsync. If its process is gone before, the system may
+/// still complete it or not.
+struct UnderWay<'a> {
+    storage: &'a DiskStorage,
+    record: Option<Record>,
+    start: usize,
+}
+
+impl UnderWay<'_> {
+    fn finish(&mut self) -> Result<(), Refusal> {
+        let Some(record) = self.record.take() else { return Ok(()) };
+        let mut state = lock(&self.storage.disk.state);
+        if state.boot != self.storage.boot {
+            return Err(Refusal::Fault(Fault::Closed));
+        }
+        let done = apply(&state.content, &record);
+        if done.is_err() {
+            let start = self.start;
+            state.journal.truncate(start);
+        }
+        let skipped = is_planted(Bug::FsyncIsSkipped) && state.syncs.is_multiple_of(2);
+        if !skipped {
+            state.synced = state.journal.len();
+        }
+        state.syncs += 1;
+        done
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if self.record.is_none() {
+            return;
+        }
+        let completes = {
+            let mut state = lock(&self.storage.disk.state);
+            if state.boot != self.storage.boot {
+                return;
+            }
+            let completes = state.rng.one_in(2);
+            if !completes {
+                let start = self.start;
+                state.journal.truncate(start);
+            }
+            completes
+        };
+        if completes {
+            // Nobody is left to be told.
+            let _ = self.finish();
+        }
+    }
+}
+
+impl Storage for DiskStorage {
+    async fn docs(&self) -> Result<Vec<DocId>, ReadError> {
+        self.content().await?.docs().await
+    }
+
+    async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
+        let mut stored = self.content().await?.load(doc).await?;
+        if is_planted(Bug::LoadForgetsTheLastBlock) {
+            stored.blocks.pop();
+        }
+        Ok(stored)
+    }
+
+    async fn append(&self, mut batch: Vec<(DocId, Vec<Block>)>) -> Result<(), AppendError> {
+        if is_planted(Bug::BatchIsSplit) {
+            let several = batch.iter_mut().filter(|(_, blocks)| blocks.len() > 1);
+            several.for_each(|(_, blocks)| drop(blocks.pop()));
+        }
+        let wanted = batch.clone();
+        match self.write(Record::Append(batch)).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Fault(fault)) => Err(append_error(fault)),
+            Err(Refusal::Conflict) => {
+                let content = lock(&self.disk.state).content.clone();
+                content.append(wanted).await
+            }
+        }
+    }
+
+    async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
+        if is_planted(Bug::CompactionForgetsNewerBlocks) {
+            let removed = self.write(Record::Remove(doc.clone())).await;
+            removed.map_err(|_| CompactError::Unavailable)?;
+        }
+        match self.write(Record::Compact(doc.clone(), snapshot)).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Fault(fault)) => Err(compact_error(fault)),
+            Err(Refusal::Conflict) => Err(CompactError::Stale { doc: doc.clone() }),
+        }
+    }
+
+    async fn remove(&self, doc: &DocId) -> Result<(), AppendError> {
+        self.simple(Record::Remove(doc.clone())).await
+    }
+
+    async fn get_meta(&self, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        self.content().await?.get_meta(key).await
+    }
+
+    async fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), AppendError> {
+        if is_planted(Bug::UnsentMarkIsLost) && key.starts_with("unsent/") {
+            return Ok(());
+        }
+        self.simple(Record::PutMeta(key.to_owned(), value.to_vec())).await
+    }
+
+    async fn remove_meta(&self, key: &str) -> Result<(), AppendError> {
+        if is_planted(Bug::RemoveMetaRemovesAll) {
+            for (other, _) in self.list_meta("unsent/").await.unwrap_or_default() {
+                self.simple(Record::RemoveMeta(other)).await?;
+            }
+        }
+        self.simple(Record::RemoveMeta(key.to_owned())).await
+    }
+
+    async fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
+        self.content().await?.list_meta(prefix).await
+    }
+}
+
+impl DiskStorage {
+    async fn simple(&self, record: Record) -> Result<(), AppendError> {
+        match self.write(record).await {
+            Ok(()) | Err(Refusal::Conflict) => Ok(()),
+            Err(Refusal::Fault(fault)) => Err(append_error(fault)),
+        }
+    }
+}
+
+impl Store for DiskStorage {}
+
+fn append_error(fault: Fault) -> AppendError {
+    match fault {
+        Fault::QuotaExceeded => AppendError::QuotaExceeded,
+        Fault::Closed => AppendError::Closed,
+        Fault::Blocked => AppendError::Blocked,
+        Fault::Broken => AppendError::Broken { detail: "the fsync failed".to_owned() },
+        Fault::Unavailable => AppendError::Unavailable,
+    }
+}
+
+fn compact_error(fault: Fault) -> CompactError {
+    match fault {
+        Fault::QuotaExceeded => CompactError::QuotaExceeded,
+        Fault::Closed => CompactError::Closed,
+        Fault::Blocked => CompactError::Blocked,
+        Fault::Broken => CompactError::Broken { detail: "the fsync failed".to_owned() },
+        Fault::Unavailable => CompactError::Unavailable,
+    }
+}
+
+fn encode_record(record: &Record) -> Vec<u8> {
+    let mut out = Writer::new();
+    match record {
+        Record::Append(batch) => {
+            out.u8(1);
+            out.len(batch.len());
+            for (doc, blocks) in batch {
+                out.str(doc.as_str());
+                out.len(blocks.len());
+                blocks.iter().for_each(|block| out.bytes(block.bytes()));
+            }
+        }
+        Record::Compact(doc, snapshot) => {
+            out.u8(2);
+            out.str(doc.as_str());
+            snapshot.version.encode(&mut out);
+            out.bytes(&snapshot.bytes);
+        }
+        Record::Remove(doc) => {
+            out.u8(3);
+            out.str(doc.as_str());
+        }
+        Record::PutMeta(key, value) => {
+            out.u8(4);
+            out.str(key);
+            out.bytes(value);
+        }
+        Record::RemoveMeta(key) => {
+            out.u8(5);
+            out.str(key);
+        }
+    }
+    let payload = out.into_vec();
+    let mut framed = Writer::new();
+    framed.u32_le(payload.len() as u32);
+    framed.u64_le(xxh64(&payload, 0));
+    framed.raw(&payload);
+    framed.into_vec()
+}
+
+/// The record at `at` and where it ends, if it is whole.
+fn read_record(journal: &[u8], at: usize) -> Option<(Record, usize)> {
+    let mut input = Reader::new(&journal[at..]);
+    let len = input.u32_le().ok()? as usize;
+    let sum = input.u64_le().ok()?;
+    let payload = input.take(len).ok()?;
+    if xxh64(payload, 0) != sum {
+        return None;
+    }
+    let mut input = Reader::new(payload);
+    let record = decode_record(&mut input).expect("its checksum is right");
+    Some((record, at + RECORD_HEAD_BYTES + len))
+}
+
+fn decode_record(input: &mut Reader<'_>) -> Result<Record, DecodeError> {
+    let doc_id = |input: &mut Reader<'_>| {
+        DocId::new(input.str()?).map_err(|_| DecodeError::Invalid("document id"))
+    };
+    Ok(match input.u8()? {
+        1 => {
+            let mut batch = Vec::new();
+            for _ in 0..input.varint()? {
+                let doc = doc_id(input)?;
+                let mut blocks = Vec::new();
+                for _ in 0..input.varint()? {
+                    blocks.push(Block::parse(input.bytes()?)?);
+                }
+                batch.push((doc, blocks));
+            }
+            Record::Append(batch)
+        }
+        2 => {
+            let doc = doc_id(input)?;
+            let version = VersionVector::decode(input)?;
+            Record::Compact(doc, Snapshot { version, bytes: input.bytes()?.to_vec() })
+        }
+        3 => Record::Remove(doc_id(input)?),
+        4 => Record::PutMeta(input.str()?.to_owned(), input.bytes()?.to_vec()),
+        5 => Record::RemoveMeta(input.str()?.to_owned()),
+        _ => return Err(DecodeError::Invalid("record")),
+    })
+}

@@ -1,0 +1,222 @@
+//! The end of a world: faults stop, and within bounded time all is quiet and the same everywhere.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use leptos_sync_crdt::DocId;
+use leptos_sync_engine::{NackCode, Reason, SyncState};
+
+use crate::check::restore;
+use crate::ledger::{self, Token};
+use crate::tasks::lock;
+use crate::world::{Violation, World};
+
+/// How long all may take to be quiet: longer than any silence, backoff and retry.
+const QUIET_MS_MAX: u64 = 5 * 60_000;
+/// How long somebody may be shown after they died, and not be shown after they came.
+const PRESENCE_MS_MAX: u64 = 35_000;
+/// While stamps of a clock that was ahead have to wait for their time.
+const QUIET_MS_MAX_SKEWED: u64 = 50 * 60_000;
+
+impl World {
+    /// Ends every fault, waits, and looks at the whole.
+    pub(crate) async fn heal(&mut self) -> Result<(), Violation> {
+        let jumped = ["clock jumped", "server clock jumped"];
+        let skewed = jumped.iter().any(|fault| self.faults.contains_key(fault));
+        let patience = if skewed { QUIET_MS_MAX_SKEWED } else { QUIET_MS_MAX };
+        self.end_faults().await?;
+        if self.copied || self.faults.contains_key("server restored") {
+            // That a server came back from a backup is noticed by a document that it lacks some of,
+            // and that an id is shared by a document that was written to under it.
+            self.open_everything();
+        }
+        let wanted = self.wanted();
+        let arrived = self.until(patience, "what was saved anywhere is on the server", |world| {
+            world.server.start(&world.net.clone());
+            for (id, tokens) in &wanted {
+                let stored = world.stored_tokens(id)?;
+                if let Some(token) = tokens.difference(&stored).next() {
+                    return Ok(Some(format!("token {token} of {id} is not there")));
+                }
+            }
+            Ok(None)
+        });
+        let arrived = arrived.await?;
+        self.open_everything();
+        let what = "all is quiet and the same everywhere";
+        if !arrived || !self.until(patience, what, Self::is_quiet).await? {
+            return self.check_server();
+        }
+        self.check_server()?;
+        for device in 0..self.devices.len() {
+            self.check_device(device)?;
+        }
+        self.check_rebuilt()?;
+        self.check_presence().await?;
+        // What was said to be saved outlives that the power goes everywhere.
+        for device in 0..self.devices.len() {
+            self.devices[device].lose_power();
+            self.check_device(device)?;
+        }
+        self.server.kill(&self.net, true);
+        self.check_server()
+    }
+
+    fn open_everything(&mut self) {
+        for device in &mut self.devices {
+            for tab in &mut device.tabs {
+                self.docs.iter().for_each(|doc| tab.open(doc));
+                // A page that is looked at shows what a tab that died had stored.
+                tab.engine.iter().for_each(leptos_sync_engine::SyncEngine::nudge);
+            }
+        }
+    }
+
+    async fn end_faults(&mut self) -> Result<(), Violation> {
+        self.server.disk.fail_writes(None);
+        self.server.disk.fail_reads(None);
+        self.server.freeze(false);
+        self.server.clock_error_ms.store(0, Ordering::Relaxed);
+        lock(&self.server.users).read_only.clear();
+        self.forbidden.clear();
+        for number in 0..self.devices.len() {
+            self.net.set_weather(number, |weather| *weather = crate::net::Weather::default());
+            let device = &mut self.devices[number];
+            device.disk.fail_writes(None);
+            device.disk.fail_reads(None);
+            device.disk.stall(false);
+            device.clock.error_ms.set(0);
+            for tab in &device.tabs {
+                tab.tasks.freeze(false);
+                tab.engine.iter().for_each(|engine| engine.set_online(true));
+            }
+        }
+        if self.copied {
+            // Each copy goes on under the id that it shares, which then is found to be shared.
+            for number in 0..self.devices.len() {
+                while !self.devices[number].tabs.is_empty() {
+                    self.devices[number].close_tab(0);
+                }
+            }
+            self.pass(10_000).await?;
+        }
+        for number in 0..self.devices.len() {
+            // What a tab stored and could not send, the next start sends.
+            self.open_empty_tab(number);
+        }
+        // Permissions are asked for when a connection is made.
+        self.net.wires(|_| true).iter().for_each(|wire| wire.cut());
+        Ok(())
+    }
+
+    /// What must be everywhere in the end: what was shown as saved, here or there.
+    fn wanted(&self) -> Vec<(DocId, BTreeSet<Token>)> {
+        let all = |id: &DocId| {
+            let here = self.devices.iter().filter_map(|device| device.promised.get(id));
+            here.chain(self.promised.get(id)).flatten().copied().collect()
+        };
+        self.docs.iter().map(|id| (id.clone(), all(id))).collect()
+    }
+
+    /// Lets time pass until `done` has nothing to say any more.
+    async fn until(
+        &mut self,
+        patience: u64,
+        what: &str,
+        mut done: impl FnMut(&mut Self) -> Result<Option<String>, Violation>,
+    ) -> Result<bool, Violation> {
+        let mut waited = 0;
+        let mut slice = 20;
+        while let Some(missing) = done(self)? {
+            if waited > patience && self.is_kept_back() {
+                return Ok(false);
+            }
+            if waited > patience {
+                return Err(format!(
+                    "after {} s it does not hold that {what}: {missing}",
+                    waited / 1_000
+                ));
+            }
+            self.pass(slice).await?;
+            waited += slice;
+            slice = (slice * 5 / 4).min(10_000);
+        }
+        Ok(true)
+    }
+
+    /// Whether a copy of a profile says that it cannot send what it wrote: another tab's changes or
+    /// earlier ones under another id, build upon those that would have to be written again. They
+    /// stay on the device, and the status names it. Nobody else's changes may suffer.
+    fn is_kept_back(&self) -> bool {
+        let why = Some(Reason::Rejected(NackCode::DuplicatePeer));
+        let tabs = self.devices.iter().flat_map(|device| &device.tabs);
+        let mut docs = tabs.flat_map(|tab| tab.docs.values());
+        self.copied && docs.any(|open| open.handle.status().reason == why)
+    }
+
+    /// What is not quiet, or not the same, if something is.
+    fn is_quiet(&mut self) -> Result<Option<String>, Violation> {
+        self.server.start(&self.net.clone());
+        for id in self.docs.clone() {
+            self.stored_tokens(&id)?;
+            let stored = &self.stored[&id];
+            let (version, dump) = (stored.version().clone(), ledger::dump(stored));
+            for device in &self.devices {
+                for (number, tab) in device.tabs.iter().enumerate() {
+                    let name = format!("{id} in tab {number} of device {}", device.number);
+                    let Some(open) = tab.docs.get(&id) else { return Ok(Some(name)) };
+                    let status = open.handle.status();
+                    if status.state != SyncState::Saved || !status.saved_here {
+                        return Ok(Some(format!("{name}: {status:?}")));
+                    }
+                    if open.handle.read(|doc| *doc.version() != version) {
+                        return Ok(Some(format!("{name} has another version")));
+                    }
+                    if open.handle.read(ledger::dump) != dump {
+                        return Ok(Some(format!("{name} differs from the server")));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whoever is there is shown to the others, and no longer once they are dead.
+    async fn check_presence(&mut self) -> Result<(), Violation> {
+        const HERE: &[u8] = b"here";
+        let id = self.docs[0].clone();
+        let shown = |world: &Self| {
+            let others = world.devices[1..].iter().flat_map(|device| &device.tabs);
+            let mut docs = others.filter_map(|tab| tab.docs.get(&id));
+            docs.any(|open| open.handle.peers().iter().any(|peer| peer.payload == HERE))
+        };
+        if let Some(open) = self.devices[0].tabs.first().and_then(|tab| tab.docs.get(&id)) {
+            open.handle.set_presence(Some(HERE.to_vec()));
+        }
+        let missing = |is: bool, what: &str| Ok((!is).then(|| what.to_owned()));
+        let what = "whoever is there is shown";
+        let appears = |world: &mut Self| missing(shown(world), "nobody sees them");
+        self.until(PRESENCE_MS_MAX, what, appears).await?;
+        let machine_too = self.steps.is_multiple_of(2);
+        self.devices[0].kill_tab(0, machine_too);
+        let what = "the dead are not shown";
+        let vanishes = |world: &mut Self| missing(!shown(world), "somebody sees them");
+        self.until(PRESENCE_MS_MAX, what, vanishes).await?;
+        Ok(())
+    }
+
+    /// What is stored on each device is what its tabs show.
+    fn check_rebuilt(&mut self) -> Result<(), Violation> {
+        for id in &self.docs {
+            let dump = ledger::dump(&self.stored[id]);
+            for device in &self.devices {
+                let stored = restore(device.disk.peek(id))?;
+                if ledger::dump(&stored) != dump {
+                    let number = device.number;
+                    return Err(format!("{id} as stored on device {number} differs"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

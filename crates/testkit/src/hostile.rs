@@ -1,0 +1,58 @@
+//! Somebody who speaks to the server as no client of ours would.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use leptos_sync_protocol::{Hello, Message, encode_frame};
+use leptos_sync_transport::{FrameReceiver as _, FrameSender as _, Transport as _};
+
+use crate::net::SimTransport;
+use crate::rng::Rng;
+use crate::world::World;
+
+/// Connects, says hello, and sends what it overheard: as it was, cut short, or damaged.
+pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
+    let mut rng = Rng::new(choice);
+    let net = world.net.clone();
+    // A machine of its own, beside the devices.
+    let transport = SimTransport { net, device: usize::MAX, newest: std::rc::Rc::default() };
+    let Ok((sender, mut receiver)) = transport.connect().await else { return };
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        features: 0,
+        client_id: rng.next_u64(),
+        token: Some("stranger".to_owned()),
+        wall_ms: rng.next_u64() >> 20,
+    };
+    let mut frames = vec![encode_frame(&Message::Hello(hello))];
+    let overheard = world.net.overheard();
+    for _ in 0..1 + rng.below(4) {
+        let frame = overheard.get(rng.index(overheard.len())).cloned().unwrap_or_default();
+        frames.push(mutate(frame, kind, &mut rng));
+    }
+    for frame in frames {
+        // The server may have closed the connection already.
+        let _ = sender.send(frame);
+        let answer = tokio::time::timeout(Duration::from_millis(rng.below(30)), receiver.recv());
+        let _ = answer.await;
+    }
+}
+
+fn mutate(frame: Bytes, kind: u64, rng: &mut Rng) -> Bytes {
+    let mut bytes = frame.to_vec();
+    match kind % 4 {
+        0 => {}
+        1 => bytes.truncate(rng.index(bytes.len() + 1)),
+        2 => {
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.index(bytes.len());
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << rng.below(8);
+                }
+            }
+        }
+        _ => bytes = (0..rng.below(200)).map(|_| rng.next_u64() as u8).collect(),
+    }
+    Bytes::from(bytes)
+}

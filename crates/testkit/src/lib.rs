@@ -1,0 +1,39 @@
+//! A simulator that runs whole clients and the production server on a seeded clock, network and
+//! disk.
+//!
+//! One seed decides everything: what people write, which tabs die, when the power goes and how
+//! much of the disk's last write is left, which frames arrive. So a failure is replayed by its
+//! number. See [`Run`], or run `cargo xtask sim`.
+//!
+//! # Where things are
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `step` | what can happen, and how a seed plans it |
+//! | `world`, `heal` | doing it, and ending it |
+//! | `check`, `ledger` | what must hold, and documents of which that can be told |
+//! | `device`, `server` | browser profiles with tabs, and the server's process |
+//! | `disk`, `net`, `mitm`, `tasks` | the simulated machine |
+//! | `hostile` | somebody who sends what no client would |
+//! | `run` | running seeds and shrinking failures |
+//! | `planted` | known bugs, to see whether they are found |
+
+mod check;
+mod device;
+mod disk;
+mod heal;
+mod hostile;
+mod ledger;
+mod mitm;
+mod net;
+pub mod planted;
+mod rng;
+mod run;
+mod server;
+mod step;
+mod tasks;
+mod world;
+
+pub use rng::Rng;
+pub use run::{Failure, Outcome, Run, play};
+pub use step::Step;

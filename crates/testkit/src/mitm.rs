@@ -1,0 +1,157 @@
+//! What passes on a wire, and what planted bugs make of it.
+
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, PeerId, VersionVector};
+use leptos_sync_protocol::{
+    Ack, AckLevel, Changes, Credit, Message, PresenceState, decode_frame, encode_frame,
+};
+
+use crate::planted::{Bug, planted};
+
+/// Sees every frame of one connection; without a planted bug it changes none.
+#[derive(Debug, Default)]
+pub(crate) struct Mitm {
+    frames: u64,
+    caught_up: bool,
+}
+
+impl Mitm {
+    /// What is sent in the place of `frame`; `up` if it comes from the client.
+    pub(crate) fn pass(&mut self, up: bool, frame: Bytes) -> Passed {
+        let Some(bug) = planted() else { return Passed { on: vec![frame], back: Vec::new() } };
+        self.frames += 1;
+        let Ok(messages) = decode_frame(&frame) else {
+            return Passed { on: vec![frame], back: Vec::new() };
+        };
+        let mut passed = Passed::default();
+        for message in messages {
+            if up {
+                self.upward(bug, message, &mut passed);
+            } else {
+                self.downward(bug, message, &mut passed);
+            }
+        }
+        passed
+    }
+
+    fn upward(&mut self, bug: Bug, message: Message, passed: &mut Passed) {
+        match (bug, message) {
+            (Bug::AckBeforeStore, Message::Changes(changes)) => {
+                let through = versions(&changes.blocks);
+                let level = AckLevel::Durable;
+                passed.back(&Message::Ack(Ack { ch: changes.ch, level, through }));
+                passed.on(&Message::Changes(changes));
+            }
+            (Bug::UploadSkipsOne, Message::Changes(mut changes)) => {
+                changes.blocks.pop();
+                passed.on(&Message::Changes(changes));
+            }
+            (Bug::UploadStops, Message::Changes(_)) if self.frames > 6 => {}
+            (Bug::HaveClaimsTooMuch, Message::Open(mut open)) => {
+                let more: Vec<_> = open.have.iter().map(|(peer, n)| (peer, n + 4)).collect();
+                open.have = more.into_iter().collect();
+                passed.on(&Message::Open(open));
+            }
+            (Bug::HelloFromTheFuture, Message::Hello(mut hello)) => {
+                hello.version_min = 2;
+                hello.version_max = 2;
+                passed.on(&Message::Hello(hello));
+            }
+            (_, message) => passed.on(&message),
+        }
+    }
+
+    fn downward(&mut self, bug: Bug, message: Message, passed: &mut Passed) {
+        match (bug, message) {
+            (Bug::AckTooMuch, Message::Ack(mut ack)) => {
+                let more: Vec<_> = ack.through.iter().map(|(peer, n)| (peer, n + 4)).collect();
+                ack.through = more.into_iter().collect();
+                passed.on(&Message::Ack(ack));
+            }
+            (Bug::AckIsLost, Message::Ack(_))
+            | (Bug::CreditIsLost, Message::Credit(Credit { .. }))
+            | (Bug::CaughtUpIsLost, Message::CaughtUp(_)) => {}
+            (Bug::NackIsSwallowed, Message::Nack(nack)) => {
+                let through: VersionVector = [(nack.peer, nack.seq + 4)].into_iter().collect();
+                let level = AckLevel::Durable;
+                passed.on(&Message::Ack(Ack { ch: nack.ch, level, through }));
+            }
+            (Bug::FanOutSkipsOne, Message::Changes(mut changes)) if changes.blocks.len() > 1 => {
+                changes.blocks.remove(0);
+                passed.on(&Message::Changes(changes));
+            }
+            (Bug::FanOutStops, Message::Changes(_)) if self.caught_up => {}
+            (Bug::OpenedClaimsTooMuch, Message::Opened(mut opened)) => {
+                if let Some(mark) = opened.mark {
+                    opened.have.extend(mark.peer, mark.seq + 4);
+                } else {
+                    opened.have.extend(PeerId(1), 1);
+                    let known: Vec<_> = opened.have.iter().map(|(p, n)| (p, n + 4)).collect();
+                    opened.have = known.into_iter().collect();
+                }
+                passed.on(&Message::Opened(opened));
+            }
+            (Bug::PresenceOfTheDead, Message::PresenceState(mut state)) => {
+                keep_the_dead(&mut state);
+                passed.on(&Message::PresenceState(state));
+            }
+            (Bug::PresenceIsLost, Message::PresenceState(_)) => {}
+            (Bug::BlocksAreCut, Message::Changes(changes)) => {
+                passed.on(&Message::Changes(cut(changes)));
+            }
+            (_, message) => {
+                self.caught_up |= matches!(message, Message::CaughtUp(_));
+                passed.on(&message);
+            }
+        }
+    }
+}
+
+/// What a frame has become.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// Goes on in its direction.
+    pub(crate) on: Vec<Bytes>,
+    /// Goes back to its sender, as from the other end.
+    pub(crate) back: Vec<Bytes>,
+}
+
+impl Passed {
+    fn on(&mut self, message: &Message) {
+        self.on.push(encode_frame(message));
+    }
+
+    fn back(&mut self, message: &Message) {
+        self.back.push(encode_frame(message));
+    }
+}
+
+fn versions(blocks: &[Bytes]) -> VersionVector {
+    let parsed = blocks.iter().filter_map(|bytes| Block::parse(&bytes[..]).ok());
+    parsed.map(|block| (block.peer(), block.end())).collect()
+}
+
+fn keep_the_dead(state: &mut PresenceState) {
+    state.entries.retain(|entry| entry.payload.is_some());
+    state.full = false;
+}
+
+fn cut(mut changes: Changes) -> Changes {
+    let half = changes.blocks.len().div_ceil(2);
+    changes.blocks.truncate(half);
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_bug_a_frame_passes_as_it_is() {
+        let frame = Bytes::from_static(b"any bytes");
+        assert_eq!(planted(), None);
+        let passed = Mitm::default().pass(true, frame.clone());
+        assert_eq!(passed.on, [frame]);
+        assert!(passed.back.is_empty());
+    }
+}

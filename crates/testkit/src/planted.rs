@@ -1,0 +1,75 @@
+//! Known bugs that can be switched on, one at a time, to see whether the simulator finds them.
+//!
+//! They sit in the simulated disk, network and platform, at the place where a store, a server or
+//! a browser with that bug would differ: production code has no trace of them.
+
+use std::cell::Cell;
+
+macro_rules! bugs {
+    ($($name:ident: $about:literal,)*) => {
+        /// A known bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $(#[doc = $about] $name,)*
+        }
+
+        /// Every known bug, and what it is.
+        pub const ALL: &[(Bug, &str)] = &[$((Bug::$name, $about),)*];
+    };
+}
+
+bugs! {
+    DiskAnswersBeforeItWrites: "a write is acknowledged and is not in the journal yet",
+    FsyncIsSkipped: "every other fsync does nothing",
+    TornTailLosesAll: "recovery gives up on a journal whose last record is torn",
+    RecoveryDropsTheLastRecord: "recovery drops the last whole record",
+    RecoveryStopsHalfway: "recovery reads only the first half of a long journal",
+    CompactionForgetsNewerBlocks: "compaction removes blocks that the snapshot does not cover",
+    BatchIsSplit: "of a batch of several blocks the last one is not stored",
+    QuotaIsNotReported: "a write that found no room is answered as a success",
+    UnsentMarkIsLost: "the note that a document has unsent changes is not written",
+    RemoveMetaRemovesAll: "removing one small value removes all unsent marks",
+    LoadForgetsTheLastBlock: "reading a document leaves out its last block",
+    TabsShareAPeerId: "every tab is given the same lease",
+    SlotNameIsNotKept: "all profiles have the same random numbers, so they share peer ids",
+    ServerFailedFsyncIsRetried: "a failed fsync is answered as a success",
+    AckBeforeStore: "the server acknowledges what it has only received",
+    AckTooMuch: "an acknowledgement covers one change more than was stored",
+    AckIsLost: "the server acknowledges nothing",
+    NackIsSwallowed: "a refusal is answered as an acknowledgement",
+    FanOutSkipsOne: "of several changes for a reader the first is skipped",
+    FanOutStops: "a reader gets no changes after it has caught up",
+    BlocksAreCut: "a reader gets only half of the changes of a frame",
+    OpenedClaimsTooMuch: "the server claims to have what it has not",
+    CaughtUpIsLost: "the server never says that all was sent",
+    UploadSkipsOne: "the client leaves out the last change of each message",
+    UploadStops: "the client's changes are lost without a closed connection",
+    CreditIsLost: "the server gives no credit back",
+    HaveClaimsTooMuch: "the client claims to have what it has not",
+    PresenceOfTheDead: "that somebody has left is not passed on",
+    PresenceIsLost: "nobody is shown to anybody",
+    HelloFromTheFuture: "the client speaks a version that the server does not",
+    PermissionIsIgnored: "whoever may only read may write",
+    DropsADelete: "taking something out is not written to the text",
+    AppliesHalf: "of a transaction the counter is left out",
+    AdoptsAFutureClock: "the server takes changes from any future",
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Switches a bug on in this thread, or the one that is on off.
+pub fn plant(bug: Option<Bug>) {
+    CURRENT.set(bug);
+}
+
+/// Whether the bug is switched on in this thread.
+pub(crate) fn is_planted(bug: Bug) -> bool {
+    CURRENT.get() == Some(bug)
+}
+
+/// The bug that is switched on in this thread.
+pub(crate) fn planted() -> Option<Bug> {
+    CURRENT.get()
+}

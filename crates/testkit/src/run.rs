@@ -1,0 +1,164 @@
+//! Running seeds, and finding the fewest steps that still fail.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
+
+use crate::step::{Step, plan};
+use crate::world::World;
+
+thread_local! {
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The last panic of this thread: a task's is seen by nobody else.
+pub(crate) fn take_panic() -> Option<String> {
+    PANIC.with_borrow_mut(Option::take)
+}
+
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANIC.with_borrow_mut(|panic| *panic = Some(info.to_string()));
+            if !IN_WORLD.get() {
+                before(info);
+            }
+        }));
+    });
+}
+
+thread_local! {
+    static IN_WORLD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Which world, and how much of what it plans.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Decides everything.
+    pub seed: u64,
+    /// Whether profiles are copied too.
+    pub copies: bool,
+    /// The numbers of the planned steps to take; all, if there are none.
+    pub keep: Option<Vec<usize>>,
+}
+
+/// What one world did.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Steps taken.
+    pub steps: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// How often each kind of fault struck.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// What went wrong: a sentence.
+    pub violation: Option<String>,
+}
+
+/// A world that failed, and the steps that are enough for it.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which, with the steps that are left.
+    pub run: Run,
+    /// What went wrong with all steps.
+    pub violation: String,
+    /// The steps that are left.
+    pub steps: Vec<Step>,
+    /// What goes wrong with those.
+    pub shrunk_violation: String,
+}
+
+impl Run {
+    /// All that `seed` plans, without copied profiles.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, copies: false, keep: None }
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let all = plan(self.seed, self.copies);
+        match &self.keep {
+            Some(keep) => keep.iter().filter_map(|number| all.get(*number).copied()).collect(),
+            None => all,
+        }
+    }
+
+    /// Lives through it. Equal runs have equal outcomes.
+    #[must_use]
+    pub fn play(&self) -> Outcome {
+        play(self.seed, &self.steps())
+    }
+
+    /// The fewest steps that still fail, found by leaving out ever smaller parts, within
+    /// `patience`.
+    #[must_use]
+    pub fn shrink(&self, violation: String, patience: Duration) -> Failure {
+        let start = Instant::now();
+        let all = plan(self.seed, self.copies).len();
+        let mut kept: Vec<usize> = self.keep.clone().unwrap_or_else(|| (0..all).collect());
+        let mut shrunk_violation = violation.clone();
+        let mut size = kept.len().div_ceil(2);
+        while size > 0 && start.elapsed() < patience {
+            let mut at = 0;
+            let mut shrank = false;
+            while at < kept.len() && start.elapsed() < patience {
+                let mut fewer = kept.clone();
+                fewer.drain(at..(at + size).min(kept.len()));
+                let run = Self { keep: Some(fewer.clone()), ..self.clone() };
+                match run.play().violation {
+                    Some(found) => (kept, shrunk_violation, shrank) = (fewer, found, true),
+                    None => at += size,
+                }
+            }
+            if !(shrank && size == 1) {
+                size /= 2;
+            }
+        }
+        let run = Self { keep: Some(kept), ..self.clone() };
+        Failure { steps: run.steps(), run, violation, shrunk_violation }
+    }
+}
+
+/// Takes `steps` in the world of `seed`. Equal arguments have equal outcomes.
+#[must_use]
+pub fn play(seed: u64, steps: &[Step]) -> Outcome {
+    note_panics();
+    take_panic();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime starts");
+    let play = std::panic::AssertUnwindSafe(|| {
+        LocalSet::new().block_on(&runtime, async {
+            let start = tokio::time::Instant::now();
+            let mut world = World::new(seed, steps);
+            let violation = live(&mut world, steps).await.err();
+            Outcome {
+                steps: world.steps,
+                connections: world.net.connections.get(),
+                faults: std::mem::take(&mut world.faults),
+                simulated_ms: start.elapsed().as_millis() as u64,
+                violation,
+            }
+        })
+    });
+    IN_WORLD.set(true);
+    let caught = std::panic::catch_unwind(play);
+    IN_WORLD.set(false);
+    caught.unwrap_or_else(|_| Outcome {
+        violation: Some(format!("panicked: {}", take_panic().unwrap_or_default())),
+        ..Outcome::default()
+    })
+}
+
+async fn live(world: &mut World, steps: &[Step]) -> Result<(), String> {
+    for step in steps {
+        world.take(*step).await?;
+    }
+    world.heal().await
+}

@@ -1,0 +1,178 @@
+//! What can happen, and how a seed chooses what does.
+
+use crate::rng::Rng;
+
+/// One thing that happens. Numbers name tabs, devices and documents modulo how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it, and the fields number what they concern")]
+pub enum Step {
+    Write { tab: u64, doc: u64, at: u64, kind: u64 },
+    TakeOut { tab: u64, doc: u64, at: u64 },
+    Undo { tab: u64 },
+    Redo { tab: u64 },
+    OpenDoc { tab: u64, doc: u64 },
+    CloseDoc { tab: u64, doc: u64 },
+    OpenTab { device: u64 },
+    CloseTab { tab: u64 },
+    KillTab { tab: u64 },
+    Freeze { tab: u64 },
+    Thaw { tab: u64 },
+    Nudge { tab: u64 },
+    SetPresence { tab: u64, doc: u64 },
+    PowerLoss { device: u64 },
+    DiskFull { device: u64, full: bool },
+    DiskUnreadable { device: u64, unreadable: bool },
+    DiskStall { device: u64, stalled: bool },
+    CopyProfile { device: u64 },
+    ClearSiteData { device: u64 },
+    Partition { device: u64, partitioned: bool },
+    Cut { device: u64 },
+    HalfOpen { device: u64 },
+    Weather { device: u64, delay_ms_max: u64, breaks_within: u64 },
+    Offline { tab: u64, offline: bool },
+    ClockJump { device: u64, error_ms: i64 },
+    ServerClockJump { error_ms: i64 },
+    ServerKill { power_too: bool },
+    ServerStop,
+    ServerStart,
+    ServerFreeze { frozen: bool },
+    ServerDiskFull { full: bool },
+    ServerFsyncFails,
+    ServerDiskUnreadable { unreadable: bool },
+    Backup,
+    Restore,
+    Revoke { device: u64, revoked: bool },
+    Hostile { kind: u64, choice: u64 },
+    Pass { ms: u64 },
+}
+
+/// A kind of fault; each seed plays with some of them.
+type Make = fn(&mut Rng) -> Step;
+
+const WORK: &[(u64, Make)] = &[
+    (24, |r| Step::Write { tab: r.next_u64(), doc: doc(r), at: r.below(64), kind: r.below(8) }),
+    (6, |r| Step::TakeOut { tab: r.next_u64(), doc: r.below(2), at: r.below(64) }),
+    (2, |r| Step::Undo { tab: r.next_u64() }),
+    (1, |r| Step::Redo { tab: r.next_u64() }),
+    (2, |r| Step::OpenDoc { tab: r.next_u64(), doc: doc(r) }),
+    (1, |r| Step::CloseDoc { tab: r.next_u64(), doc: doc(r) }),
+    (2, |r| Step::OpenTab { device: r.next_u64() }),
+    (1, |r| Step::CloseTab { tab: r.next_u64() }),
+    (1, |r| Step::Nudge { tab: r.next_u64() }),
+    (2, |r| Step::SetPresence { tab: r.next_u64(), doc: doc(r) }),
+    (10, |r| Step::Pass { ms: r.below(60) }),
+    (4, |r| Step::Pass { ms: r.below(3_000) }),
+];
+
+const FAULTS: &[Make] = &[
+    |r| Step::KillTab { tab: r.next_u64() },
+    |r| {
+        let tab = r.next_u64();
+        if r.one_in(2) { Step::Freeze { tab } } else { Step::Thaw { tab } }
+    },
+    |r| Step::PowerLoss { device: r.next_u64() },
+    |r| Step::DiskFull { device: r.next_u64(), full: r.one_in(2) },
+    |r| Step::DiskUnreadable { device: r.next_u64(), unreadable: r.one_in(2) },
+    |r| Step::DiskStall { device: r.next_u64(), stalled: r.one_in(2) },
+    |r| Step::ClearSiteData { device: r.next_u64() },
+    |r| Step::Partition { device: r.next_u64(), partitioned: r.one_in(2) },
+    |r| Step::Cut { device: r.next_u64() },
+    |r| Step::HalfOpen { device: r.next_u64() },
+    |r| {
+        let delay_ms_max = r.below(400);
+        Step::Weather { device: r.next_u64(), delay_ms_max, breaks_within: r.below(30) }
+    },
+    |r| Step::Offline { tab: r.next_u64(), offline: r.one_in(2) },
+    |r| Step::ClockJump { device: r.next_u64(), error_ms: jump(r) },
+    |r| Step::ServerClockJump { error_ms: jump(r) },
+    |r| if r.one_in(2) { Step::ServerKill { power_too: false } } else { Step::ServerStart },
+    |r| if r.one_in(2) { Step::ServerKill { power_too: true } } else { Step::ServerStart },
+    |r| if r.one_in(2) { Step::ServerStop } else { Step::ServerStart },
+    |r| Step::ServerFreeze { frozen: r.one_in(2) },
+    |r| Step::ServerDiskFull { full: r.one_in(2) },
+    |r| if r.one_in(2) { Step::ServerFsyncFails } else { Step::ServerStart },
+    |r| Step::ServerDiskUnreadable { unreadable: r.one_in(2) },
+    |r| if r.one_in(2) { Step::Backup } else { Step::Restore },
+    |r| Step::Revoke { device: r.next_u64(), revoked: r.one_in(2) },
+    |r| Step::Hostile { kind: r.next_u64(), choice: r.next_u64() },
+];
+
+/// Copied profiles are played on demand only: what happens where both copies write under one id
+/// before they know is not sound yet in every case; see docs/reliability.md.
+const COPIES: Make = |r| Step::CopyProfile { device: r.next_u64() };
+
+fn doc(rng: &mut Rng) -> u64 {
+    rng.below(3)
+}
+
+/// Up to twenty minutes to either side, or right again.
+fn jump(rng: &mut Rng) -> i64 {
+    match rng.below(4) {
+        0 => 0,
+        1 => rng.below(20 * 60_000).cast_signed(),
+        2 => -rng.below(20 * 60_000).cast_signed(),
+        _ => rng.below(60_000).cast_signed() - 30_000,
+    }
+}
+
+/// What happens under `seed`, with or without copied profiles.
+pub(crate) fn plan(seed: u64, copies: bool) -> Vec<Step> {
+    let mut rng = Rng::new(seed).split(7);
+    // Few kinds at a time get deeper than all at once.
+    let mut kinds: Vec<Make> = FAULTS.iter().copied().filter(|_| rng.one_in(4)).collect();
+    kinds.extend(copies.then_some(COPIES));
+    let count = 20 + rng.below(50);
+    let work: u64 = WORK.iter().map(|(weight, _)| weight).sum();
+    let faults = if kinds.is_empty() { 0 } else { 6 + rng.below(20) };
+    let mut steps = Vec::new();
+    for _ in 0..count {
+        let mut choice = rng.below(work + faults);
+        if choice >= work {
+            let make = kinds[rng.index(kinds.len())];
+            steps.push(make(&mut rng));
+            continue;
+        }
+        for (weight, make) in WORK {
+            if choice < *weight {
+                steps.push(make(&mut rng));
+                break;
+            }
+            choice -= weight;
+        }
+    }
+    steps
+}
+
+impl Step {
+    /// What it is counted as, if it is a fault.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::KillTab { .. } => "tab killed",
+            Self::Freeze { .. } => "tab frozen",
+            Self::PowerLoss { .. } => "power lost",
+            Self::DiskFull { full: true, .. } => "disk full",
+            Self::DiskUnreadable { unreadable: true, .. } => "disk unreadable",
+            Self::DiskStall { stalled: true, .. } => "disk stalled",
+            Self::CopyProfile { .. } => "profile copied",
+            Self::ClearSiteData { .. } => "site data cleared",
+            Self::Partition { partitioned: true, .. } => "partitioned",
+            Self::Cut { .. } => "connection cut",
+            Self::HalfOpen { .. } => "half-open",
+            Self::Weather { .. } => "bad network",
+            Self::Offline { offline: true, .. } => "offline",
+            Self::ClockJump { .. } => "clock jumped",
+            Self::ServerClockJump { .. } => "server clock jumped",
+            Self::ServerKill { power_too: false } => "server killed",
+            Self::ServerKill { power_too: true } => "server power lost",
+            Self::ServerStop => "server stopped",
+            Self::ServerFreeze { frozen: true } => "server frozen",
+            Self::ServerDiskFull { full: true } => "server disk full",
+            Self::ServerFsyncFails => "server fsync failed",
+            Self::ServerDiskUnreadable { unreadable: true } => "server disk unreadable",
+            Self::Restore => "server restored",
+            Self::Revoke { revoked: true, .. } => "permission revoked",
+            Self::Hostile { .. } => "hostile client",
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,417 @@
+//! One simulated world: the server, devices with tabs, the network, and what is done to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use leptos_sync_crdt::{Doc, DocId};
+use leptos_sync_engine::EngineConfig;
+use leptos_sync_storage::Fault;
+use tokio::time::Instant;
+
+use crate::device::{Device, Tab};
+use crate::hostile;
+use crate::ledger::{self, Token};
+use crate::net::Net;
+use crate::rng::Rng;
+use crate::server::SimServer;
+use crate::step::Step;
+use crate::tasks::lock;
+
+const DEVICES_MAX: usize = 5;
+const TABS_MAX: usize = 3;
+/// Where a profile is copied, each copy has one tab. What several tabs of a copy wrote, one built
+/// upon the other's, cannot all be written again under other ids; it stays on its device, and the
+/// status says so.
+const TABS_MAX_COPIED: usize = 1;
+
+/// The number of the document that is a sketch; the others are ledgers.
+const SKETCH: u64 = 2;
+
+/// What went wrong: a sentence.
+pub(crate) type Violation = String;
+
+pub(crate) struct World {
+    pub(crate) net: Rc<Net>,
+    pub(crate) server: SimServer,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) docs: Vec<DocId>,
+    /// The tokens written so far, by document.
+    pub(crate) issued: BTreeMap<DocId, BTreeSet<Token>>,
+    pub(crate) next_token: Token,
+    /// What was shown as saved on the server, and has not been lost with a restored backup.
+    pub(crate) promised: BTreeMap<DocId, BTreeSet<Token>>,
+    /// The server's documents as its disk has them.
+    pub(crate) stored: BTreeMap<DocId, Doc>,
+    /// What users wrote while they were not allowed to, with who they are.
+    pub(crate) forbidden: BTreeMap<Token, String>,
+    backup: Option<Vec<u8>>,
+    /// Two devices go by the same peer ids, so that versions do not name contents.
+    pub(crate) copied: bool,
+    pub(crate) tabs_max: usize,
+    /// The most that the server's clock was ever ahead.
+    pub(crate) server_ahead_ms: i64,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) steps: u64,
+    pub(crate) start: Instant,
+    rng: Rng,
+}
+
+impl World {
+    /// The world of `seed`, in which `steps` will be taken.
+    pub(crate) fn new(seed: u64, steps: &[Step]) -> Self {
+        let mut rng = Rng::new(seed).split(8);
+        let copies = steps.iter().any(|step| matches!(step, Step::CopyProfile { .. }));
+        let tabs_max = if copies { TABS_MAX_COPIED } else { TABS_MAX };
+        let start = Instant::now();
+        let asks_names = rng.one_in(2);
+        let net = Rc::new(Net::new(rng.split(1)));
+        let server = SimServer::new(start, asks_names, rng.split(2));
+        let names = ["ledger/a", "ledger/b", "sketch"];
+        let docs = names.iter().map(|name| DocId::new(name).expect("a valid id")).collect();
+        let mut world = Self {
+            net,
+            server,
+            devices: Vec::new(),
+            docs,
+            issued: BTreeMap::new(),
+            next_token: 0,
+            promised: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            forbidden: BTreeMap::new(),
+            backup: None,
+            copied: false,
+            tabs_max,
+            server_ahead_ms: 0,
+            faults: BTreeMap::new(),
+            steps: 0,
+            start,
+            rng: rng.split(3),
+        };
+        world.server.start(&world.net);
+        for _ in 0..2 + rng.below(2) {
+            world.add_device();
+        }
+        for device in 0..world.devices.len() {
+            for _ in 0..1 + rng.below(2.min(world.tabs_max as u64)) {
+                world.open_tab(device);
+            }
+        }
+        world
+    }
+
+    fn add_device(&mut self) {
+        let number = self.devices.len();
+        let rng = self.rng.split(number as u64);
+        self.net.add_device();
+        self.devices.push(Device::new(number, format!("user {number}"), self.start, rng));
+    }
+
+    /// Opens a tab with one or two documents in it.
+    pub(crate) fn open_tab(&mut self, device: usize) {
+        let first = self.rng.index(self.docs.len());
+        let second = self.rng.index(self.docs.len());
+        let docs = [self.docs[first].clone(), self.docs[second].clone()];
+        let tab = self.open_empty_tab(device);
+        docs.iter().for_each(|doc| tab.open(doc));
+    }
+
+    pub(crate) fn open_empty_tab(&mut self, device: usize) -> &mut Tab {
+        let mut config = EngineConfig::default();
+        let device = &mut self.devices[device];
+        if self.server.asks_names {
+            config.token = Some(device.user.clone());
+        }
+        config.compact_blocks = 8 + self.rng.index(24);
+        device.open_tab(&self.net, config)
+    }
+
+    fn pick_device(&self, number: u64) -> usize {
+        (number % self.devices.len() as u64) as usize
+    }
+
+    /// A tab that can be acted upon, by a number.
+    fn pick_tab(&self, number: u64) -> Option<(usize, usize)> {
+        let all: Vec<(usize, usize)> = self
+            .devices
+            .iter()
+            .flat_map(|device| (0..device.tabs.len()).map(|tab| (device.number, tab)))
+            .collect();
+        (!all.is_empty()).then(|| all[(number % all.len() as u64) as usize])
+    }
+
+    /// A tab whose page runs: a frozen one does nothing.
+    fn pick_awake(&mut self, number: u64) -> Option<&mut Tab> {
+        let (device, tab) = self.pick_tab(number)?;
+        let tab = &mut self.devices[device].tabs[tab];
+        (!tab.tasks.is_frozen()).then_some(tab)
+    }
+
+    /// Lets simulated time pass, looking at everything now and then.
+    pub(crate) async fn pass(&mut self, ms: u64) -> Result<(), Violation> {
+        let mut left = ms;
+        while left > 0 {
+            let slice = left.min(5 + self.rng.below(200));
+            tokio::time::sleep(Duration::from_millis(slice)).await;
+            left -= slice;
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Does one thing.
+    pub(crate) async fn take(&mut self, step: Step) -> Result<(), Violation> {
+        self.steps += 1;
+        if let Some(fault) = step.fault() {
+            *self.faults.entry(fault).or_default() += 1;
+        }
+        match step {
+            Step::Pass { ms } => return self.pass(ms).await,
+            Step::ServerStop => self.server.stop(&self.net).await,
+            Step::Hostile { kind, choice } => hostile::act(self, kind, choice).await,
+            _ => self.take_at_once(step)?,
+        }
+        tokio::time::sleep(Duration::from_millis(self.rng.below(3))).await;
+        self.check()
+    }
+
+    fn take_at_once(&mut self, step: Step) -> Result<(), Violation> {
+        match step {
+            Step::Write { tab, doc, at, kind } => self.write(tab, doc, at as usize, kind, false),
+            Step::TakeOut { tab, doc, at } => self.write(tab, doc, at as usize, 0, true),
+            Step::Undo { tab } | Step::Redo { tab } => {
+                let sketch = self.docs[SKETCH as usize].clone();
+                let Some(tab) = self.pick_awake(tab) else { return Ok(()) };
+                if let Some(doc) = tab.docs.get(&sketch) {
+                    let _ = match step {
+                        Step::Undo { .. } => doc.handle.undo(),
+                        _ => doc.handle.redo(),
+                    };
+                }
+            }
+            Step::OpenDoc { tab, doc } => {
+                let doc = self.docs[doc as usize].clone();
+                self.pick_awake(tab).into_iter().for_each(|tab| tab.open(&doc));
+            }
+            Step::CloseDoc { tab, doc } => {
+                let doc = self.docs[doc as usize].clone();
+                if let Some(tab) = self.pick_awake(tab) {
+                    tab.docs.remove(&doc);
+                }
+            }
+            Step::Nudge { tab } => {
+                let engine = self.pick_awake(tab).and_then(|tab| tab.engine.clone());
+                engine.into_iter().for_each(|engine| engine.nudge());
+            }
+            Step::Offline { tab, offline } => {
+                let engine = self.pick_awake(tab).and_then(|tab| tab.engine.clone());
+                engine.into_iter().for_each(|engine| engine.set_online(!offline));
+            }
+            Step::SetPresence { tab, doc } => {
+                let doc = self.docs[doc as usize].clone();
+                let payload = self.rng.below(100).to_le_bytes().to_vec();
+                let doc = self.pick_awake(tab).and_then(|tab| tab.docs.get(&doc));
+                doc.into_iter().for_each(|doc| doc.handle.set_presence(Some(payload.clone())));
+            }
+            step => return self.take_fault(step),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, tab: u64, doc: u64, at: usize, kind: u64, take_out: bool) {
+        let id = self.docs[doc as usize].clone();
+        let token = self.next_token;
+        let padding = if self.rng.one_in(30) { 2_000 } else { 0 };
+        let Some((device, index)) = self.pick_tab(tab) else { return };
+        let user = self.devices[device].user.clone();
+        let tab = &self.devices[device].tabs[index];
+        if tab.tasks.is_frozen() || token >= ledger::TOKENS_MAX {
+            return;
+        }
+        let Some(open) = tab.docs.get(&id) else { return };
+        self.next_token += 1;
+        if doc == SKETCH {
+            open.handle.transact(|tx| ledger::scribble(tx, token, kind as u8, at));
+            return;
+        }
+        let len = open.handle.read(|doc| doc.text("note").len());
+        let gone = (take_out && len > 0).then(|| at % len);
+        open.handle.transact(|tx| ledger::write(tx, token, at, gone, padding));
+        self.issued.entry(id).or_default().insert(token);
+        if lock(&self.server.users).read_only.contains(&user) {
+            self.forbidden.insert(token, user);
+        }
+    }
+
+    fn take_fault(&mut self, step: Step) -> Result<(), Violation> {
+        match step {
+            Step::OpenTab { device } => {
+                let device = self.pick_device(device);
+                if self.devices[device].tabs.len() < self.tabs_max {
+                    self.open_tab(device);
+                }
+            }
+            Step::CloseTab { tab } => {
+                if let Some((device, index)) = self.pick_tab(tab) {
+                    self.devices[device].close_tab(index);
+                }
+            }
+            Step::KillTab { tab } => {
+                if let Some((device, tab)) = self.pick_tab(tab) {
+                    self.devices[device].kill_tab(tab, false);
+                }
+            }
+            Step::Freeze { tab } | Step::Thaw { tab } => {
+                if let Some((device, tab)) = self.pick_tab(tab) {
+                    let frozen = matches!(step, Step::Freeze { .. });
+                    self.devices[device].tabs[tab].tasks.freeze(frozen);
+                }
+            }
+            Step::PowerLoss { device } => {
+                let device = self.pick_device(device);
+                if self.devices[device].lose_power() {
+                    *self.faults.entry("write torn").or_default() += 1;
+                }
+                self.check_device(device)?;
+                self.open_tab(device);
+            }
+            Step::CopyProfile { device } => self.copy_profile(device),
+            Step::ClearSiteData { device } => {
+                let number = self.pick_device(device);
+                let device = &mut self.devices[number];
+                device.lose_power();
+                device.disk.restore(Vec::new());
+                device.promised.clear();
+                self.open_tab(number);
+            }
+            step => self.take_other_fault(step)?,
+        }
+        Ok(())
+    }
+
+    fn take_other_fault(&mut self, step: Step) -> Result<(), Violation> {
+        match step {
+            Step::DiskFull { device, full } => {
+                let device = &self.devices[self.pick_device(device)];
+                device.disk.fail_writes(full.then_some(Fault::QuotaExceeded));
+            }
+            Step::DiskUnreadable { device, unreadable } => {
+                let device = &self.devices[self.pick_device(device)];
+                device.disk.fail_reads(unreadable.then_some(Fault::Unavailable));
+            }
+            Step::DiskStall { device, stalled } => {
+                self.devices[self.pick_device(device)].disk.stall(stalled);
+            }
+            Step::Partition { device, partitioned } => {
+                let device = self.pick_device(device);
+                self.net.set_weather(device, |weather| weather.partitioned = partitioned);
+                if partitioned {
+                    self.net.wires(|of| of == device).iter().for_each(|wire| wire.mute());
+                }
+            }
+            Step::Cut { device } => {
+                let device = self.pick_device(device);
+                self.net.wires(|of| of == device).iter().for_each(|wire| wire.cut());
+            }
+            Step::HalfOpen { device } => {
+                let device = self.pick_device(device);
+                self.net.wires(|of| of == device).iter().for_each(|wire| wire.mute());
+            }
+            Step::Weather { device, delay_ms_max, breaks_within } => {
+                self.net.set_weather(self.pick_device(device), |weather| {
+                    weather.delay_ms_max = delay_ms_max;
+                    weather.breaks_within = (breaks_within > 0).then_some(breaks_within);
+                });
+            }
+            Step::ClockJump { device, error_ms } => {
+                self.devices[self.pick_device(device)].clock.error_ms.set(error_ms);
+            }
+            step => self.take_server_fault(step)?,
+        }
+        Ok(())
+    }
+
+    fn take_server_fault(&mut self, step: Step) -> Result<(), Violation> {
+        match step {
+            Step::ServerClockJump { error_ms } => {
+                self.server.clock_error_ms.store(error_ms, Ordering::Relaxed);
+                self.server_ahead_ms = self.server_ahead_ms.max(error_ms);
+            }
+            Step::ServerKill { power_too } => {
+                if self.server.kill(&self.net, power_too) {
+                    *self.faults.entry("server write torn").or_default() += 1;
+                }
+                return self.check_server();
+            }
+            Step::ServerStart => self.server.start(&self.net),
+            Step::ServerFreeze { frozen } => self.server.freeze(frozen),
+            Step::ServerDiskFull { full } => {
+                self.server.disk.fail_writes(full.then_some(Fault::QuotaExceeded));
+            }
+            Step::ServerFsyncFails => self.server.disk.fail_next_fsync(),
+            Step::ServerDiskUnreadable { unreadable } => {
+                self.server.disk.fail_reads(unreadable.then_some(Fault::Unavailable));
+            }
+            Step::Backup => self.backup = Some(self.server.disk.copy()),
+            Step::Restore => self.restore()?,
+            Step::Revoke { device, revoked } => self.revoke(device, revoked),
+            step => unreachable!("{step:?} was done before"),
+        }
+        Ok(())
+    }
+
+    /// A copy of a browser profile starts to live on another machine.
+    fn copy_profile(&mut self, device: u64) {
+        if self.devices.len() >= DEVICES_MAX {
+            return;
+        }
+        let from = self.pick_device(device);
+        self.add_device();
+        let original = &self.devices[from];
+        let (journal, promised) = (original.disk.copy(), original.promised.clone());
+        let user = original.user.clone();
+        let copy = self.devices.last_mut().expect("just added");
+        copy.disk.restore(journal);
+        copy.promised = promised;
+        copy.user = user;
+        let number = copy.number;
+        self.copied = true;
+        self.open_tab(number);
+    }
+
+    /// The server comes back from a backup: what it had acknowledged since is lost there.
+    fn restore(&mut self) -> Result<(), Violation> {
+        // With names, a restored server gives every author id to whoever uploads its changes
+        // first, and refuses the owner's: a known limit of ownership by first use.
+        let Some(backup) = self.backup.clone().filter(|_| !self.server.asks_names) else {
+            return Ok(());
+        };
+        self.server.kill(&self.net, false);
+        self.check_server()?;
+        self.server.disk.restore(backup);
+        self.stored.clear();
+        for doc in self.docs.clone() {
+            let kept = self.stored_tokens(&doc)?;
+            self.promised.entry(doc).or_default().retain(|token| kept.contains(token));
+        }
+        self.server.start(&self.net);
+        Ok(())
+    }
+
+    fn revoke(&mut self, device: u64, revoked: bool) {
+        if !self.server.asks_names {
+            return;
+        }
+        let user = self.devices[self.pick_device(device)].user.clone();
+        if revoked {
+            lock(&self.server.users).read_only.insert(user.clone());
+        } else {
+            lock(&self.server.users).read_only.remove(&user);
+            self.forbidden.retain(|_, writer| *writer != user);
+        }
+        // What was granted to a connection holds until it ends.
+        let theirs = |of: usize| self.devices.get(of).is_some_and(|d| d.user == user);
+        self.net.wires(theirs).iter().for_each(|wire| wire.cut());
+    }
+}

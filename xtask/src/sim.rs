@@ -1,0 +1,38 @@
+//! `cargo xtask sim`: whole clients and the production server on a seeded clock, network and disk.
+//!
+//! The program is `crates/testkit`, compiled in a profile of its own: optimized, with every check.
+
+use std::process::Command;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// What `cargo xtask sim` takes: what the program takes.
+#[derive(Args)]
+pub(crate) struct SimArgs {
+    /// --seeds N, --from S, --minutes M, --json, --planted, --copies, --keep LIST; see --help
+    /// after `--`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+/// Runs `cargo xtask sim`.
+pub(crate) fn run(args: &SimArgs) -> Result<()> {
+    shell::run(program(&Workspace::load()?).args(&args.args))
+}
+
+/// Plays as many of 2,000 seeds as a minute allows, and at least 500.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let limits = ["--seeds", "2000", "--seconds", "60", "--at-least", "500"];
+    shell::run(program(workspace).args(limits))
+}
+
+fn program(workspace: &Workspace) -> Command {
+    let run = ["run", "--quiet", "--locked", "--profile", "sim", "--package"];
+    let mut command = workspace.cargo(run);
+    command.args(["leptos-sync-testkit", "--bin", "sim", "--"]);
+    command
+}
