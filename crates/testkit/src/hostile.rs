@@ -6,7 +6,7 @@ use bytes::Bytes;
 use leptos_sync_protocol::{Hello, Message, encode_frame};
 use leptos_sync_transport::{FrameReceiver as _, FrameSender as _, Transport as _};
 
-use crate::net::SimTransport;
+use crate::net::{OVERHEARD_MAX, SimTransport};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -26,10 +26,16 @@ pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
         wall_ms: rng.next_u64() >> 20,
     };
     let mut frames = vec![encode_frame(&Message::Hello(hello))];
-    let overheard = world.net.overheard();
-    for _ in 0..1 + rng.below(4) {
-        let frame = overheard.get(rng.index(overheard.len())).cloned().unwrap_or_default();
+    // One client's words, so that a channel means the document that it meant there: whoever may
+    // write could put one document's changes into another one, and nobody could object.
+    let mut overheard = world.net.overheard(rng.index(OVERHEARD_MAX));
+    overheard.retain(|_| rng.one_in(2));
+    overheard.truncate(4);
+    for frame in overheard {
         frames.push(mutate(frame, kind, &mut rng));
+    }
+    if kind % 4 == 3 {
+        frames.push(mutate(Bytes::new(), kind, &mut rng));
     }
     for frame in frames {
         // The server may have closed the connection already.

@@ -23,7 +23,7 @@ use crate::tasks::lock;
 pub(crate) const SOCKET_BYTES: usize = 128 << 10;
 
 /// How many frames of clients are kept for somebody hostile to send again.
-const OVERHEARD_MAX: usize = 32;
+pub(crate) const OVERHEARD_MAX: usize = 32;
 
 /// What travels.
 #[derive(Clone, Debug)]
@@ -119,6 +119,7 @@ impl Pipe {
 pub(crate) struct Wire {
     up: Mutex<Pipe>,
     down: Mutex<Pipe>,
+    number: u64,
     /// Where it comes from.
     pub(crate) device: usize,
     /// Which start of the server it leads to.
@@ -221,7 +222,7 @@ pub(crate) struct Net {
     pub(crate) server_life: std::cell::Cell<u64>,
     weather: std::cell::RefCell<Vec<Weather>>,
     wires: std::cell::RefCell<Vec<Arc<Wire>>>,
-    overheard: std::cell::RefCell<VecDeque<Bytes>>,
+    overheard: std::cell::RefCell<VecDeque<(u64, Bytes)>>,
     pub(crate) connections: std::cell::Cell<u64>,
 }
 
@@ -261,13 +262,17 @@ impl Net {
         wires.iter().filter(|wire| of(wire.device)).cloned().collect()
     }
 
-    pub(crate) fn overheard(&self) -> Vec<Bytes> {
-        self.overheard.borrow().iter().cloned().collect()
+    /// What one client said on one connection, if it was heard.
+    pub(crate) fn overheard(&self, choice: usize) -> Vec<Bytes> {
+        let overheard = self.overheard.borrow();
+        let of = overheard.get(choice % overheard.len().max(1)).map(|(number, _)| *number);
+        let theirs = overheard.iter().filter(|(number, _)| Some(*number) == of);
+        theirs.map(|(_, frame)| frame.clone()).collect()
     }
 
-    fn overhear(&self, frame: &Bytes) {
+    fn overhear(&self, wire: &Wire, frame: &Bytes) {
         let mut overheard = self.overheard.borrow_mut();
-        overheard.push_back(frame.clone());
+        overheard.push_back((wire.number, frame.clone()));
         if overheard.len() > OVERHEARD_MAX {
             overheard.pop_front();
         }
@@ -291,6 +296,7 @@ impl Net {
         let wire = Arc::new(Wire {
             up: Mutex::new(Pipe::new()),
             down: Mutex::new(Pipe::new()),
+            number,
             device,
             server_life: self.server_life.get(),
             state: Mutex::new(state),
@@ -346,7 +352,7 @@ impl FrameSender for WireSender {
         if lock(&self.wire.up).closed {
             return Err(SendError::Closed);
         }
-        self.net.overhear(&frame);
+        self.net.overhear(&self.wire, &frame);
         self.wire.send(true, frame);
         Ok(())
     }
