@@ -2,10 +2,9 @@
 //!
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
 //! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
-//! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`fuzz`] gives decoders what
-//! nobody would send, and
-//! [`tidy`] holds the source to the project's limits. Each prints what it does and how long it
-//! took, and fails with a sentence that says what to do next.
+//! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`fuzz`] gives decoders
+//! what nobody would send, and [`tidy`] holds the source to the project's limits. Each prints what
+//! it does and how long it took, and fails with a sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod bench;
