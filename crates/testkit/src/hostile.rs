@@ -10,6 +10,9 @@ use crate::net::{OVERHEARD_MAX, SimTransport};
 use crate::rng::Rng;
 use crate::world::World;
 
+/// Who they say they are.
+pub(crate) const STRANGER: &str = "stranger";
+
 /// Connects, says hello, and sends what it overheard: as it was, cut short, or damaged.
 pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
     let mut rng = Rng::new(choice);
@@ -22,7 +25,7 @@ pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
         version_max: 1,
         features: 0,
         client_id: rng.next_u64(),
-        token: Some("stranger".to_owned()),
+        token: Some(STRANGER.to_owned()),
         wall_ms: rng.next_u64() >> 20,
     };
     let mut frames = vec![encode_frame(&Message::Hello(hello))];

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::device::WALL_START_MS;
 use crate::disk::{Disk, DiskStorage};
+use crate::hostile::STRANGER;
 use crate::net::{Acceptor, Net};
 use crate::planted::{Bug, is_planted};
 use crate::rng::Rng;
@@ -176,8 +177,10 @@ impl Authenticator for SimAuth {
         }
         let user = token.ok_or(AuthError::Missing)?;
         let grant = Grant::all(user, None);
-        let is_ignored = is_planted(Bug::PermissionIsIgnored);
-        if lock(&self.users).read_only.contains(user) && !is_ignored {
+        let read_only = &lock(&self.users).read_only;
+        // Whoever may write could bring what somebody wrote who may not.
+        let is_reader = read_only.contains(user) || (user == STRANGER && !read_only.is_empty());
+        if is_reader && !is_planted(Bug::PermissionIsIgnored) {
             return Ok(grant.only(vec!["*".to_owned()], Vec::new()));
         }
         Ok(grant)

@@ -1,6 +1,6 @@
 //! Bugs that the simulator found, each by the few steps that showed it.
 
-use leptos_sync_testkit::{Step, play};
+use leptos_sync_testkit::{Run, Step, play};
 
 fn goes_well(seed: u64, steps: &[Step]) {
     assert_eq!(play(seed, steps).violation, None);
@@ -57,6 +57,16 @@ fn what_is_read_at_a_later_try_is_uploaded() {
         Step::CloseTab { tab: 18052201012919693449 },
     ];
     goes_well(6775, &steps);
+    assert_eq!(Run::new(6775).play().violation, None);
+}
+
+/// A change that waited inside a document for its time, and was let in by a later reading of what
+/// is stored, is stored too before it is shown as saved.
+#[test]
+fn what_waited_in_a_document_is_stored_when_reading_lets_it_in() {
+    for seed in [13_514, 50_148] {
+        assert_eq!(Run::new(seed).play().violation, None, "seed {seed}");
+    }
 }
 
 /// Whichever tab stores an unsent change notes first that there is one.

@@ -15,7 +15,7 @@ const PRESENCE_REPEAT_MS: u64 = 10_000;
 /// A tab that is silent for longer is considered gone.
 const PRESENCE_TTL_MS: u64 = 30_000;
 /// How long the tab that made a change has to get it acknowledged before others send it too.
-const ADOPT_AFTER_MS: u64 = 3_000;
+pub(super) const ADOPT_AFTER_MS: u64 = 3_000;
 
 impl Core {
     /// Another tab posted something.

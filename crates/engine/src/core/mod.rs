@@ -27,15 +27,15 @@ mod tabs;
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, Commit, Doc, DocId, ImportError, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, Commit, Doc, DocId, ImportError, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::PresencePeer;
 use leptos_sync_storage::{ReadError, StoredDoc};
 
-use self::doc::{Load, OpenDoc};
+use self::doc::{Load, OpenDoc, Phase, Unsaved};
 use self::link::Link;
 use self::records::{ServerLife, decode_acked};
 use self::store::Jobs;
@@ -428,6 +428,10 @@ impl OpenDoc {
                     let merged = restored.import(ANY_TIME, since);
                     outcome = merged.map(drop).map_err(|_| StorageFault::Corrupt);
                     if outcome.is_ok() {
+                        if content.pending_count() > 0 {
+                            // What waited inside it is asked for again.
+                            self.remote.phase = Phase::Closed;
+                        }
                         *content = restored;
                     }
                 }
@@ -437,9 +441,15 @@ impl OpenDoc {
         let unsaved = self.store.in_flight.iter().chain(&self.store.queue);
         let unsaved: Vec<Block> = unsaved.map(|unsaved| unsaved.block.clone()).collect();
         for blocks in [stored.blocks, unsaved] {
-            if content.import(ANY_TIME, blocks).is_err() {
+            let name = |block: &Block| OpId::new(block.peer(), block.seq());
+            let stored: BTreeSet<OpId> = blocks.iter().map(name).collect();
+            let Ok(import) = content.import(ANY_TIME, blocks) else {
                 outcome = Err(StorageFault::Corrupt);
-            }
+                continue;
+            };
+            // What waited inside the document came from elsewhere and is not stored.
+            let waited = import.applied.into_iter().filter(|block| !stored.contains(&name(block)));
+            self.store.queue.extend(waited.map(|block| Unsaved { block, announce: false }));
         }
         let known = acked.and_then(|bytes| decode_acked(&bytes).ok());
         // What this connection said meanwhile is newer than what was written down.

@@ -9,6 +9,7 @@ use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
 use super::doc::{Load, OpenDoc};
+use super::local::ADOPT_AFTER_MS;
 use super::records::{acked_key, encode_acked, encode_peer, peer_key, unsent_key};
 use super::{Core, Now, Output};
 use crate::config::EngineConfig;
@@ -190,6 +191,10 @@ impl Core {
             doc.store.log_blocks += stored.len();
             doc.store.log_bytes +=
                 stored.iter().map(|unsaved| unsaved.block.bytes().len()).sum::<usize>();
+            if !doc.remote.pending.is_empty() && stored.iter().any(|unsaved| !unsaved.announce) {
+                // Another tab's change waited for storage, and that tab may be gone.
+                doc.remote.adopt_at.get_or_insert(now.ms + ADOPT_AFTER_MS);
+            }
             let new = stored.into_iter().filter(|unsaved| unsaved.announce);
             announcements.push((id.clone(), new.map(|unsaved| unsaved.block).collect()));
         }
