@@ -1,14 +1,15 @@
 //! Taking in an update file: columns go into the log as columns, not block by block.
 
+use std::collections::BTreeMap;
+
 use crate::apply::apply_cell;
 use crate::container::{ContainerIx, ContainerKey, ContainerKind};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
-use crate::id::OpId;
+use crate::id::{OpId, PeerId};
 use crate::import::{Import, ImportError, OPS_MAX, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
 use crate::sorting::sort;
-use crate::stamp::Stamp;
 use crate::update::{Column, FileStretch, Parent, Update};
 
 /// What of a stretch is new: how many of its operations are known, and its parents.
@@ -42,6 +43,16 @@ impl Doc {
         let mut version = self.version().clone();
         let graph = &self.history().graph;
         let (mut new, mut count) = (Vec::new(), 0);
+        // The new stretches so far, by author and first seq.
+        let mut planned = BTreeMap::<(PeerId, u32), &FileStretch>::new();
+        let stamp_of = |id: OpId, planned: &BTreeMap<_, &FileStretch>| {
+            if graph.version().contains(id) {
+                return graph.lv_of(id).map(|lv| graph.stamp_of(lv));
+            }
+            let (_, stretch) = planned.range((id.peer, 0)..=(id.peer, id.seq)).next_back()?;
+            let offset = id.seq - stretch.id.seq;
+            (offset < stretch.len).then(|| stretch.stamp.plus(offset))
+        };
         for (index, stretch) in update.stretches.iter().enumerate() {
             let OpId { peer, seq } = stretch.id;
             let have = version.get(peer);
@@ -61,20 +72,20 @@ impl Doc {
             if !sees_base(graph, update, stretch, known) {
                 return Err(ImportError::Truncated { peer, seq: have });
             }
-            let own = seq.checked_sub(1).map(|seq| Parent::Outside(OpId::new(peer, seq)));
-            for parent in stretch.parents.iter().chain(own.as_ref()).filter(|_| known == 0) {
-                let after = match parent {
-                    Parent::Inside(place) => update.stamp_at(*place),
-                    Parent::Outside(id) if graph.version().contains(*id) => {
-                        graph.stamp_of(graph.lv_of(*id).expect("the version has it"))
-                    }
-                    Parent::Outside(id) if version.contains(*id) => continue,
-                    Parent::Outside(id) => return Err(ImportError::Missing(*id)),
-                };
-                if stretch.stamp <= after {
-                    return Err(ImportError::Stamp { peer, seq });
+            let first = stretch.id.plus(known);
+            let own = first.seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
+            let parents = stretch.parents.iter().filter(|_| known == 0);
+            let parents = parents.map(|parent| match parent {
+                Parent::Inside(place) => update.id_at(*place),
+                Parent::Outside(id) => *id,
+            });
+            for parent in parents.chain(own) {
+                let after = stamp_of(parent, &planned).ok_or(ImportError::Missing(parent))?;
+                if stretch.stamp.plus(known) <= after {
+                    return Err(ImportError::Stamp { peer, seq: first.seq });
                 }
             }
+            planned.insert((peer, seq), stretch);
             version.extend(peer, seq + stretch.len);
             count += u64::from(stretch.len - known);
             new.push(New { stretch: index, known });
@@ -211,11 +222,6 @@ impl Update {
         stretch.id.plus(place - stretch.start)
     }
 
-    fn stamp_at(&self, place: Lv) -> Stamp {
-        let stretch = self.stretch_of(place);
-        stretch.stamp.plus(place - stretch.start)
-    }
-
     /// Whether a transaction begins at a place.
     fn is_bound(&self, place: Lv) -> bool {
         let mut start = 0;
@@ -227,5 +233,78 @@ impl Update {
             start = end;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh32::xxh32;
+
+    use crate::cells::CellOp;
+    use crate::codec::Writer;
+    use crate::columns::encode_ints;
+    use crate::import::ImportError;
+    use crate::packing::pack;
+    use crate::{ContainerId, ContainerKind, Doc, PeerId};
+
+    /// An update file of one addition each by peers 1, 2 and 1 again, which had seen both.
+    fn file(stamps: [i64; 3]) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.len(2);
+        out.u64_le(1);
+        out.u64_le(2);
+        out.len(1);
+        out.u8(ContainerKind::Counter.code());
+        ContainerId::root("c").encode(&mut out);
+        // Peer and whether it follows the one before, length, seq if first, stamp, parents.
+        out.len(3);
+        let heads: [&[u8]; 3] = [&[0, 1, 0], &[2, 1, 0], &[1, 1]];
+        let mut before = 0;
+        for (head, stamp) in heads.into_iter().zip(stamps) {
+            out.raw(head);
+            out.varint_i64(stamp - before);
+            before = stamp + 1;
+            if head[0] & 1 == 0 {
+                out.len(0);
+            }
+        }
+        // Transactions, then containers.
+        out.raw(&[1, 1, 3]);
+        out.raw(&[1, 0, 3]);
+        let (mut column, mut ops, mut none) = (Writer::new(), Writer::new(), Writer::new());
+        (0..3).for_each(|_| CellOp::Add(1).encode(&mut ops));
+        encode_ints(&[], &mut none);
+        column.raw(&[0, 0]);
+        column.bytes(none.as_slice());
+        column.bytes(none.as_slice());
+        column.len(3);
+        pack(ops.as_slice(), &mut column);
+        out.bytes(column.as_slice());
+        let mut file = Writer::new();
+        file.raw(b"LSU2\x01");
+        file.bytes(out.as_slice());
+        file.u32_le(xxh32(out.as_slice(), 0));
+        file.into_vec()
+    }
+
+    #[test]
+    fn an_author_whose_stamps_go_back_within_an_update_is_refused() {
+        let mut doc = Doc::new(PeerId(9));
+        let refused = doc.import_update(0, &file([9, 3, 6])).expect_err("6 is before 9");
+        assert_eq!(refused, ImportError::Stamp { peer: PeerId(1), seq: 1 });
+        assert_eq!(doc.counter("c"), 0);
+        doc.import_update(0, &file([9, 3, 12])).unwrap();
+        assert_eq!(doc.counter("c"), 3);
+    }
+
+    #[test]
+    fn an_update_that_tells_known_stamps_otherwise_does_not_move_new_ones() {
+        let mut doc = Doc::new(PeerId(9));
+        doc.import_update(0, &file([9, 3, 12])).unwrap();
+        let mut part = Doc::new(PeerId(8));
+        let blocks = doc.blocks_since(&crate::VersionVector::new());
+        part.import(0, blocks.into_iter().filter(|block| block.seq() == 0)).unwrap();
+        let refused = part.import_update(0, &file([1, 3, 6])).expect_err("6 is before 9");
+        assert_eq!(refused, ImportError::Stamp { peer: PeerId(1), seq: 1 });
     }
 }
