@@ -196,6 +196,9 @@ impl ListState {
             let slot = below(i64::from(input.varint_u32()?))?;
             let element = input.varint_u32()?.checked_sub(1);
             let element = element.map(|lv| below(i64::from(lv))).transpose()?;
+            if element.is_none() && list.slots.index_of(slot).is_some() {
+                return Err(DecodeError::Invalid("element"));
+            }
             list.elements.insert(slot.into(), element.map_or(0, |lv| u64::from(lv) + 1));
         }
         for map in [&mut list.moved, &mut list.replaced] {

@@ -113,6 +113,21 @@ fn an_undo_in_a_list_of_unknown_history_leaves_a_document_that_can_be_saved() {
     assert_eq!(doc.fork(PeerId(3)).movable_list("l").len(), doc.movable_list("l").len());
 }
 
+#[test]
+fn a_slot_that_is_shown_and_has_no_element_is_refused() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.movable_list("l").extend([7, 8]));
+    doc.transact(0, |tx| tx.movable_list("l").move_to(0, 1)).0.unwrap();
+    let bytes = changed(&doc.encode_snapshot(), |chunks| {
+        // Slot 3 holds element 0, which was moved by operation 3; nothing was replaced.
+        let known = [1, 3, 1, 1, 0, 3, 0];
+        let at = chunks[0].1.windows(7).position(|bytes| bytes == known).unwrap();
+        chunks[0].1[at + 2] = 0;
+    });
+    let refused = Doc::from_snapshot(PeerId(2), &bytes).err();
+    assert_eq!(refused, Some(crate::DecodeError::Invalid("element")));
+}
+
 /// Does what an application does with a document that it loaded.
 fn use_it(mut doc: Doc, others: &Doc) {
     read(&doc);
