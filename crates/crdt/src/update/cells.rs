@@ -86,12 +86,14 @@ impl Update {
             let page = unpack(input, count as usize)?;
             let mut page = Reader::new(&page);
             for _ in 0..count {
-                let lv = lvs.next().ok_or(DecodeError::Invalid("operation count"))?;
+                let (lv, is_slot) = lvs.next().ok_or(DecodeError::Invalid("operation count"))?;
                 let op = CellOp::decode(&mut page)?;
+                let makes_slot = matches!(op, CellOp::Set(_) | CellOp::Move { .. });
+                let is_placed = !kind.is_list() || makes_slot == is_slot;
                 let has_key = |key| is_key(names.get(key));
                 let is_sound =
                     |op: &CellOp| !matches!(op, CellOp::Mark { key, .. } if !has_key(*key));
-                if !op.fits(kind, names.len()) || !is_sound(&op) {
+                if !op.fits(kind, names.len()) || !is_placed || !is_sound(&op) {
                     return Err(DecodeError::Invalid("operation kind"));
                 }
                 op.rows().try_for_each(|row| rows.ensure(row))?;
@@ -108,16 +110,17 @@ impl Update {
         Ok(())
     }
 
-    /// The operations of a container that wrote something: all but deletions in a list, and in a
-    /// text all but edits.
+    /// The operations of a container that wrote something, all but deletions in a list and in a
+    /// text all but edits, and whether they made a slot there.
     fn cell_places<'a>(
         &'a self,
         place: usize,
         runs: &'a Runs,
-    ) -> Box<dyn Iterator<Item = Lv> + 'a> {
+    ) -> Box<dyn Iterator<Item = (Lv, bool)> + 'a> {
         let spans = self.spans.iter().filter(move |span| span.2 == place);
         if !self.containers[place].0.is_sequence() {
-            return Box::new(spans.flat_map(|(start, end, _)| *start..*end));
+            let lvs = spans.flat_map(|(start, end, _)| *start..*end);
+            return Box::new(lvs.map(|lv| (lv, false)));
         }
         let is_list = self.containers[place].0.is_list();
         let writes = move |piece: &Piece| match piece.kind {
@@ -126,7 +129,10 @@ impl Update {
             RunKind::Delete | RunKind::Backspace => false,
         };
         let pieces = spans.flat_map(|(start, end, _)| runs.pieces(*start, *end)).filter(writes);
-        Box::new(pieces.flat_map(|piece| piece.start..piece.end()))
+        Box::new(pieces.flat_map(|piece| {
+            let is_slot = piece.kind == RunKind::Insert;
+            (piece.start..piece.end()).map(move |lv| (lv, is_slot))
+        }))
     }
 }
 
@@ -169,5 +175,27 @@ impl<'a> Rows<'a> {
             RowRef::Known(row) => RowRef::Stray(self.list[row as usize]),
             stray => stray,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh32::xxh32;
+
+    use crate::{DecodeError, Doc, ImportError, PeerId, VersionVector};
+
+    #[test]
+    fn what_a_list_holds_is_written_where_a_slot_is_made() {
+        let mut doc = Doc::new(PeerId(1));
+        doc.transact(0, |tx| tx.movable_list("l").push(5));
+        let mut file = doc.encode_update(&VersionVector::new());
+        // One run, of one insertion, at 0: it becomes one that makes no slot.
+        let at = file.windows(5).position(|bytes| bytes == [1, 1, 1 << 3, 1, 0]).unwrap();
+        file[at + 2] |= 3;
+        let end = file.len() - 4;
+        let checksum = xxh32(&file[6..end], 0);
+        file[end..].copy_from_slice(&checksum.to_le_bytes());
+        let refused = Doc::new(PeerId(2)).import_update(0, &file).unwrap_err();
+        assert_eq!(refused, ImportError::Update(DecodeError::Invalid("operation kind")));
     }
 }
