@@ -66,6 +66,21 @@ const A: u8 = 1;
 const B: u8 = 2;
 const BOTH: u8 = 3;
 
+/// Replaces the heads, which are ascending, that an operation follows by the operation. Its parents
+/// are ascending too; a merge may have very many.
+pub(crate) fn follow(heads: &mut Vec<Lv>, parents: &[Lv], lv: Lv) {
+    match parents {
+        [] => {}
+        [parent] => {
+            if let Ok(at) = heads.binary_search(parent) {
+                heads.remove(at);
+            }
+        }
+        many => heads.retain(|head| many.binary_search(head).is_err()),
+    }
+    heads.push(lv);
+}
+
 impl Graph {
     /// The local version that the next operation will get.
     pub(crate) fn end(&self) -> Lv {
@@ -170,8 +185,7 @@ impl Graph {
         {
             self.heads[0] = self.end - 1;
         } else {
-            self.heads.retain(|head| !parents.contains(head));
-            self.heads.push(self.end - 1);
+            follow(&mut self.heads, parents, self.end - 1);
         }
         self.version.extend(id.peer, id.seq + len);
         self.stamp_end = self.stamp_end.max(stamp.plus(len).0);

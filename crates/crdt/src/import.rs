@@ -159,7 +159,7 @@ impl Doc {
         let end = u64::from(self.history().graph.end()) + u64::from(header.len);
         self.pending.is_empty()
             && header.seq == self.version().get(header.peer)
-            && missing_dep(block, self.version()).is_none()
+            && missing_dep(block, PeerId(0), self.version()).is_none()
             && !header.stamp.is_future(wall_ms)
             && end < u64::from(OPS_MAX)
     }
@@ -192,18 +192,22 @@ impl Doc {
         }
         // Who waits for which operation of whom.
         let mut blocked = BTreeSet::<(PeerId, u32, PeerId)>::new();
-        let mut peers: Vec<PeerId> = plan.waiting.keys().map(|(peer, _)| *peer).collect();
+        // Whose turn it is, and from which peer on its next block's dependencies are to be looked
+        // at: a merge of very many peers waits for one after the other.
+        let all = plan.waiting.keys().map(|(peer, _)| (*peer, PeerId(0)));
+        let mut peers: Vec<(PeerId, PeerId)> = all.collect();
         peers.dedup();
         peers.reverse();
-        while let Some(peer) = peers.pop() {
+        while let Some((peer, mut from)) = peers.pop() {
             while let Some((key, block)) = next_of(&plan.waiting, peer) {
                 if block.header().stamp.is_future(wall_ms) {
                     break;
                 }
-                if let Some(missing) = missing_dep(&block, &plan.version) {
+                if let Some(missing) = missing_dep(&block, from, &plan.version) {
                     blocked.insert((missing.peer, missing.seq, peer));
                     break;
                 }
+                from = PeerId(0);
                 plan.waiting.remove(&key);
                 match self.check(&block, &plan.version, &plan.stamps) {
                     Ok(body) => {
@@ -220,7 +224,7 @@ impl Doc {
                 blocked.range((peer, 0, PeerId(0))..(peer, upto, PeerId(0))).copied().collect();
             for entry in free {
                 blocked.remove(&entry);
-                peers.push(entry.2);
+                peers.push((entry.2, entry.0));
             }
         }
         // What has to wait must at least be sound.
@@ -401,11 +405,12 @@ fn next_of(waiting: &Waiting, peer: PeerId) -> Option<((PeerId, u32), Block)> {
     Some((*key, block.clone()))
 }
 
-/// An operation that a block depends on and a version lacks.
-fn missing_dep(block: &Block, version: &VersionVector) -> Option<OpId> {
+/// An operation that a block depends on and a version lacks; it has those of peers below `from`.
+fn missing_dep(block: &Block, from: PeerId, version: &VersionVector) -> Option<OpId> {
     let header = block.header();
+    let first = header.deps.partition_point(|dep| dep.peer < from);
     let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
-    let mut all = header.deps.iter().copied().chain(previous);
+    let mut all = header.deps[first..].iter().copied().chain(previous);
     all.find(|dep| !version.contains(*dep))
 }
 

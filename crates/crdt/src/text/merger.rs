@@ -6,7 +6,7 @@
 
 use std::cell::{RefCell, RefMut};
 
-use crate::graph::{Graph, Lv};
+use crate::graph::{Graph, Lv, follow};
 use crate::text::runs::{Kind, Piece, Runs};
 use crate::text::tracker::{Effect, PRESENT, Tracker};
 use crate::text::walk::Outcome;
@@ -71,8 +71,7 @@ impl Merger {
                 }
                 void.extend(outcome.void);
             }
-            heads.retain(|head| !parents.contains(head));
-            heads.push(stretch.end - 1);
+            follow(&mut heads, &parents, stretch.end - 1);
             at = stretch.end;
         }
         for (start, end) in void {

@@ -1,7 +1,7 @@
 //! Walking the causal graph: taking operations into the tracker in local order, each at the version
 //! that its author saw.
 
-use crate::graph::{Graph, Lv, PeerIx, Stretch};
+use crate::graph::{Graph, Lv, PeerIx, Stretch, follow};
 use crate::text::runs::{Kind, Piece, Runs};
 use crate::text::tracker::{Effect, PRESENT, Tracker};
 
@@ -71,8 +71,7 @@ impl Tracker {
     }
 
     fn pass(&mut self, stretch: &Stretch, parents: &[Lv]) {
-        self.heads.retain(|head| !parents.contains(head));
-        self.heads.push(stretch.end - 1);
+        follow(&mut self.heads, parents, stretch.end - 1);
         self.done = stretch.end;
     }
 
