@@ -110,7 +110,7 @@ fn text_of(case: &Json) -> String {
             }
         }
         let mut body = Body::default();
-        body.container(ContainerKind::Text, &text);
+        body.containers.push((ContainerKind::Text, text.clone()));
         body.push_text(0, pieces.into_iter());
         let header = BlockHeader {
             peer: first.peer,

@@ -1,6 +1,7 @@
 //! A document: containers that several authors change at once and that end up equal everywhere.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
@@ -13,6 +14,7 @@ use crate::history::{ChainMark, History};
 use crate::id::{OpId, PeerId};
 use crate::list::List;
 use crate::lww::LwwMap;
+use crate::names::Names;
 use crate::op::{Action, Body, Op};
 use crate::past::PastError;
 use crate::patch::Patch;
@@ -353,10 +355,15 @@ impl Doc {
         sort(&mut deps);
         let stamp = graph.stamp_of(start);
         let header = BlockHeader { peer: id.peer, seq: id.seq, len, stamp, deps };
-        let mut body = Body::default();
+        let (mut body, mut names) = (Body::default(), Names::default());
+        let mut places = BTreeMap::<ContainerIx, u32>::new();
         for (start, end, index) in history.spans(start, start + len) {
             let container = self.containers.get(index);
-            let place = body.container(container.kind, &container.id);
+            let new = places.len() as u32;
+            let place = *places.entry(index).or_insert(new) as usize;
+            if place == body.containers.len() {
+                body.containers.push((container.kind, container.id.clone()));
+            }
             if let Content::List(log, _) = &container.content {
                 let by_id = |op: CellOp| op.map_rows(|row| row.by_id(graph));
                 let pieces = history.runs(index).pieces(start, end);
@@ -364,7 +371,7 @@ impl Doc {
                 continue;
             }
             if container.kind != ContainerKind::Text {
-                push_cells(&mut body, place, &container.content, graph, (start, end));
+                push_cells(&mut body, &mut names, place, &container.content, graph, (start, end));
                 continue;
             }
             let runs = history.runs(index);
@@ -374,13 +381,14 @@ impl Doc {
                 let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
                 if is_aside(&first) {
                     let range = (first.start, last.end());
-                    push_cells(&mut body, place, &container.content, graph, range);
+                    push_cells(&mut body, &mut names, place, &container.content, graph, range);
                     continue;
                 }
                 let content = |piece: &Piece| (*piece, runs.content(piece.content));
                 body.push_text(place, pieces.iter().map(content));
             }
         }
+        body.names.extend(names.iter().cloned());
         Block::encode(header, &body)
     }
 
@@ -471,9 +479,10 @@ impl Doc {
     }
 }
 
-/// Adds what was written to a container, with names and ids as blocks have them.
+/// Adds what was written to a container, with names, which are noted, and ids as blocks have them.
 fn push_cells(
     body: &mut Body,
+    used: &mut Names,
     container: usize,
     content: &Content,
     graph: &Graph,
@@ -481,7 +490,7 @@ fn push_cells(
 ) {
     let names = content.names();
     for (_, op) in content.cells().ops(start, end) {
-        let op = op.map_names(|name| body.name(names.get(name)));
+        let op = op.map_names(|name| used.intern(names.get(name)));
         let op = op.map_rows(|row| row.by_id(graph));
         body.ops.push(Op { container, action: Action::Cell(op) });
     }

@@ -78,24 +78,6 @@ fn run_code(kind: RunKind) -> u8 {
 }
 
 impl Body {
-    /// The place of a container, which is added if it is new.
-    pub(crate) fn container(&mut self, kind: ContainerKind, id: &ContainerId) -> usize {
-        let known = self.containers.iter().position(|(k, other)| *k == kind && other == id);
-        known.unwrap_or_else(|| {
-            self.containers.push((kind, id.clone()));
-            self.containers.len() - 1
-        })
-    }
-
-    /// The number of a name, which is added if it is new.
-    pub(crate) fn name(&mut self, name: &Arc<str>) -> NameIx {
-        let known = self.names.iter().position(|other| other == name);
-        known.unwrap_or_else(|| {
-            self.names.push(name.clone());
-            self.names.len() - 1
-        }) as NameIx
-    }
-
     pub(crate) fn encode(&self, out: &mut Writer) {
         out.len(self.containers.len());
         for (kind, id) in &self.containers {

@@ -299,3 +299,38 @@ fn an_update_may_name_what_its_reader_has_of_a_peer_before_that_peers_own_part()
     assert_eq!(reader.version(), ben.version());
     assert_eq!(reader.map("m").get("c"), Some(3i64.into()));
 }
+
+/// What takes time by the square of these takes minutes.
+const VERY_MANY: u64 = 20_000;
+
+#[test]
+fn a_change_of_very_many_names_and_containers_is_told_as_it_was() {
+    let mut doc = Doc::new(PeerId(1));
+    let (_, commit) = doc.transact(0, |tx| {
+        for number in (0..VERY_MANY).rev() {
+            tx.map("m").set(&number.to_string(), 1);
+            tx.counter(&number.to_string()).add(1);
+        }
+    });
+    let block = doc.block(&commit.expect("it wrote something"));
+    let (mut by_block, mut by_file) = (Doc::new(PeerId(2)), Doc::new(PeerId(3)));
+    by_block.import(0, [block.clone()]).unwrap();
+    by_file.import_update(0, &doc.encode_update(&VersionVector::new())).unwrap();
+    for copy in [by_block, by_file] {
+        assert_eq!(copy.blocks_since(&VersionVector::new()), std::slice::from_ref(&block));
+    }
+}
+
+#[test]
+fn a_merge_of_very_many_peers_is_taken_in_with_their_changes() {
+    let mut merged = Doc::new(PeerId(0));
+    for peer in 1..=VERY_MANY {
+        let mut doc = Doc::new(PeerId(peer));
+        let commit = doc.transact(0, |tx| tx.counter("c").add(1)).1.expect("it wrote something");
+        merged.import(0, [doc.block(&commit)]).unwrap();
+    }
+    merged.transact(0, |tx| tx.counter("c").add(1));
+    let mut copy = Doc::new(PeerId(VERY_MANY + 1));
+    copy.import(0, merged.blocks_since(&VersionVector::new())).unwrap();
+    assert_eq!(copy.counter("c"), VERY_MANY as i64 + 1);
+}

@@ -202,12 +202,10 @@ fn chunks_of_later_versions_are_kept() {
 
 #[test]
 fn containers_of_later_versions_are_kept_and_passed_on() {
-    let mut body = Body::default();
-    let container = body.container(ContainerKind::Unknown(33), &ContainerId::root("later"));
-    for bytes in [&b"one"[..], b"two"] {
-        let action = Action::Cell(CellOp::Opaque(bytes.to_vec()));
-        body.ops.push(Op { container, action });
-    }
+    let containers = vec![(ContainerKind::Unknown(33), ContainerId::root("later"))];
+    let op =
+        |bytes: &[u8]| Op { container: 0, action: Action::Cell(CellOp::Opaque(bytes.to_vec())) };
+    let body = Body { containers, names: Vec::new(), ops: vec![op(b"one"), op(b"two")] };
     let (peer, stamp) = (PeerId(7), Stamp(1));
     let block = Block::encode(BlockHeader { peer, seq: 0, len: 2, stamp, deps: vec![] }, &body);
     let start = VersionVector::new();

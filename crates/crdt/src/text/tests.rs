@@ -119,11 +119,10 @@ impl MarkView {
 
 /// A block of peer 2, which has seen a text of three characters by peer 1, that marks this.
 fn marking(key: &str, range: [Anchor; 2]) -> Block {
-    let mut body = Body::default();
-    let container = body.container(ContainerKind::Text, &ContainerId::root("x"));
-    let key = body.name(&key.into());
-    let action = Action::Cell(CellOp::Mark { key, range, value: 1i64.into() });
-    body.ops.push(Op { container, action });
+    let containers = vec![(ContainerKind::Text, ContainerId::root("x"))];
+    let action = Action::Cell(CellOp::Mark { key: 0, range, value: 1i64.into() });
+    let ops = vec![Op { container: 0, action }];
+    let body = Body { containers, names: vec![key.into()], ops };
     let deps = vec![OpId::new(PeerId(1), 2)];
     let header = BlockHeader { peer: PeerId(2), seq: 0, len: 1, stamp: Stamp(1 << 20), deps };
     Block::encode(header, &body)
