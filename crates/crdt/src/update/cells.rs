@@ -117,9 +117,9 @@ impl Update {
         place: usize,
         runs: &'a Runs,
     ) -> Box<dyn Iterator<Item = (Lv, bool)> + 'a> {
-        let spans = self.spans.iter().filter(move |span| span.2 == place);
+        let spans = self.spans_of[place].iter();
         if !self.containers[place].0.is_sequence() {
-            let lvs = spans.flat_map(|(start, end, _)| *start..*end);
+            let lvs = spans.flat_map(|(start, end)| *start..*end);
             return Box::new(lvs.map(|lv| (lv, false)));
         }
         let is_list = self.containers[place].0.is_list();
@@ -128,7 +128,7 @@ impl Update {
             RunKind::Aside => true,
             RunKind::Delete | RunKind::Backspace => false,
         };
-        let pieces = spans.flat_map(|(start, end, _)| runs.pieces(*start, *end)).filter(writes);
+        let pieces = spans.flat_map(|(start, end)| runs.pieces(*start, *end)).filter(writes);
         Box::new(pieces.flat_map(|piece| {
             let is_slot = piece.kind == RunKind::Insert;
             (piece.start..piece.end()).map(move |lv| (lv, is_slot))

@@ -66,6 +66,8 @@ pub(crate) struct Update {
     pub(crate) stretches: Vec<FileStretch>,
     pub(crate) bounds: Vec<(u32, u32)>,
     pub(crate) spans: Vec<(Lv, Lv, usize)>,
+    /// The same by container.
+    spans_of: Vec<Vec<(Lv, Lv)>>,
     pub(crate) columns: Vec<Column>,
     pub(crate) len: u32,
 }
@@ -382,13 +384,13 @@ impl Update {
 
     fn read_spans(&mut self, input: &mut Reader<'_>) -> Result<(), DecodeError> {
         let mut at: Lv = 0;
+        self.spans_of.resize_with(self.containers.len(), Vec::new);
         for _ in 0..input.count(2)? {
             let (place, len) = (input.varint()? as usize, input.varint_u32()?);
             let end = at.checked_add(len).filter(|end| *end <= self.len && len > 0);
             let end = end.ok_or(DecodeError::Invalid("span"))?;
-            if place >= self.containers.len() {
-                return Err(DecodeError::Invalid("container"));
-            }
+            let of = self.spans_of.get_mut(place).ok_or(DecodeError::Invalid("container"))?;
+            of.push((at, end));
             self.spans.push((at, end, place));
             at = end;
         }
@@ -407,7 +409,7 @@ impl Update {
         let mut rest = 0u32;
         let mut piece = Piece::default();
         // Runs and spans are cut differently: both are walked side by side.
-        for (start, end, _) in self.spans.iter().filter(|span| span.2 == place) {
+        for (start, end) in &self.spans_of[place] {
             let mut at = *start;
             while at < *end {
                 if rest == 0 {
