@@ -241,7 +241,7 @@ mod tests {
     use xxhash_rust::xxh32::xxh32;
 
     use crate::cells::CellOp;
-    use crate::codec::Writer;
+    use crate::codec::{DecodeError, Writer};
     use crate::columns::encode_ints;
     use crate::import::ImportError;
     use crate::packing::pack;
@@ -280,11 +280,34 @@ mod tests {
         column.len(3);
         pack(ops.as_slice(), &mut column);
         out.bytes(column.as_slice());
+        with_checksum(out.as_slice())
+    }
+
+    fn with_checksum(chunk: &[u8]) -> Vec<u8> {
         let mut file = Writer::new();
         file.raw(b"LSU2\x01");
-        file.bytes(out.as_slice());
-        file.u32_le(xxh32(out.as_slice(), 0));
+        file.bytes(chunk);
+        file.u32_le(xxh32(chunk, 0));
         file.into_vec()
+    }
+
+    #[test]
+    fn few_bytes_do_not_claim_to_be_very_many_transactions() {
+        let count = 1u64 << 30;
+        let mut out = Writer::new();
+        out.len(1);
+        out.u64_le(1);
+        out.len(1);
+        out.u8(ContainerKind::Text.code());
+        ContainerId::root("t").encode(&mut out);
+        // One stretch, of single deletions in a text that has nothing.
+        out.raw(&[1, 0]);
+        out.varint(count);
+        out.raw(&[0, 0, 0, 1, 1]);
+        out.varint(count);
+        let refused = Doc::new(PeerId(9)).import_update(0, &with_checksum(out.as_slice()));
+        let reason = DecodeError::Invalid("transaction length");
+        assert_eq!(refused.err(), Some(ImportError::Update(reason)));
     }
 
     #[test]

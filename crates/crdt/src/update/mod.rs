@@ -8,7 +8,7 @@
 //! | peers | 8 bytes each, little-endian |
 //! | containers | kind (1), id |
 //! | stretches | see below |
-//! | bounds | transactions of one length: length, count |
+//! | bounds | at most 4096 transactions of one length: length, count |
 //! | spans | container, length |
 //! | operations | one chunk a container, length first |
 //!
@@ -70,6 +70,15 @@ pub(crate) struct Update {
     spans_of: Vec<Vec<(Lv, Lv)>>,
     pub(crate) columns: Vec<Column>,
     pub(crate) len: u32,
+}
+
+/// An entry has so many transactions at the most, so that no few bytes claim to be very many: each
+/// is a block of its own for those who ask for blocks. Small in tests, so that there are several.
+const TRANSACTIONS_MAX: u32 = if cfg!(test) { 4 } else { 1 << 12 };
+
+fn entries(len: u32, count: u32) -> impl Iterator<Item = (u32, u32)> {
+    let starts = (0..count).step_by(TRANSACTIONS_MAX as usize);
+    starts.map(move |start| (len, (count - start).min(TRANSACTIONS_MAX)))
 }
 
 fn zigzag(value: i64) -> u64 {
@@ -175,8 +184,8 @@ pub(crate) fn encode(
         container.id.encode(out);
     }
     out.raw(stretches.as_slice());
-    out.len(bounds.len());
-    for (len, count) in bounds {
+    out.len(bounds.iter().map(|(_, count)| count.div_ceil(TRANSACTIONS_MAX) as usize).sum());
+    for (len, count) in bounds.iter().flat_map(|(len, count)| entries(*len, *count)) {
         out.varint(u64::from(len));
         out.varint(u64::from(count));
     }
@@ -355,7 +364,8 @@ impl Update {
         for _ in 0..input.count(2)? {
             let (len, count) = (input.varint_u32()?, input.varint_u32()?);
             total = total.saturating_add(u64::from(len) * u64::from(count));
-            if len == 0 || count == 0 || total > u64::from(self.len) {
+            let is_few = (1..=TRANSACTIONS_MAX).contains(&count);
+            if len == 0 || !is_few || total > u64::from(self.len) {
                 return Err(DecodeError::Invalid("transaction length"));
             }
             self.bounds.push((len, count));
