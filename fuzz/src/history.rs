@@ -1,7 +1,9 @@
 //! Histories of several replicas that choices drive: each edits, undoes, and takes in what others
 //! have.
 
-use leptos_sync_crdt::{Block, ContainerId, ContainerKind, Doc, PeerId, Value, VersionVector};
+use leptos_sync_crdt::{
+    Block, ContainerId, ContainerKind, Doc, Expand, PeerId, Value, VersionVector,
+};
 
 use crate::choices::Choices;
 use crate::show::LATE_MS;
@@ -11,6 +13,7 @@ const STEPS_MAX: usize = 24;
 
 const WORDS: [&str; 8] = ["a", "word", "é", "😀😀", "line\n", "some more text", "aaaa", ""];
 const KEYS: [&str; 4] = ["a", "b", "title", "done"];
+const EXPANDS: [Expand; 4] = [Expand::None, Expand::Before, Expand::After, Expand::Both];
 const KINDS: [ContainerKind; 6] = [
     ContainerKind::Text,
     ContainerKind::Map,
@@ -75,7 +78,7 @@ fn step(docs: &mut [Doc], who: usize, choices: &mut Choices<'_>) {
         _ => {
             let mut edits = Vec::new();
             for _ in 0..=choices.below(3) {
-                edits.push(choices.below(14));
+                edits.push(choices.below(16));
             }
             for edit in &edits {
                 write(&mut docs[who], wall_ms, *edit, choices);
@@ -142,7 +145,8 @@ fn write(doc: &mut Doc, wall_ms: u64, edit: usize, choices: &mut Choices<'_>) {
         6 | 7 => write_list(doc, wall_ms, choices),
         8 | 9 => write_movable(doc, wall_ms, choices),
         10 | 11 => write_tree(doc, wall_ms, choices),
-        _ => write_table(doc, wall_ms, choices),
+        12 | 13 => write_table(doc, wall_ms, choices),
+        _ => write_mark(doc, wall_ms, choices),
     }
 }
 
@@ -208,4 +212,18 @@ fn write_table(doc: &mut Doc, wall_ms: u64, choices: &mut Choices<'_>) {
         }
     });
     edited.0.expect("the row is known");
+}
+
+fn write_mark(doc: &mut Doc, wall_ms: u64, choices: &mut Choices<'_>) {
+    let id = place(doc, ContainerKind::Text, choices);
+    let len = doc.text(&id).len();
+    let start = choices.below(len + 1);
+    let range = start..start + choices.below(len - start + 1);
+    let expand = EXPANDS[choices.below(4)];
+    let (key, value, what) = (KEYS[choices.below(4)], value(choices), choices.below(4));
+    // One of nothing is refused.
+    doc.transact(wall_ms, |tx| match what {
+        0 => drop(tx.text(&id).unmark(range, key)),
+        _ => drop(tx.text(&id).mark(range, key, value, expand)),
+    });
 }

@@ -42,7 +42,7 @@ pub fn shown(doc: &Doc) -> Shown {
     let counters = doc.counters().filter(|(_, value)| *value != 0);
     shown.extend(counters.map(|(id, value)| (format!("Counter {id:?}"), value.to_string())));
     let texts = doc.texts().filter(|(_, text)| !text.is_empty());
-    shown.extend(texts.map(|(id, text)| (format!("Text {id:?}"), text.to_string())));
+    shown.extend(texts.map(|(id, text)| (format!("Text {id:?}"), format!("{:?}", text.spans()))));
     shown
 }
 
