@@ -215,15 +215,16 @@ impl CellLog {
     /// Appends the log, page by page: the first local version as a difference, how far the last is
     /// from it, and the packed operations.
     pub(crate) fn encode(&self, out: &mut Writer) {
-        let open = Page::of(self.open.clone());
-        let pages = || self.pages.iter().chain(&open);
-        out.len(pages().count());
+        let open = self.open.range().map(|range| (range, self.open.pack()));
+        let open = open.iter().map(|(range, packed)| (*range, &**packed));
+        let full = self.pages.iter().map(|page| (page.range, page.packed()));
+        out.len(self.pages.len() + open.len());
         let mut last = 0;
-        for page in pages() {
-            out.varint(u64::from(page.range.0 - last));
-            out.varint(u64::from(page.range.1 - page.range.0));
-            out.bytes(page.packed());
-            last = page.range.1;
+        for ((first, upto), packed) in full.chain(open) {
+            out.varint(u64::from(first - last));
+            out.varint(u64::from(upto - first));
+            out.bytes(packed);
+            last = upto;
         }
     }
 

@@ -190,9 +190,11 @@ fn nothing_is_sent_before_it_is_stored() {
         pass(5_000).await;
         assert_eq!(server.text(&board()), "");
         assert!(!doc.status().saved_here);
+        assert!(!tab.status().saved_here, "leaving now would lose something");
         device.storage.stall_writes(false);
         let saved = doc.clone();
         until(move || saved.is_saved() && saved.status().saved_here).await;
+        assert!(tab.status().saved_here);
         assert_eq!(server.text(&board()), "milk");
     });
 }

@@ -146,10 +146,9 @@ impl Raw {
         );
     }
 
-    /// The server fails the connection: with one of these codes, or by ending it.
+    /// The server fails the connection, with one of these codes.
     async fn fails(&mut self, codes: &[u16], what: &str) {
         match self.hear().await {
-            Heard::End => {}
             Heard::Frame(CLOSE, payload) => {
                 let code = u16::from_be_bytes([payload[0], payload[1]]);
                 assert!(codes.contains(&code), "{what}: closed with {code}");
