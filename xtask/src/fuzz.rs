@@ -63,7 +63,31 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
         let [target] = &targets[..] else { bail!("say which target with --target") };
         return shell::run(fuzzer.command(target).args(LIMITS).arg(input));
     }
-    fuzzer.search(&targets, &fuzzer.folder.join("found"), args.seconds).map(drop)
+    let found = fuzzer.folder.join("found");
+    fuzzer.search(&targets, &found, args.seconds, Start::Random).map(drop)
+}
+
+/// Replays the corpus, and searches on from it for a moment, from the same start each time.
+/// Returns a note of how many inputs that were.
+pub(crate) fn check(workspace: &Workspace) -> Result<String> {
+    let fuzzer = Fuzzer::build(workspace)?;
+    let found = fuzzer.folder.join("checked");
+    if found.exists() {
+        fs::remove_dir_all(&found)?;
+    }
+    let targets = fuzzer.targets(&[])?;
+    let runs = fuzzer.search(&targets, &found, CHECK_SECONDS, Start::Same)?;
+    Ok(format!("{runs} inputs to {} targets", targets.len()))
+}
+
+/// How long the tests let each target search.
+const CHECK_SECONDS: u32 = 2;
+
+/// Where a search starts from, apart from the corpus.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Random,
+    Same,
 }
 
 /// The program, and where things are.
@@ -111,7 +135,7 @@ impl Fuzzer {
 
     /// Replays the corpus of each target and searches on from there; returns how many inputs that
     /// were. What reaches new code is kept in `found`.
-    fn search(&self, targets: &[String], found: &Path, seconds: u32) -> Result<u64> {
+    fn search(&self, targets: &[String], found: &Path, seconds: u32, start: Start) -> Result<u64> {
         let crashes = self.folder.join("crashes");
         let logs = self.folder.join("logs");
         [&crashes, &logs].into_iter().try_for_each(fs::create_dir_all)?;
@@ -123,6 +147,9 @@ impl Fuzzer {
             let log = logs.join(target);
             let mut command = self.command(target);
             command.args(LIMITS).arg(format!("-max_total_time={seconds}"));
+            if start == Start::Same {
+                command.arg("-seed=1");
+            }
             command.args(["-print_final_stats=1", "-entropic=0"]);
             command.arg(format!("-artifact_prefix={}/{target}-", crashes.display()));
             command.arg(&found).arg(&known).stdin(Stdio::null()).stdout(Stdio::null());

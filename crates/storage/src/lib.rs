@@ -18,8 +18,8 @@ mod error;
 mod indexeddb;
 mod memory;
 mod merge;
-#[cfg(any(test, all(feature = "indexeddb", target_family = "wasm")))]
-mod record;
+#[cfg(any(test, feature = "conformance", all(feature = "indexeddb", target_family = "wasm")))]
+pub mod record;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 mod sqlite;
 mod storage;

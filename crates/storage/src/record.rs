@@ -15,15 +15,20 @@ const RECORD_BYTES_MAX: usize = 64 << 10;
 
 /// Blocks that follow each other, encoded, and the operations they hold.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) peer: PeerId,
-    pub(crate) seq: u32,
-    pub(crate) end: u32,
-    pub(crate) bytes: Vec<u8>,
+pub struct Record {
+    /// The author.
+    pub peer: PeerId,
+    /// The first operation.
+    pub seq: u32,
+    /// The operation after the last.
+    pub end: u32,
+    /// The record.
+    pub bytes: Vec<u8>,
 }
 
 /// Packs blocks, which come by peer and then by seq, into as few records as their size allows.
-pub(crate) fn pack<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Vec<Record> {
+#[must_use]
+pub fn pack<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
     for block in blocks {
         let mut out = Writer::new();
@@ -49,7 +54,10 @@ pub(crate) fn pack<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> Vec<Recor
 }
 
 /// Reads what [`pack`] wrote; at least one block.
-pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<Block>, DecodeError> {
+///
+/// # Errors
+/// A [`DecodeError`] that names the first flaw; nothing of the record is returned then.
+pub fn unpack(bytes: &[u8]) -> Result<Vec<Block>, DecodeError> {
     let mut input = Reader::new(bytes);
     match input.u8()? {
         FORMAT => {}

@@ -3,6 +3,8 @@
 mod damage;
 mod files;
 mod sessions;
+mod stored;
+mod token;
 mod values;
 
 use crate::choices::Choices;
@@ -37,6 +39,9 @@ pub const TARGETS: &[Target] = &[
     sessions::SERVER,
     sessions::CLIENT,
     sessions::PIECES,
+    stored::RECORD,
+    stored::STORED,
+    token::TOKEN,
 ];
 
 /// Runs of choices that are long enough for a history, the same ones each time.

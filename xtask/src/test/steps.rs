@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use crate::bench;
 use crate::browser;
 use crate::build;
+use crate::fuzz;
 use crate::shell::{self, Tally, find_program};
 use crate::sim;
 use crate::size;
@@ -32,6 +33,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "clippy", about: "lints of the native code", run: clippy },
     Step { name: "native", about: "unit, integration and documentation tests", run: native },
     Step { name: "sim", about: "seeds of clients and server in a simulated world", run: simulate },
+    Step { name: "fuzz", about: "decoders and sessions, with what nobody would send", run: fuzz },
     Step { name: "docs", about: "documentation without warnings", run: docs },
     Step { name: "clippy-wasm", about: "lints of the code that browsers run", run: clippy_wasm },
     Step { name: "features", about: "leptos-sync as csr, hydrate and ssr", run: features },
@@ -117,6 +119,13 @@ fn bench(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
 fn simulate(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
     sim::check(workspace)?;
     Ok(None)
+}
+
+fn fuzz(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
+    let manifest = workspace.root.join("fuzz/Cargo.toml");
+    let mut format = workspace.cargo(["fmt", "--all", "--check", "--manifest-path"]);
+    shell::run(format.arg(&manifest))?;
+    fuzz::check(workspace).map(Some)
 }
 
 fn docs(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
