@@ -161,7 +161,7 @@ pub(crate) fn decode_text(input: &mut Reader<'_>) -> Result<String, DecodeError>
             text.extend_from_slice(literals.take(part(&mut gaps)?)?);
             let (mut left, back) = (part(&mut lens)?, part(&mut backs)?);
             let mut from = text.len().checked_sub(back).ok_or_else(|| invalid.clone())?;
-            if left == 0 || back == 0 || left > len - text.len() {
+            if left == 0 || back == 0 || left > len.saturating_sub(text.len()) {
                 return Err(invalid);
             }
             // A copy may reach into itself.
@@ -211,6 +211,21 @@ mod tests {
         let claim = claim.into_vec();
         let refused = decode_text(&mut Reader::new(&claim));
         assert_eq!(refused, Err(DecodeError::CountExceedsInput));
+    }
+
+    #[test]
+    fn a_copy_after_more_text_than_was_told_is_refused() {
+        let mut out = Writer::new();
+        out.len(1);
+        out.bytes(b"abc");
+        out.len(1);
+        for part in [2, 9, 1] {
+            let mut ints = Writer::new();
+            encode_ints(&[part], &mut ints);
+            out.bytes(ints.as_slice());
+        }
+        let refused = decode_text(&mut Reader::new(out.as_slice()));
+        assert_eq!(refused, Err(DecodeError::Invalid("copied text")));
     }
 
     proptest! {
