@@ -3,8 +3,9 @@
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
 //! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
 //! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`fuzz`] gives decoders
-//! what nobody would send, and [`tidy`] holds the source to the project's limits. Each prints what
-//! it does and how long it took, and fails with a sentence that says what to do next.
+//! what nobody would send, [`mutants`] looks for what no test notices, and [`tidy`] holds the
+//! source to the project's limits. Each prints what it does and how long it took, and fails with a
+//! sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod bench;
@@ -14,6 +15,7 @@ mod debian;
 mod demo;
 mod dist;
 mod fuzz;
+mod mutants;
 mod shell;
 mod sim;
 mod size;
@@ -47,6 +49,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Give decoders and sessions what nobody would send, and look for what they do not survive.
     Fuzz(fuzz::FuzzArgs),
+    /// Change the code in one place at a time, and see whether a test notices.
+    Mutants(mutants::MutantsArgs),
     /// Play seeds of the simulator: clients and server on a simulated clock, network and disk.
     Sim(sim::SimArgs),
     /// Check file and function limits, module docs and forbidden dependencies.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Task::Size(args) => size::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Tidy => tidy::run(),
     };
