@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::build;
+use crate::shell;
 use crate::workspace::Workspace;
 
 /// What `cargo xtask demo` takes.
@@ -42,7 +43,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     println!("  Open  http://localhost:{}/  in two windows and type.", args.port);
     println!("  Documents are kept in {}; Ctrl-C stops the server.", data.display());
     println!();
-    start(Command::new(workspace.server()).args(serve_args(args.port, &data, &workspace.dist())))
+    let mut server = Command::new(workspace.server());
+    shell::become_program(server.args(serve_args(args.port, &data, &workspace.dist())))
 }
 
 /// Fails early and plainly when somebody else has the port.
@@ -62,15 +64,4 @@ fn serve_args(port: u16, data: &Path, assets: &Path) -> Vec<std::ffi::OsString> 
         "--assets".into(),
         assets.into(),
     ]
-}
-
-#[cfg(unix)]
-fn start(command: &mut Command) -> Result<()> {
-    use std::os::unix::process::CommandExt as _;
-    Err(command.exec()).context("could not start the server")
-}
-
-#[cfg(not(unix))]
-fn start(command: &mut Command) -> Result<()> {
-    crate::shell::run(command)
 }

@@ -2,10 +2,10 @@
 //!
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
 //! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
-//! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`fuzz`] gives decoders
-//! what nobody would send, [`mutants`] looks for what no test notices, and [`tidy`] holds the
-//! source to the project's limits. Each prints what it does and how long it took, and fails with a
-//! sentence that says what to do next.
+//! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`real`] kills and attacks
+//! the real server, [`fuzz`] gives decoders what nobody would send, [`mutants`] looks for what no
+//! test notices, and [`tidy`] holds the source to the project's limits. Each prints what it does and
+//! how long it took, and fails with a sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod bench;
@@ -16,6 +16,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod mutants;
+mod real;
 mod shell;
 mod sim;
 mod size;
@@ -53,6 +54,10 @@ enum Task {
     Mutants(mutants::MutantsArgs),
     /// Play seeds of the simulator: clients and server on a simulated clock, network and disk.
     Sim(sim::SimArgs),
+    /// Kill the real server again and again under load, and look for what it acknowledged.
+    Chaos(real::ChaosArgs),
+    /// Attack the real server, and measure what a client beside the attacker feels.
+    Hostile(real::HostileArgs),
     /// Check file and function limits, module docs and forbidden dependencies.
     Tidy,
 }
@@ -67,6 +72,8 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::Chaos(args) => real::chaos(&args),
+        Task::Hostile(args) => real::hostile(&args),
         Task::Tidy => tidy::run(),
     };
     match result {

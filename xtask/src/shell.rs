@@ -47,6 +47,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Lets `command` take this process's place, so that Ctrl-C and `kill` reach it directly.
+#[cfg(unix)]
+pub(crate) fn become_program(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let named = line(command);
+    Err(command.exec()).with_context(|| format!("could not start {named}"))
+}
+
+/// Runs `command` to its end: nothing can take a process's place here.
+#[cfg(not(unix))]
+pub(crate) fn become_program(command: &mut Command) -> Result<()> {
+    run(command)
+}
+
 /// Runs a test command to its end, shows its output, and counts the tests it reports.
 ///
 /// The tally is filled in even when the command fails.

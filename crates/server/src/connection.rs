@@ -2,7 +2,8 @@
 //!
 //! Guarantees: nothing is queued per connection but the session's own answers, which are as many
 //! as the client's requests; changes are read from the document's log when the socket has room. A
-//! client that does not read for [`WRITE_TIMEOUT`] is let go.
+//! client that does not read for [`WRITE_TIMEOUT`] is let go, and one that asks for more than its
+//! [`Budget`] is read later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time;
 
 use crate::auth::{Authenticator, Grant};
+use crate::budget::{self, Budget};
 use crate::env::Socket;
 use crate::hub::{Hub, Store};
 use crate::presence;
@@ -87,6 +89,7 @@ pub(crate) struct Connection<S: Store, K> {
     session_id: u64,
     session: ServerSession,
     started: time::Instant,
+    budget: Budget,
     feeds: BTreeMap<u32, Feed>,
     waker: Arc<Waker>,
     dirty: BTreeSet<u32>,
@@ -113,6 +116,7 @@ pub(crate) async fn serve<S: Store, K: Socket>(
         session_id,
         session: ServerSession::new(Instant::from_ms(0), limits, HEARTBEAT_MS),
         started: time::Instant::now(),
+        budget: Budget::new(time::Instant::now()),
         feeds: BTreeMap::new(),
         waker: Arc::default(),
         dirty: BTreeSet::new(),
@@ -142,7 +146,8 @@ impl<S: Store, K: Socket> Connection<S, K> {
             if let Err(end) = self.settle().await {
                 return end;
             }
-            let wake_at = self.wake_at();
+            let (wake_at, ready_at) = (self.wake_at(), self.budget.ready_at());
+            let is_ready = ready_at <= time::Instant::now();
             let more = !self.dirty.is_empty();
             tokio::select! {
                 biased;
@@ -158,13 +163,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
                         self.reply(reply);
                     }
                 }
-                frame = stream.next() => {
+                frame = stream.next(), if is_ready => {
                     if let Err(end) = self.frame(frame) {
                         return end;
                     }
                 }
                 () = waker.woken() => {}
                 () = time::sleep_until(wake_at) => self.tick(),
+                () = time::sleep_until(ready_at), if !is_ready => {}
                 // More was left to send than one round takes.
                 () = std::future::ready(()), if more => {}
             }
@@ -195,14 +201,21 @@ impl<S: Store, K: Socket> Connection<S, K> {
         self.session.handle(self.now(), input);
     }
 
+    fn spend(&mut self, cost: u32) {
+        self.budget.spend(time::Instant::now(), cost);
+    }
+
     fn frame(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         match frame {
-            Some(Ok(Message::Binary(bytes))) => self.input(ServerInput::Frame(bytes)),
+            Some(Ok(Message::Binary(bytes))) => {
+                self.spend(budget::FRAME);
+                self.input(ServerInput::Frame(bytes));
+            }
             Some(Ok(Message::Text(_))) => {
                 let reason = "text frames are not spoken here".to_owned();
                 self.input(ServerInput::Refuse { code: CloseCode::Malformed, reason });
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.spend(budget::FRAME),
             Some(Ok(Message::Close(_))) => return Err(End::Left),
             None => return Err(End::Gone),
             Some(Err(error)) => {
@@ -310,7 +323,10 @@ impl<S: Store, K: Socket> Connection<S, K> {
             ServerEvent::Hello { client_id, token, wall_ms } => {
                 self.hello(client_id, token.as_deref(), wall_ms);
             }
-            ServerEvent::Open { ch, doc, have, me } => self.open(ch, &doc, have, me),
+            ServerEvent::Open { ch, doc, have, me } => {
+                self.spend(budget::OPEN);
+                self.open(ch, &doc, have, me);
+            }
             ServerEvent::Close { ch } => drop(self.feeds.remove(&ch)),
             ServerEvent::Changes { ch, blocks } => {
                 let Some(feed) = self.feeds.get_mut(&ch) else { return };
@@ -327,6 +343,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 let _ = feed.room.jobs.send(Job::Submit(submission));
             }
             ServerEvent::Presence { ch, payload } => {
+                self.spend(budget::PRESENCE);
                 if let Some(feed) = self.feeds.get(&ch) {
                     feed.room.set_presence(self.session_id, self.grant.principal(), payload);
                 }
@@ -381,6 +398,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
     fn reply(&mut self, reply: Reply) {
         match reply {
             Reply::Opened { ch, version, mark, len } => {
+                self.budget.spend_load(time::Instant::now(), len);
                 let Some(feed) = self.feeds.get_mut(&ch) else { return };
                 if let (Some(me), Some(mark)) = (feed.me, mark)
                     && me.seq == mark.seq

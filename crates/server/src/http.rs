@@ -79,6 +79,7 @@ pub(crate) fn router<S: Store>(shared: Arc<Shared<S>>, assets: Option<PathBuf>) 
 
 async fn sync<S: Store>(
     State(shared): State<Arc<Shared<S>>>,
+    uri: Uri,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -86,6 +87,11 @@ async fn sync<S: Store>(
         tracing::warn!(origin = ?headers.get(ORIGIN), "refused a page of another origin");
         let text = "this origin may not connect; see --allow-origin";
         return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    if uri.query().is_some() {
+        // Proxies and browsers keep the addresses that they see.
+        let text = "/sync takes no parameters: a token travels in the first message";
+        return (StatusCode::BAD_REQUEST, text).into_response();
     }
     if shared.hub.connection_count() >= CONNECTIONS_MAX {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many clients").into_response();

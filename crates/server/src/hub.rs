@@ -10,7 +10,7 @@ use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{
     AppendError, MemoryStorage, ReadError, SqliteStorage, Storage, StoredDoc,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
 use crate::room::{self, Job, Room, lock};
@@ -87,6 +87,8 @@ pub(crate) struct Hub<S> {
     next_feed: AtomicU32,
     next_session: AtomicU64,
     connections: AtomicUsize,
+    /// Who may validate large blocks now.
+    pub(crate) validators: Semaphore,
     stopping: watch::Sender<bool>,
     failed: watch::Sender<Option<String>>,
 }
@@ -107,6 +109,7 @@ impl<S: Store> Hub<S> {
             next_feed: AtomicU32::new(0),
             next_session: AtomicU64::new(first_session),
             connections: AtomicUsize::new(0),
+            validators: Semaphore::new(validators_max()),
             stopping: watch::Sender::new(false),
             failed: watch::Sender::new(None),
         });
@@ -222,6 +225,12 @@ impl<S: Store> Hub<S> {
         }
         self.storage.close().await;
     }
+}
+
+/// How many threads may validate large blocks at once: one processor is left to the others.
+fn validators_max() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    processors.saturating_sub(1).max(1)
 }
 
 /// One connection, counted.

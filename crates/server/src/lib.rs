@@ -23,8 +23,10 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `door` | sockets: how many, and how slow |
 //! | `http` | routes, origin check, static files |
 //! | `connection` | one client's socket |
+//! | `budget` | how much a client may ask for |
 //! | `env` | the clock, randomness, tasks and sockets that a server runs on |
 //! | `hub` | all open documents, the server's identity, background work |
 //! | `room` | one open document: validate, store, publish |
@@ -33,7 +35,9 @@
 //! | `auth` | tokens and permissions |
 
 mod auth;
+mod budget;
 mod connection;
+mod door;
 mod env;
 mod http;
 mod hub;
@@ -48,10 +52,12 @@ use std::time::Duration;
 use axum::Router;
 use leptos_sync_protocol::Limits;
 use leptos_sync_storage::{OpenError, SqliteStorage};
+use tokio::net::TcpListener;
 
 pub use auth::{
     AuthError, Authenticator, Claims, Grant, JwtAuth, OpenAccess, SECRET_BYTES_MIN, SecretTooShort,
 };
+pub use door::DoorLimits;
 #[cfg(feature = "testkit")]
 pub use env::{Env, Socket};
 pub use hub::{IdentityError, Store};
@@ -190,6 +196,18 @@ impl<S: Store> SyncServer<S> {
     /// The routes `/sync` and `/healthz`, and the static files if there are any.
     pub fn router(&self) -> Router {
         http::router(self.shared.clone(), self.assets.clone())
+    }
+
+    /// Accepts connections and serves the routes on them until `stopped`, then waits for requests
+    /// under way; WebSockets end by [`SyncServer::stop`]. Unlike `axum::serve` it limits how many
+    /// connections there are, and how long the head of a request may take.
+    pub async fn accept(
+        &self,
+        listener: TcpListener,
+        limits: DoorLimits,
+        stopped: impl Future<Output = ()>,
+    ) {
+        door::accept(listener, self.router(), limits, stopped).await;
     }
 
     /// Serves a connection that did not come through the router, until it ends.

@@ -194,7 +194,7 @@ pub(crate) async fn run<S: Store>(
     room: Arc<Room>,
     mut queue: mpsc::UnboundedReceiver<Job>,
 ) {
-    let loaded = load(&hub, &room).await;
+    let mut loaded = false;
     let mut next = None;
     loop {
         let job = match next.take() {
@@ -206,6 +206,8 @@ pub(crate) async fn run<S: Store>(
         };
         match job {
             Job::Subscribe { session, ch, me, waker, reply } => {
+                // A store that did not answer the one before may answer this one.
+                loaded = loaded || load(&hub, &room).await;
                 let answer = if loaded {
                     subscribe(&room, session, ch, me, waker)
                 } else {
@@ -219,9 +221,11 @@ pub(crate) async fn run<S: Store>(
                 next = after;
                 store(&hub, &room, batch).await;
             }
-            Job::Reload => {
+            // What was never read is read for the next subscriber.
+            Job::Reload if loaded => {
                 load(&hub, &room).await;
             }
+            Job::Reload => {}
             Job::Leave { session, ch } => {
                 room.remove_subscriber(session, ch);
                 if hub.left(&room) {
@@ -353,7 +357,7 @@ fn answer(room: &Room, looked: Looked, refusal: Option<(NackCode, u32)>) {
 
 /// Decides about each block of a submission and stages the good ones.
 async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) -> Looked {
-    let sound = validate(&submission.blocks).await;
+    let sound = validate(hub, &submission.blocks).await;
     let mut looked =
         Looked { rejected: Vec::new(), known: Vec::new(), staged: Vec::new(), submission };
     for (block, sound) in looked.submission.blocks.iter().zip(sound) {
@@ -393,7 +397,7 @@ async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) ->
 }
 
 /// Whether each body decodes.
-async fn validate(blocks: &[Block]) -> Vec<bool> {
+async fn validate<S: Store>(hub: &Hub<S>, blocks: &[Block]) -> Vec<bool> {
     let check = |blocks: &[Block]| blocks.iter().map(|block| block.validate().is_ok()).collect();
     let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
     if bytes <= VALIDATE_INLINE_BYTES {
@@ -401,6 +405,8 @@ async fn validate(blocks: &[Block]) -> Vec<bool> {
     }
     let count = blocks.len();
     let blocks = blocks.to_vec();
+    // Others' blocks, and other documents, go on meanwhile. The semaphore is never closed.
+    let _turn = hub.validators.acquire().await;
     let checked = tokio::task::spawn_blocking(move || check(&blocks)).await;
     // A panic in the decoder is a bug of ours; the blocks that cause it are refused.
     checked.unwrap_or_else(|_| vec![false; count])

@@ -7,7 +7,9 @@ use std::time::Duration;
 use common::{Client, PROTOCOL, Server, connect};
 use futures::{FutureExt as _, SinkExt as _};
 use leptos_sync_crdt::VersionVector;
-use leptos_sync_protocol::{ClientEvent, Hello, Message as Said, NackCode, Open, encode_frame};
+use leptos_sync_protocol::{
+    ClientEvent, ClientInput, Hello, Message as Said, NackCode, Open, encode_frame,
+};
 use leptos_sync_server::{Authenticator, Grant, SyncServer};
 use leptos_sync_storage::{Fault, MemoryStorage, Storage as _};
 use tokio_tungstenite::tungstenite::Message;
@@ -124,6 +126,25 @@ async fn an_unreadable_document_is_an_error_of_its_own() {
     storage.fail_reads(None);
     bob.open_doc().await;
     bob.until(|event| matches!(event, ClientEvent::CaughtUp { .. })).await;
+}
+
+/// Who asks for a document again before those who were refused it have left gets it.
+#[tokio::test]
+async fn a_document_that_could_not_be_read_is_read_again_though_others_still_wait_for_it() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::connect(&place, 1, "d", None).await;
+    for _ in 0..20 {
+        storage.fail_reads(Some(Fault::Unavailable));
+        ada.open_doc().await;
+        ada.until(|event| matches!(event, ClientEvent::DocError { .. })).await;
+        storage.fail_reads(None);
+        ada.open_doc().await;
+        ada.until(|event| matches!(event, ClientEvent::CaughtUp { .. })).await;
+        let doc = ada.id.clone();
+        ada.input(ClientInput::Close { doc }).await;
+    }
 }
 
 /// Somebody who subscribes and never reads neither holds up the others nor costs memory: what it

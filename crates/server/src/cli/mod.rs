@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use leptos_sync_storage::SqliteStorage;
+use leptos_sync_storage::{OpenError, SqliteStorage};
 
 /// Sync server for leptos-sync documents.
 #[derive(Debug, Parser)]
@@ -66,7 +66,25 @@ impl DataDir {
 }
 
 fn open(store: &Path) -> Result<SqliteStorage> {
-    SqliteStorage::open(store).with_context(|| format!("cannot open {}", store.display()))
+    SqliteStorage::open(store).map_err(|error| {
+        let advice = advice(&error);
+        let what = format!("cannot open {}{advice}", store.display());
+        anyhow::Error::new(error).context(what)
+    })
+}
+
+/// What can be done about a store that does not open.
+fn advice(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Blocked => " (another program holds it: let that finish, then try again)",
+        OpenError::Unavailable => {
+            " (it cannot be written: is the disk mounted read-only, or the file or its directory \
+             somebody else's?)"
+        }
+        OpenError::NewerSchema { .. } => " (a newer leptos-sync wrote it: use that)",
+        OpenError::Corrupt(_) => " (name another directory with --data, or restore a backup)",
+        _ => " (look whether the disk is full or failing; nothing that was stored is lost)",
+    }
 }
 
 /// Does what was asked for.

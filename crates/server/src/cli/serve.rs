@@ -2,18 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use axum::serve::ListenerExt as _;
 use clap::Args;
-use leptos_sync_server::{JwtAuth, SyncServer};
+use leptos_sync_server::{DoorLimits, JwtAuth, SyncServer};
 use tokio::net::TcpListener;
 
 use super::{DataDir, print};
 
 /// How long clients and writes may take to finish when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many of the system's sockets and files are left for the store and for files to serve.
+const SOCKETS_RESERVED: usize = 64;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -34,12 +37,43 @@ pub(crate) struct ServeArgs {
     /// Let everybody who reaches the address read and write every document.
     #[arg(long, conflicts_with = "token_secret")]
     insecure_open: bool,
+    /// How many connections may be open at once, as far as the system has sockets for them.
+    #[arg(long, value_name = "N", default_value_t = DoorLimits::default().connections_max)]
+    connections_max: usize,
+    /// How many of them may come from one address (of IPv6, one /64); 0 for any number. Behind a
+    /// reverse proxy all come from the proxy's [default: 512, or 0 on a loopback address].
+    #[arg(long, value_name = "N")]
+    connections_per_address: Option<usize>,
+}
+
+impl ServeArgs {
+    fn door(&self) -> DoorLimits {
+        let usual = DoorLimits::default();
+        let each = match self.connections_per_address {
+            Some(each) => (each > 0).then_some(each),
+            // Only this machine reaches it, and a proxy on it brings everybody.
+            None if self.listen.ip().is_loopback() => None,
+            None => usual.connections_per_address_max,
+        };
+        let sockets = sockets_max().saturating_sub(SOCKETS_RESERVED).max(1);
+        DoorLimits {
+            connections_max: self.connections_max.min(sockets),
+            connections_per_address_max: each,
+            ..usual
+        }
+    }
 }
 
 pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would be said on standard error, with a panic where that cannot be written either:
+        // where the log's disk is full.
+        .log_internal_errors(false)
+        .init();
     let open = args.token_secret.is_none();
     if open && !args.insecure_open && !args.listen.ip().is_loopback() {
         bail!(
@@ -58,6 +92,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
 }
 
 async fn serve(args: ServeArgs) -> Result<()> {
+    let door = args.door();
     let mut builder = SyncServer::builder(args.data.open_or_create()?)
         .loopback_host_only(args.token_secret.is_none() && !args.insecure_open);
     if let Some(file) = &args.token_secret {
@@ -78,19 +113,18 @@ async fn serve(args: ServeArgs) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let listener = listener.tap_io(|socket| {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "cannot turn off Nagle's algorithm");
-        }
-    });
     print(&format!("listening on http://{address}"))?;
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let accept = axum::serve(listener, server.router()).with_graceful_shutdown(async {
-        // A dropped sender stops it as well.
-        let _ = stopped.await;
+    let server = Arc::new(server);
+    let accepting = server.clone();
+    let accept = tokio::spawn(async move {
+        let stopped = async {
+            // A dropped sender stops it as well.
+            let _ = stopped.await;
+        };
+        accepting.accept(listener, door, stopped).await;
     });
-    let accept = tokio::spawn(accept.into_future());
     let failure = tokio::select! {
         () = signal() => None,
         reason = server.failure() => Some(reason),
@@ -105,6 +139,25 @@ async fn serve(args: ServeArgs) -> Result<()> {
         None => Ok(()),
         Some(reason) => bail!("stopped: {reason}"),
     }
+}
+
+/// How many sockets and files this process may have open, once it has asked for all it may.
+#[cfg(unix)]
+fn sockets_max() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "cannot raise the number of open files");
+    }
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
+}
+
+/// Nobody says how many there may be.
+#[cfg(not(unix))]
+fn sockets_max() -> usize {
+    usize::MAX
 }
 
 /// Resolves when somebody asks the process to end.

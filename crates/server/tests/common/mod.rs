@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,40 @@ pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).output().expect("the binary runs")
 }
 
+/// A server on `data` and a free port, to be started; it logs into `data`.
+pub(crate) fn command(data: &Path) -> Command {
+    std::fs::create_dir_all(data).expect("the folder can be made");
+    let log = File::options().create(true).append(true).open(log_file(data));
+    let mut command = Command::new(BINARY);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(log.expect("the log can be written"));
+    command
+}
+
+fn log_file(data: &Path) -> PathBuf {
+    data.join("server.log")
+}
+
+/// What servers on `data` have said on standard error.
+pub(crate) fn log_of(data: &Path) -> String {
+    std::fs::read_to_string(log_file(data)).expect("the log is text")
+}
+
+/// How a server ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) success: bool,
+}
+
+impl Ended {
+    fn of(mut child: Child) -> Self {
+        Self { success: child.wait().expect("the server ends").success() }
+    }
+}
+
 /// A server. If it is a process of its own, it is killed when dropped.
 pub(crate) struct Server {
     child: Option<Child>,
@@ -45,19 +80,19 @@ pub(crate) struct Server {
 impl Server {
     /// Serves `data` on a free port.
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
+        Self::launch(command(data).args(args)).expect("the server starts")
+    }
+
+    /// Starts what [`command`] made, or says how it ended without serving.
+    pub(crate) fn launch(command: &mut Command) -> Result<Self, Ended> {
+        let mut child = command.spawn().expect("the binary starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("standard output is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the server prints its address");
-        let address = line.trim().strip_prefix("listening on http://").expect("an address");
-        Self { child: Some(child), address: address.to_owned() }
+        BufReader::new(stdout).read_line(&mut line).expect("standard output is text");
+        match line.trim().strip_prefix("listening on http://") {
+            Some(address) => Ok(Self { child: Some(child), address: address.to_owned() }),
+            None => Err(Ended::of(child)),
+        }
     }
 
     /// Serves `router` inside this process on a free port.
@@ -83,6 +118,14 @@ impl Server {
         let pid = self.child().id().to_string();
         Command::new("kill").arg(pid).status().expect("kill exists");
         self.child().wait().expect("the server ends").success()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let child = self.child.take().expect("the server is a process");
+        let ended = tokio::task::spawn_blocking(|| Ended::of(child));
+        let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the server ends in time");
+        ended.expect("nothing panics")
     }
 
     /// A plain HTTP request: status line, headers and body.
@@ -114,8 +157,15 @@ pub(crate) async fn connect(
     server: &Server,
     headers: &[(&'static str, &str)],
 ) -> Result<Socket, tungstenite::Error> {
-    let mut request =
-        format!("ws://{}/sync", server.address).into_client_request().expect("a valid url");
+    connect_to(&server.address, headers).await
+}
+
+/// Opens a socket to `address` with these headers.
+pub(crate) async fn connect_to(
+    address: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, tungstenite::Error> {
+    let mut request = format!("ws://{address}/sync").into_client_request().expect("a valid url");
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().expect("a valid header"));
     }
@@ -177,6 +227,11 @@ impl Client {
         token: Option<String>,
     ) -> Self {
         let socket = connect(server, &[PROTOCOL]).await.expect("the server accepts");
+        Self::greet(socket, peer, id, token).await
+    }
+
+    /// Says hello on a socket.
+    pub(crate) async fn greet(socket: Socket, peer: u64, id: &str, token: Option<String>) -> Self {
         let mut client = Self {
             session: ClientSession::new(ClientConfig { client_id: peer, token }),
             socket,
@@ -225,16 +280,32 @@ impl Client {
             if self.closed.is_some() {
                 return None;
             }
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match message.expect("the server says something") {
-                Some(Ok(Message::Binary(frame))) => self.input(ClientInput::Frame(frame)).await,
-                Some(Ok(Message::Close(frame))) => {
-                    self.closed = Some(frame.map_or(0, |frame| frame.code.into()));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => self.closed = Some(self.closed.unwrap_or(0)),
-            }
+            let message = tokio::time::timeout(PATIENCE, self.message()).await;
+            let message = message.expect("the server says something");
+            self.take(message).await;
         }
+    }
+
+    /// The next message, to be given to [`Client::take`]. Nothing is lost if nobody waits for it.
+    pub(crate) async fn message(&mut self) -> Option<Message> {
+        self.socket.next().await.and_then(Result::ok)
+    }
+
+    /// Takes a message in; none is the end of the connection.
+    pub(crate) async fn take(&mut self, message: Option<Message>) {
+        match message {
+            Some(Message::Binary(frame)) => self.input(ClientInput::Frame(frame)).await,
+            Some(Message::Close(frame)) => {
+                self.closed = Some(frame.map_or(0, |frame| frame.code.into()));
+            }
+            Some(_) => {}
+            None => self.closed = Some(self.closed.unwrap_or(0)),
+        }
+    }
+
+    /// What happened so far and was not asked for yet.
+    pub(crate) fn pop_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
     }
 
     /// Reads events up to the first that `matches`.
