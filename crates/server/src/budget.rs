@@ -45,9 +45,9 @@ impl Budget {
         self.spend(now, cost);
     }
 
-    /// From when on there is something left; it may have passed.
-    pub(crate) fn ready_at(&self) -> Instant {
-        self.full_at.checked_sub(REFILL * BURST).unwrap_or(self.full_at)
+    /// How long it takes until there is something left; zero if there is.
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
+        self.full_at.saturating_duration_since(now + REFILL * BURST)
     }
 }
 
@@ -57,18 +57,19 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_follows_waits() {
-        let now = Instant::now() + REFILL * BURST;
+        let now = Instant::now();
         let mut budget = Budget::new(now);
         for _ in 0..BURST {
-            assert!(budget.ready_at() <= now);
+            assert!(budget.wait(now).is_zero());
             budget.spend(now, FRAME);
         }
         budget.spend(now, PRESENCE);
-        assert_eq!(budget.ready_at(), now + REFILL * PRESENCE);
-        let later = now + REFILL * 2 * BURST;
+        assert_eq!(budget.wait(now), REFILL * PRESENCE);
+        let later = now + REFILL * 3 * BURST;
+        budget.spend(later, BURST);
+        assert!(budget.wait(later).is_zero(), "it was full again");
         budget.spend(later, FRAME);
-        assert!(budget.ready_at() <= later, "it is full again, and no fuller");
-        assert_eq!(budget.ready_at(), later + REFILL - REFILL * BURST);
+        assert_eq!(budget.wait(later), REFILL, "and no fuller");
     }
 
     #[test]
@@ -76,6 +77,6 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         budget.spend_load(now, usize::MAX);
-        assert!(budget.ready_at() <= now);
+        assert!(budget.wait(now).is_zero());
     }
 }

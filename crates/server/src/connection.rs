@@ -146,8 +146,8 @@ impl<S: Store, K: Socket> Connection<S, K> {
             if let Err(end) = self.settle().await {
                 return end;
             }
-            let (wake_at, ready_at) = (self.wake_at(), self.budget.ready_at());
-            let is_ready = ready_at <= time::Instant::now();
+            let wake_at = self.wake_at();
+            let wait = self.budget.wait(time::Instant::now());
             let more = !self.dirty.is_empty();
             tokio::select! {
                 biased;
@@ -163,14 +163,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
                         self.reply(reply);
                     }
                 }
-                frame = stream.next(), if is_ready => {
+                frame = stream.next(), if wait.is_zero() => {
                     if let Err(end) = self.frame(frame) {
                         return end;
                     }
                 }
                 () = waker.woken() => {}
                 () = time::sleep_until(wake_at) => self.tick(),
-                () = time::sleep_until(ready_at), if !is_ready => {}
+                () = time::sleep(wait), if !wait.is_zero() => {}
                 // More was left to send than one round takes.
                 () = std::future::ready(()), if more => {}
             }

@@ -22,7 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_leptos-sync");
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
@@ -105,6 +105,17 @@ impl Server {
 
     fn child(&mut self) -> &mut Child {
         self.child.as_mut().expect("the server is a process")
+    }
+
+    /// How much memory the process has, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory(&self) -> usize {
+        let child = self.child.as_ref().expect("the server is a process");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.expect("the server is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.expect("memory is told").trim().trim_end_matches(" kB");
+        kilobytes.parse::<usize>().expect("a number") << 10
     }
 
     /// SIGKILL.
