@@ -125,7 +125,7 @@ async fn what_is_forbidden_is_never_looked_up() {
 async fn what_is_revoked_is_refused() {
     let data = tempfile::tempdir().expect("a folder");
     let server = start(data.path(), SECRET);
-    let brief = token(SECRET, "ada", 2, &["*"]);
+    let brief = token(SECRET, "ada", 6, &["*"]);
     let mut ada = enter(&server, &brief, "d").await;
     ada.open_doc().await;
     ada.save("in time").await;

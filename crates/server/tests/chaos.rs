@@ -2,8 +2,8 @@
 //!
 //! Clients of the production session write under load over real sockets, connect again, and send
 //! what the server lacks. After every kill, somebody who has nothing reads all documents and looks
-//! for every change that was acknowledged; after each chapter of kills everybody must have the same,
-//! with every change in it once.
+//! for every change that was acknowledged; after each chapter of kills everybody must have the
+//! same, with every change in it once.
 //!
 //! A program of its own, so that it can be stopped by Ctrl-C and ends its server then. Its settings
 //! are environment variables, as `cargo xtask chaos` sets them: `LEPTOS_SYNC_CHAOS_KILLS`,
