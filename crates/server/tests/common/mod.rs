@@ -103,6 +103,11 @@ impl Server {
         Self { child: None, address }
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().expect("the server is a process").id()
+    }
+
     fn child(&mut self) -> &mut Child {
         self.child.as_mut().expect("the server is a process")
     }
@@ -110,12 +115,7 @@ impl Server {
     /// How much memory the process has, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory(&self) -> usize {
-        let child = self.child.as_ref().expect("the server is a process");
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
-        let status = status.expect("the server is running");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.expect("memory is told").trim().trim_end_matches(" kB");
-        kilobytes.parse::<usize>().expect("a number") << 10
+        memory_of(self.id())
     }
 
     /// SIGKILL.
@@ -149,6 +149,16 @@ impl Server {
         stream.read_to_end(&mut answer).await.expect("the server answers");
         String::from_utf8_lossy(&answer).into_owned()
     }
+}
+
+/// How much memory a process has, in bytes.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory_of(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("the server is running");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.expect("memory is told").trim().trim_end_matches(" kB");
+    kilobytes.parse::<usize>().expect("a number") << 10
 }
 
 impl Drop for Server {
