@@ -361,8 +361,8 @@ fn open_files(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).expect("the server is running").count()
 }
 
-/// Clients that ask for much and read nothing cost no memory and nobody's time, and are let go after
-/// half a minute.
+/// Clients that ask for much and read nothing cost no memory and nobody's time, and are let go
+/// after half a minute.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_consumers_cost_no_memory_and_are_let_go() {
     const DEAF: u32 = 40;
