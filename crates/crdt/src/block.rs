@@ -48,6 +48,21 @@ pub struct BlockHeader {
     pub deps: Vec<OpId>,
 }
 
+impl BlockHeader {
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.u8(FORMAT_VERSION);
+        out.u8(KIND_PLAIN);
+        out.u64_le(self.peer.0);
+        out.varint(u64::from(self.seq));
+        out.varint(u64::from(self.len));
+        out.varint(self.stamp.0);
+        out.len(self.deps.len());
+        for dep in &self.deps {
+            dep.encode(out);
+        }
+    }
+}
+
 /// One committed transaction, encoded. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -59,20 +74,20 @@ pub struct Block {
 impl Block {
     pub(crate) fn encode(header: BlockHeader, body: &Body) -> Self {
         let mut out = Writer::new();
-        out.u8(FORMAT_VERSION);
-        out.u8(KIND_PLAIN);
-        out.u64_le(header.peer.0);
-        out.varint(u64::from(header.seq));
-        out.varint(u64::from(header.len));
-        out.varint(header.stamp.0);
-        out.len(header.deps.len());
-        for dep in &header.deps {
-            dep.encode(&mut out);
-        }
+        header.encode(&mut out);
         let body_start = out.as_slice().len();
         body.encode(&mut out);
         out.u32_le(xxh32(out.as_slice(), 0));
         Self { header: Arc::new(header), bytes: out.into_vec().into(), body_start }
+    }
+
+    /// The block of this header and these bytes of a body.
+    pub(crate) fn with_body(header: &BlockHeader, body: &[u8]) -> Result<Self, DecodeError> {
+        let mut out = Writer::new();
+        header.encode(&mut out);
+        out.raw(body);
+        out.u32_le(xxh32(out.as_slice(), 0));
+        Self::parse(out.into_vec())
     }
 
     /// Checks the checksum and reads the header. The body is read by [`Block::validate`].
@@ -104,9 +119,17 @@ impl Block {
         self.body().map(drop)
     }
 
+    /// What is between the header and the checksum.
+    pub(crate) fn body_bytes(&self) -> &[u8] {
+        &self.bytes[self.body_start..self.bytes.len() - CHECKSUM_BYTES]
+    }
+
+    pub(crate) fn checksum(&self) -> &[u8] {
+        &self.bytes[self.bytes.len() - CHECKSUM_BYTES..]
+    }
+
     pub(crate) fn body(&self) -> Result<Body, DecodeError> {
-        let mut input =
-            Reader::new(&self.bytes[self.body_start..self.bytes.len() - CHECKSUM_BYTES]);
+        let mut input = Reader::new(self.body_bytes());
         let body = Body::decode(&mut input, self.header.len)?;
         input.finish()?;
         Ok(body)

@@ -42,6 +42,16 @@ pub enum DecodeError {
     TrailingBytes,
 }
 
+/// A number without sign for one with, small for those near 0.
+pub(crate) fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// What [`zigzag`] was given.
+pub(crate) fn unzigzag(raw: u64) -> i64 {
+    (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()
+}
+
 /// Reads fields from a byte slice, never past its end.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -144,8 +154,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::varint`].
     pub fn varint_i64(&mut self) -> Result<i64, DecodeError> {
-        let raw = self.varint()?;
-        Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+        self.varint().map(unzigzag)
     }
 
     /// Reads a count of items that take at least `item_bytes_min` bytes each.
@@ -235,7 +244,7 @@ impl Writer {
 
     /// Appends a zigzag-coded signed varint.
     pub fn varint_i64(&mut self, value: i64) {
-        self.varint(((value << 1) ^ (value >> 63)).cast_unsigned());
+        self.varint(zigzag(value));
     }
 
     /// Appends length-prefixed bytes.

@@ -33,6 +33,7 @@ mod cell_log;
 mod cells;
 mod codec;
 mod columns;
+mod compact;
 #[cfg(test)]
 mod conformance;
 mod container;
@@ -75,6 +76,7 @@ mod version;
 
 pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader};
 pub use codec::{DecodeError, Reader, Writer};
+pub use compact::{BlockReader, BlockWriter};
 pub use container::{ContainerId, ContainerKey, ContainerKind};
 pub use doc::{Commit, Doc};
 pub use history::ChainMark;

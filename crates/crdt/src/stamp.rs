@@ -13,7 +13,7 @@ pub(crate) const STAMP_END: u64 = 1 << 62;
 
 /// The wall clock is consulted only when it leads the stamps by more than this, which keeps runs
 /// of one author's changes contiguous.
-const WALL_LEAD_MS: u64 = 2_000;
+pub(crate) const WALL_LEAD_MS: u64 = 2_000;
 
 /// A change stamped further in the receiver's future than this waits instead of being merged.
 pub const FUTURE_MS_MAX: u64 = 5 * 60 * 1_000;
