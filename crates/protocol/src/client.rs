@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, DecodeError, DocId, VersionVector};
+use leptos_sync_crdt::{Block, BlockReader, BlockWriter, DecodeError, DocId, VersionVector};
 
 use crate::code::{AckLevel, CloseCode, DocErrCode, NackCode};
 use crate::frame::{decode_frame, encode_frame};
@@ -30,7 +30,7 @@ mod upload;
 pub use input::{ClientConfig, ClientEvent, ClientInput, ClientOutput};
 use presence::OwnPresence;
 pub use presence::PresencePeer;
-use upload::Uploads;
+use upload::{Upload, Uploads};
 
 /// How long the server's welcome may take.
 const WELCOME_MS_MAX: u64 = 10_000;
@@ -62,6 +62,8 @@ struct Channel {
     phase: ChannelPhase,
     have: VersionVector,
     me: Option<PeerMark>,
+    sent: BlockWriter,
+    received: BlockReader,
     presence: OwnPresence,
     peers: BTreeMap<u64, PresencePeer>,
 }
@@ -216,6 +218,8 @@ impl ClientSession {
             phase: ChannelPhase::Queued,
             have,
             me,
+            sent: BlockWriter::default(),
+            received: BlockReader::default(),
             presence: presence.unwrap_or_default(),
             peers: BTreeMap::new(),
         };
@@ -234,7 +238,7 @@ impl ClientSession {
             ChannelPhase::Open { ch, feed, .. } => {
                 self.doc_by_ch.remove(&ch);
                 self.doc_by_feed.remove(&feed);
-                self.assembler.forget(feed);
+                self.assembler.forget(ch);
                 self.send(&Message::Close(Close { ch }));
             }
         }
@@ -285,12 +289,27 @@ impl ClientSession {
                 ChannelPhase::Opening { .. } => {}
             }
         }
-        let channels = &self.channels;
-        let open_ch = |doc: &DocId| match channels.get(doc)?.phase {
+        self.send_uploads();
+    }
+
+    fn send_uploads(&mut self) {
+        let window = self.limits.window_bytes as usize;
+        let open_ch = |channel: &Channel| match channel.phase {
             ChannelPhase::Open { ch, .. } => Some(ch),
             _ => None,
         };
-        while let Some(message) = self.uploads.next(self.limits.window_bytes as usize, open_ch) {
+        let channels = &mut self.channels;
+        while let Some(upload) =
+            self.uploads.next(window, |doc| channels.get(doc).and_then(open_ch))
+        {
+            let message = match upload {
+                Upload::Piece(piece) => Message::Piece(piece),
+                Upload::Blocks(doc, blocks) => {
+                    let channel = channels.get_mut(&doc).expect("only open documents are served");
+                    let ch = open_ch(channel).expect("only open documents are served");
+                    Message::Changes(Changes::write(&mut channel.sent, ch, &blocks))
+                }
+            };
             self.outputs.push_back(ClientOutput::Send(encode_frame(&message)));
         }
     }
@@ -345,7 +364,7 @@ impl ClientSession {
     fn dispatch(&mut self, message: Message) {
         match message {
             Message::Opened(opened) => self.opened(opened),
-            Message::Changes(changes) => self.changes(changes),
+            Message::Changes(changes) => self.changes(&changes),
             Message::Piece(piece) => self.piece(&piece),
             Message::PresenceState(state) => self.presence(state),
             Message::Credit(credit) => self.uploads.credit(credit.bytes as usize),
@@ -387,17 +406,15 @@ impl ClientSession {
         }
     }
 
-    /// The channel is gone on the server's side.
+    /// The channel is of no more use. If it was open, the server waits for its close.
     fn drop_doc(&mut self, doc: DocId, code: DocErrCode) {
-        if let Some(Channel {
-            phase: ChannelPhase::Opening { ch } | ChannelPhase::Open { ch, .. },
-            ..
-        }) = self.channels.remove(&doc)
-        {
-            self.doc_by_ch.remove(&ch);
+        if let Some(Channel { phase: ChannelPhase::Opening { ch }, .. }) = self.channels.get(&doc) {
+            self.doc_by_ch.remove(ch);
+            self.channels.remove(&doc);
+            self.uploads.forget(&doc);
+        } else {
+            self.close_doc(&doc);
         }
-        self.doc_by_feed.retain(|_, fed| *fed != doc);
-        self.uploads.forget(&doc);
         self.event(ClientEvent::DocError { doc, code });
     }
 
@@ -414,14 +431,22 @@ impl ClientSession {
         self.event(event);
     }
 
-    fn changes(&mut self, changes: Changes) {
-        let Some(doc) = self.doc_by_feed.get(&changes.ch).cloned() else { return };
-        let blocks = changes.blocks.iter().map(|bytes| Block::parse(&bytes[..])).collect();
+    /// The document that is open as `ch`.
+    fn open_doc(&mut self, ch: u32) -> Option<(DocId, &mut Channel)> {
+        let doc = self.doc_by_ch.get(&ch)?;
+        let channel = self.channels.get_mut(doc)?;
+        let is_open = matches!(channel.phase, ChannelPhase::Open { .. });
+        is_open.then(|| (doc.clone(), channel))
+    }
+
+    fn changes(&mut self, changes: &Changes) {
+        let Some((doc, channel)) = self.open_doc(changes.ch) else { return };
+        let blocks = changes.read(&mut channel.received);
         self.blocks(doc, blocks);
     }
 
     fn piece(&mut self, piece: &Piece) {
-        let Some(doc) = self.doc_by_feed.get(&piece.ch).cloned() else { return };
+        let Some((doc, _)) = self.open_doc(piece.ch) else { return };
         match self.assembler.take(piece) {
             Ok(None) => {}
             Ok(Some(block)) => self.blocks(doc, Ok(vec![block])),

@@ -60,6 +60,6 @@ pub use message::{
     Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Message, Nack, Open, Opened,
     PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
 };
-pub use pieces::{Assembler, PieceError, changes_frames};
+pub use pieces::{Assembler, ChangesFrames, PieceError, changes_frames};
 pub use server::{Admission, Rejection, ServerEvent, ServerInput, ServerOutput, ServerSession};
 pub use time::Instant;

@@ -5,7 +5,9 @@
 //! `leptos-sync-crdt`: a count, then peer (`u64`) and count (varint), peers ascending.
 
 use bytes::Bytes;
-use leptos_sync_crdt::{DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{
+    Block, BlockReader, BlockWriter, DecodeError, DocId, PeerId, Reader, VersionVector, Writer,
+};
 
 use crate::code::{AckLevel, DocErrCode, NackCode, Permission};
 use crate::limits::Limits;
@@ -177,7 +179,7 @@ pub struct Open {
 pub struct Opened {
     /// The client's number for the document.
     pub ch: u32,
-    /// The server's number for it: changes, pieces and presence that the server sends bear this.
+    /// The server's number for it: presence that the server sends bears this.
     pub feed: u32,
     /// What the user may do.
     pub permission: Permission,
@@ -190,16 +192,40 @@ pub struct Opened {
 /// Both: blocks in causal order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// The document: the client's channel when the client sends, the feed when the server does.
+    /// The client's channel.
     pub ch: u32,
-    /// The blocks, at least one.
-    pub blocks: Vec<Bytes>,
+    /// At least one entry, written by a [`BlockWriter`] that lasts as long as the channel; each
+    /// direction has its own.
+    pub entries: Bytes,
+}
+
+impl Changes {
+    /// The message that carries these blocks, at least one, after what `writer` wrote already.
+    #[must_use]
+    pub fn write(writer: &mut BlockWriter, ch: u32, blocks: &[Block]) -> Self {
+        let mut entries = Writer::new();
+        blocks.iter().for_each(|block| writer.write(block, &mut entries));
+        Self { ch, entries: entries.into_vec().into() }
+    }
+
+    /// The blocks, after what `reader` read already.
+    ///
+    /// # Errors
+    /// As [`BlockReader::read`]; `reader` is of no more use then.
+    pub fn read(&self, reader: &mut BlockReader) -> Result<Vec<Block>, DecodeError> {
+        let mut input = Reader::new(&self.entries);
+        let mut blocks = Vec::new();
+        while !input.is_empty() {
+            blocks.push(reader.read(&mut input)?);
+        }
+        Ok(blocks)
+    }
 }
 
 /// Both: consecutive bytes of one block. The pieces of a block come in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// As in [`Changes`].
+    /// The client's channel.
     pub ch: u32,
     /// The block's author.
     pub peer: PeerId,

@@ -5,7 +5,7 @@
 //! at most one block is under way in pieces.
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, DecodeError, PeerId};
+use leptos_sync_crdt::{Block, BlockWriter, DecodeError, PeerId};
 
 use crate::frame::encode_frame;
 use crate::limits::FRAME_BLOCK_BYTES;
@@ -120,40 +120,59 @@ pub(crate) fn needs_pieces(block: &Block) -> bool {
     block.bytes().len() > FRAME_BLOCK_BYTES
 }
 
-/// How many bytes a block takes inside a changes message.
-pub(crate) fn framed_len(block: &Block) -> usize {
-    block.bytes().len() + 3
+/// How many bytes a block takes inside a changes message, at most.
+fn framed_len(block: &Block) -> usize {
+    block.bytes().len() + 4
 }
 
-/// Frames that carry `blocks` on channel `ch`, in order, each of the usual size or less.
-#[must_use]
-pub fn changes_frames(ch: u32, blocks: &[Block]) -> Vec<Bytes> {
-    let mut frames = Vec::new();
-    let mut batch: Vec<Bytes> = Vec::new();
-    let mut batch_bytes = 0;
-    let flush = |batch: &mut Vec<Bytes>, frames: &mut Vec<Bytes>| {
-        if !batch.is_empty() {
-            let blocks = std::mem::take(batch);
-            frames.push(encode_frame(&Message::Changes(Changes { ch, blocks })));
-        }
+/// How many of `blocks`, none of them one for pieces, are for the next frame.
+pub(crate) fn count_for_frame<'a>(blocks: impl Iterator<Item = &'a Block>) -> usize {
+    let mut room = FRAME_BLOCK_BYTES + 4;
+    let fits = |block: &&Block| {
+        let len = framed_len(block);
+        let fits = !needs_pieces(block) && len <= room;
+        room = room.saturating_sub(len);
+        fits
     };
-    for block in blocks {
-        if needs_pieces(block) {
-            flush(&mut batch, &mut frames);
-            batch_bytes = 0;
-            let offsets = (0..block.bytes().len()).step_by(FRAME_BLOCK_BYTES);
-            frames.extend(
-                offsets.map(|offset| encode_frame(&Message::Piece(piece_at(ch, block, offset)))),
-            );
-            continue;
+    blocks.take_while(fits).count()
+}
+
+/// Frames that carry blocks on a channel, in order, each of the usual size or less. Each is made
+/// when it is asked for, and must be sent then: what follows refers to it.
+#[derive(Debug)]
+pub struct ChangesFrames<'a> {
+    writer: &'a mut BlockWriter,
+    ch: u32,
+    blocks: &'a [Block],
+    /// How much of the first block has gone in pieces.
+    offset: usize,
+}
+
+/// The frames that carry `blocks` on channel `ch`, after what `writer` wrote there already.
+pub fn changes_frames<'a>(
+    writer: &'a mut BlockWriter,
+    ch: u32,
+    blocks: &'a [Block],
+) -> ChangesFrames<'a> {
+    ChangesFrames { writer, ch, blocks, offset: 0 }
+}
+
+impl Iterator for ChangesFrames<'_> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let first = self.blocks.first()?;
+        if needs_pieces(first) {
+            let piece = piece_at(self.ch, first, self.offset);
+            self.offset += piece.data.len();
+            if self.offset == first.bytes().len() {
+                self.blocks = &self.blocks[1..];
+                self.offset = 0;
+            }
+            return Some(encode_frame(&Message::Piece(piece)));
         }
-        if batch_bytes + framed_len(block) > FRAME_BLOCK_BYTES + 3 {
-            flush(&mut batch, &mut frames);
-            batch_bytes = 0;
-        }
-        batch_bytes += framed_len(block);
-        batch.push(Bytes::from_owner(block.shared_bytes()));
+        let (batch, rest) = self.blocks.split_at(count_for_frame(self.blocks.iter()));
+        self.blocks = rest;
+        Some(encode_frame(&Message::Changes(Changes::write(self.writer, self.ch, batch))))
     }
-    flush(&mut batch, &mut frames);
-    frames
 }

@@ -5,13 +5,13 @@
 //! refused here; once [`ServerOutput::CloseSocket`] was queued, nothing follows.
 //!
 //! Not here: who may do what (the caller admits and opens), documents, and the sending of changes
-//! and presence to subscribers. Those frames bear the server's own number for the document (the
-//! feed), so that one encoding serves all; the caller sends them past the session.
+//! and presence to subscribers. The caller sends those frames past the session. Those of presence
+//! bear the server's own number for the document (the feed), so that one encoding serves all.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, BlockReader, DocId, PeerId, Reader, VersionVector};
 
 use crate::code::{AckLevel, CloseCode, DocErrCode, NackCode, Permission};
 use crate::frame::{FrameError, decode_frame, encode_frame};
@@ -199,10 +199,17 @@ enum Phase {
     Closed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Channel {
     Opening,
-    Open(Permission),
+    Open {
+        permission: Permission,
+        received: BlockReader,
+    },
+    /// The client was told that it cannot be used on, and may have sent more before it knew.
+    Failed {
+        received: BlockReader,
+    },
 }
 
 /// The server's side of one connection, from the opening of its socket to the end.
@@ -249,18 +256,14 @@ impl ServerSession {
             ServerInput::Refuse { code, reason } => self.fail(code, reason),
             ServerInput::Opened { ch, feed, permission, version, mark } => {
                 // The client may have closed it meanwhile.
-                let Some(channel) = self.channels.get_mut(&ch) else { return };
-                *channel = Channel::Open(permission);
+                let Some(channel @ Channel::Opening) = self.channels.get_mut(&ch) else { return };
+                *channel = Channel::Open { permission, received: BlockReader::default() };
                 let opened = Opened { ch, feed, permission, have: version, mark };
                 self.send(&Message::Opened(opened));
             }
-            ServerInput::DocError { ch, code, detail } => {
-                if self.channels.remove(&ch).is_some() {
-                    self.send(&Message::DocErr(DocErr { ch, code, detail }));
-                }
-            }
+            ServerInput::DocError { ch, code, detail } => self.fail_doc(ch, code, detail),
             ServerInput::CaughtUp { ch } => {
-                if self.channels.contains_key(&ch) {
+                if self.is_in_use(ch) {
                     self.send(&Message::CaughtUp(CaughtUp { ch }));
                 }
             }
@@ -311,6 +314,26 @@ impl ServerSession {
 
     fn send(&mut self, message: &Message) {
         self.outputs.push_back(ServerOutput::Send(encode_frame(message)));
+    }
+
+    /// Whether the client still counts on the channel.
+    fn is_in_use(&self, ch: u32) -> bool {
+        matches!(self.channels.get(&ch), Some(Channel::Opening | Channel::Open { .. }))
+    }
+
+    fn fail_doc(&mut self, ch: u32, code: DocErrCode, detail: String) {
+        match self.channels.remove(&ch) {
+            Some(Channel::Open { received, .. }) => {
+                self.channels.insert(ch, Channel::Failed { received });
+            }
+            Some(Channel::Opening) => {}
+            Some(failed @ Channel::Failed { .. }) => {
+                self.channels.insert(ch, failed);
+                return;
+            }
+            None => return,
+        }
+        self.send(&Message::DocErr(DocErr { ch, code, detail }));
     }
 
     fn event(&mut self, event: ServerEvent) {
@@ -377,13 +400,14 @@ impl ServerSession {
     fn dispatch(&mut self, message: Message) {
         match message {
             Message::Open(open) => self.open(open),
-            Message::Changes(changes) => self.changes(changes),
+            Message::Changes(changes) => self.changes(&changes),
             Message::Piece(piece) => self.piece(&piece),
             Message::Close(close) => {
                 self.assembler.forget(close.ch);
-                if self.channels.remove(&close.ch).is_some() {
+                if self.is_in_use(close.ch) {
                     self.event(ServerEvent::Close { ch: close.ch });
                 }
+                self.channels.remove(&close.ch);
             }
             Message::PresenceSet(set) => self.presence(set),
             Message::Ping(ping) => self.send(&Message::Pong(Pong { id: ping.id })),
@@ -412,23 +436,40 @@ impl ServerSession {
         if bytes > self.limits.presence_bytes_max as usize {
             return self.fail(CloseCode::TooLarge, "presence above the limit");
         }
-        if matches!(self.channels.get(&ch), Some(Channel::Open(_))) {
+        if matches!(self.channels.get(&ch), Some(Channel::Open { .. })) {
             self.event(ServerEvent::Presence { ch, payload });
         }
     }
 
-    fn changes(&mut self, changes: Changes) {
-        let mut blocks = Vec::with_capacity(changes.blocks.len());
-        for bytes in &changes.blocks {
-            if bytes.len() > self.limits.block_bytes_max as usize {
-                return self.fail(CloseCode::TooLarge, "block above the limit");
+    fn changes(&mut self, changes: &Changes) {
+        let room = self.room();
+        let received = match self.channels.get_mut(&changes.ch) {
+            Some(Channel::Open { received, .. } | Channel::Failed { received }) => received,
+            Some(Channel::Opening) => {
+                return self.fail(CloseCode::Malformed, "changes before opened");
             }
-            match Block::parse(&bytes[..]) {
-                Ok(block) => blocks.push(block),
+            None => return self.fail(CloseCode::Malformed, "changes after close"),
+        };
+        let (mut blocks, mut bytes, mut input) = (Vec::new(), 0, Reader::new(&changes.entries));
+        while !input.is_empty() && bytes <= room {
+            match received.read(&mut input) {
+                Ok(block) if block.bytes().len() > self.limits.block_bytes_max as usize => {
+                    return self.fail(CloseCode::TooLarge, "block above the limit");
+                }
+                Ok(block) => {
+                    bytes += block.bytes().len();
+                    blocks.push(block);
+                }
                 Err(error) => return self.fail(CloseCode::Malformed, format!("block: {error}")),
             }
         }
         self.blocks(changes.ch, blocks);
+    }
+
+    /// How many more bytes of blocks the client may have undecided.
+    fn room(&self) -> usize {
+        let max = 2 * u64::from(self.limits.window_bytes) + u64::from(self.limits.block_bytes_max);
+        usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(self.unsettled)
     }
 
     fn piece(&mut self, piece: &Piece) {
@@ -448,17 +489,15 @@ impl ServerSession {
 
     fn blocks(&mut self, ch: u32, blocks: Vec<Block>) {
         let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
-        self.unsettled += bytes;
-        let unsettled_max =
-            2 * u64::from(self.limits.window_bytes) + u64::from(self.limits.block_bytes_max);
-        if self.unsettled as u64 > unsettled_max {
+        if bytes > self.room() {
             return self.fail(CloseCode::FlowControl, "more changes than credit");
         }
+        self.unsettled += bytes;
         match self.channels.get(&ch) {
-            Some(Channel::Open(Permission::Write)) => {
+            Some(Channel::Open { permission: Permission::Write, .. }) => {
                 self.event(ServerEvent::Changes { ch, blocks });
             }
-            Some(Channel::Open(Permission::Read)) => {
+            Some(Channel::Open { permission: Permission::Read, .. }) => {
                 let rejected = blocks.iter().map(|block| Rejection {
                     peer: block.peer(),
                     seq: block.seq(),
@@ -469,13 +508,15 @@ impl ServerSession {
             }
             Some(Channel::Opening) => self.fail(CloseCode::Malformed, "changes before opened"),
             // They crossed a document error on the way.
-            None => self.settled(ch, VersionVector::new(), Vec::new(), bytes),
+            Some(Channel::Failed { .. }) | None => {
+                self.settled(ch, VersionVector::new(), Vec::new(), bytes);
+            }
         }
     }
 
     fn settled(&mut self, ch: u32, durable: VersionVector, rejected: Vec<Rejection>, bytes: usize) {
         self.unsettled = self.unsettled.saturating_sub(bytes);
-        if self.channels.contains_key(&ch) {
+        if self.is_in_use(ch) {
             if !durable.is_empty() {
                 let level = AckLevel::Durable;
                 self.send(&Message::Ack(Ack { ch, level, through: durable }));

@@ -1,7 +1,7 @@
 //! The wire format holds for any message, and no bytes break a decoder.
 
 use bytes::Bytes;
-use leptos_sync_crdt::{DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{DecodeError, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, CaughtUp, Changes, ClientConfig, ClientInput, ClientSession, Close,
     Credit, DocErr, DocErrCode, FRAME_BYTES_MAX, FrameError, GoAway, Hello, Instant, Limits,
@@ -88,8 +88,8 @@ fn documents() -> impl Strategy<Value = Message> {
             Message::Opened(Opened { ch, feed, permission, have, mark })
         },
     );
-    let changes = (any::<u32>(), vec(vec(any::<u8>(), 1..40).prop_map(Bytes::from), 1..5))
-        .prop_map(|(ch, blocks)| Message::Changes(Changes { ch, blocks }));
+    let changes = (any::<u32>(), vec(any::<u8>(), 1..80))
+        .prop_map(|(ch, entries)| Message::Changes(Changes { ch, entries: entries.into() }));
     let piece = (any::<(u32, u64, u32, u32, u32)>(), bytes()).prop_map(
         |((ch, peer, seq, total, offset), data)| {
             Message::Piece(Piece { ch, peer: PeerId(peer), seq, total, offset, data })
@@ -284,7 +284,7 @@ fn frames_have_a_hard_cap() {
 
 #[test]
 fn a_count_cannot_claim_more_than_the_frame_holds() {
-    // Changes on channel 0 with 2^62 blocks.
+    // Changes on channel 0 with 2^62 bytes of entries.
     let frame = [11, 0x05, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
     assert!(matches!(
         decode_frame(&Bytes::from(frame.to_vec())),
@@ -293,10 +293,10 @@ fn a_count_cannot_claim_more_than_the_frame_holds() {
 }
 
 #[test]
-fn blocks_of_no_bytes_read_back_whatever_follows_them() {
-    let blocks = vec![Bytes::new(); 3];
-    let message = Message::Changes(Changes { ch: 0, blocks });
-    assert_eq!(decode_frame(&encode_frame(&message)), Ok(vec![message]));
+fn changes_without_entries_are_refused() {
+    let message = Message::Changes(Changes { ch: 0, entries: Bytes::new() });
+    let source = DecodeError::Invalid("entries");
+    assert_eq!(decode_frame(&encode_frame(&message)), Err(FrameError::Body { kind: 0x05, source }));
 }
 
 #[test]

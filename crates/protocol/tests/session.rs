@@ -86,6 +86,71 @@ fn uploads_wait_for_credit() {
     assert_eq!(wire.queued_bytes(), 0);
 }
 
+/// A typed character takes ten bytes of a frame, up as well as down.
+#[test]
+fn a_typed_character_takes_ten_bytes() {
+    let mut wire = Wire::new();
+    let letters: Vec<String> = ('a'..='z').map(String::from).collect();
+    let letters: Vec<&str> = letters.iter().map(String::as_str).collect();
+    let (mine, _) = author(1, &letters);
+    let (others, _) = author(2, &letters);
+    wire.client(ClientInput::Started { wall_ms: 1 });
+    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    for (mine, other) in mine.iter().zip(&others) {
+        wire.client(ClientInput::Changes { doc: doc("d"), blocks: vec![mine.clone()] });
+        wire.publish(0, other);
+    }
+    assert!(wire.stored() == mine);
+    let blocks = wire.events().iter().filter_map(|event| match event {
+        ClientEvent::Blocks { blocks, .. } => Some(blocks.clone()),
+        _ => None,
+    });
+    assert!(blocks.flatten().eq(others));
+    let whole = 6 + mine[0].bytes().len();
+    assert_eq!(wire.changes_bytes()[..2], [whole, whole]);
+    assert_eq!(wire.changes_bytes()[2..], [10; 50]);
+}
+
+/// A block that was refused is sent again, as it was, and others after it.
+#[test]
+fn a_refused_block_is_sent_again() {
+    let mut wire = Wire::new();
+    let (blocks, _) = author(1, &["a", "b", "c"]);
+    let send = |wire: &mut Wire, at: std::ops::Range<usize>| {
+        wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks[at].to_vec() });
+    };
+    wire.client(ClientInput::Started { wall_ms: 1 });
+    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    send(&mut wire, 0..1);
+    wire.reject_with = Some((NackCode::Quota, 30_000));
+    send(&mut wire, 1..2);
+    wire.reject_with = None;
+    send(&mut wire, 1..2);
+    send(&mut wire, 2..3);
+    assert!(wire.stored() == blocks);
+}
+
+/// What was on its way when the server gave a document up is read and credited all the same, and
+/// the document can be opened anew.
+#[test]
+fn changes_that_cross_a_document_error_are_credited() {
+    let mut wire = Wire::new();
+    let line = "y".repeat(30_000);
+    let mut texts = vec!["a", "b"];
+    texts.extend([line.as_str(); 100]);
+    let (blocks, _) = author(4, &texts);
+    wire.client(ClientInput::Started { wall_ms: 1 });
+    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks[..1].to_vec() });
+    wire.fail_doc(0, blocks[1..].to_vec());
+    assert!(wire.stored() == blocks[..1]);
+    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks[1..].to_vec() });
+    assert!(wire.stored() == blocks);
+    assert_eq!(wire.queued_bytes(), 0);
+    assert!(wire.log().contains("DocError"));
+}
+
 /// Two documents with much to send take turns.
 #[test]
 fn documents_take_turns() {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use expect_test::expect_file;
-use leptos_sync_crdt::{PeerId, VersionVector};
+use leptos_sync_crdt::{BlockWriter, Doc, PeerId, VersionVector, Writer};
 use leptos_sync_protocol::{
     Ack, AckLevel, CaughtUp, Changes, Close, Credit, DocErr, DocErrCode, GoAway, Hello, Limits,
     Message, Nack, NackCode, Open, Opened, PeerMark, Permission, Piece, Ping, Pong, PresenceEntry,
@@ -55,10 +55,7 @@ fn messages() -> Vec<Message> {
             have: VersionVector::new(),
             mark: Some(PeerMark { peer, seq: 0, hash: 0 }),
         }),
-        Message::Changes(Changes {
-            ch: 3,
-            blocks: vec![Bytes::copy_from_slice(blocks[0].bytes())],
-        }),
+        Message::Changes(Changes::write(&mut BlockWriter::default(), 3, &blocks)),
         Message::Piece(Piece {
             ch: 3,
             peer,
@@ -105,6 +102,49 @@ fn listing() -> String {
         let _ = writeln!(lines, "{:<13} {hex}", name(&message));
     }
     lines
+}
+
+/// Two authors who see each other write, a line for each block: what it does, and its entry.
+fn entry_listing() -> String {
+    let mut docs = [1, 2].map(|peer| Doc::new(PeerId(peer)));
+    let mut writer = BlockWriter::default();
+    let edits: [(&str, usize, u64, usize, usize, &str); 8] = [
+        ("1 inserts h", 0, 1_000, 0, 0, "h"),
+        ("1 goes on with i", 0, 1_100, 1, 0, "i"),
+        ("1 goes on after 3 s", 0, 4_100, 2, 0, "!"),
+        ("2 inserts ?", 1, 4_200, 0, 0, "?"),
+        ("2 goes on with é", 1, 4_300, 1, 0, "é"),
+        ("1 goes on, moved", 0, 4_400, 5, 0, "."),
+        ("1 deletes it", 0, 4_500, 5, 1, ""),
+        ("1 goes on deleting", 0, 4_600, 4, 1, ""),
+    ];
+    let mut lines = String::new();
+    for (what, who, wall_ms, pos, deleted, text) in edits {
+        let before = docs[who].version().clone();
+        let edit = docs[who].transact(wall_ms, |tx| tx.text("t").splice(pos, deleted, text));
+        edit.0.expect("it fits");
+        let block = docs[who].blocks_since(&before).remove(0);
+        docs[1 - who].import(wall_ms, [block.clone()]).expect("it is valid");
+        let mut entry = Writer::new();
+        writer.write(&block, &mut entry);
+        let hex: String = entry.as_slice().iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = writeln!(lines, "{what:<20} {hex}");
+    }
+    lines
+}
+
+#[test]
+fn the_bytes_of_entries_are_fixed() {
+    expect_file!["./entries.txt"].assert_eq(&entry_listing());
+}
+
+#[test]
+fn the_documentation_prints_the_entries() {
+    assert!(
+        DOCUMENTATION.contains(&entry_listing()),
+        "docs/protocol.md must contain, under \"Test vectors\":\n{}",
+        entry_listing()
+    );
 }
 
 #[test]

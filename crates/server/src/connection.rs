@@ -13,10 +13,10 @@ use axum::extract::ws::{CloseFrame, Message};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{SplitSink, SplitStream, StreamExt};
-use leptos_sync_crdt::{DocId, VersionVector};
+use leptos_sync_crdt::{BlockWriter, DocId, VersionVector};
 use leptos_sync_protocol::{
     Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, PeerMark, Permission,
-    ServerEvent, ServerInput, ServerOutput, ServerSession,
+    ServerEvent, ServerInput, ServerOutput, ServerSession, changes_frames,
 };
 use tokio::sync::mpsc;
 use tokio::time;
@@ -63,6 +63,7 @@ struct Feed {
     /// What the client had, and what it sent since.
     have: VersionVector,
     me: Option<PeerMark>,
+    sent: BlockWriter,
     progress: Option<Progress>,
 }
 
@@ -263,14 +264,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
     async fn pull(&mut self, ch: u32) -> Result<(), End> {
         let Some(feed) = self.feeds.get_mut(&ch) else { return Ok(()) };
         let Some(progress) = &mut feed.progress else { return Ok(()) };
-        let (cursor, frames) = feed.room.read(progress.cursor, &feed.have);
+        let (cursor, blocks) = feed.room.read(progress.cursor, &feed.have);
         progress.cursor = cursor;
         let mut caught_up = false;
         if progress.target.is_some_and(|target| cursor >= target) {
             progress.target = None;
             caught_up = true;
         }
-        let more = !frames.is_empty();
+        let more = !blocks.is_empty();
         // Presence may wait: the newest is read once the changes are out.
         let presence = if more && !caught_up {
             None
@@ -281,9 +282,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
         };
         if more {
             self.dirty.insert(ch);
-        }
-        for frame in frames {
-            self.write(frame).await?;
+            let mut sent = std::mem::take(&mut feed.sent);
+            for frame in changes_frames(&mut sent, ch, &blocks) {
+                self.write(frame).await?;
+            }
+            // Only events remove a feed, and none is handled meanwhile.
+            if let Some(feed) = self.feeds.get_mut(&ch) {
+                feed.sent = sent;
+            }
         }
         if caught_up {
             self.input(ServerInput::CaughtUp { ch });
@@ -383,7 +389,8 @@ impl<S: Store, K: Socket> Connection<S, K> {
         };
         let session = self.session_id;
         let room = self.hub.join(doc);
-        let feed = Feed { room, session, ch, permission, have, me, progress: None };
+        let sent = BlockWriter::default();
+        let feed = Feed { room, session, ch, permission, have, me, sent, progress: None };
         // The room lives as long as this feed.
         let _ = feed.room.jobs.send(Job::Subscribe {
             session,

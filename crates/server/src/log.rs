@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use leptos_sync_crdt::{Block, FUTURE_MS_MAX, OpId, PeerId, VersionVector};
-use leptos_sync_protocol::{NackCode, PeerMark, changes_frames};
+use leptos_sync_protocol::{NackCode, PeerMark};
 
 /// How many bytes of blocks one read returns at most, unless a single block is larger.
 const READ_BYTES: usize = 60 << 10;
@@ -37,14 +36,6 @@ pub(crate) enum Check {
     Refused(NackCode, u32),
 }
 
-/// Frames for whoever has read the log up to `start`.
-#[derive(Debug)]
-struct Encoded {
-    start: usize,
-    end: usize,
-    frames: Vec<Bytes>,
-}
-
 /// The blocks of one document.
 #[derive(Debug, Default)]
 pub(crate) struct DocLog {
@@ -52,8 +43,6 @@ pub(crate) struct DocLog {
     /// How many of `blocks` are durable; those after are staged.
     committed: usize,
     chains: BTreeMap<PeerId, Vec<Link>>,
-    /// The last encoding: every live subscriber asks for the same.
-    encoded: Option<Encoded>,
 }
 
 impl DocLog {
@@ -166,14 +155,9 @@ impl DocLog {
         self.blocks.len() - before
     }
 
-    /// The next frames for a subscriber that has read up to `cursor`, leaving out what `have`
-    /// covers, and where to read on. No frames means that nothing is left.
-    pub(crate) fn read(
-        &mut self,
-        cursor: usize,
-        feed: u32,
-        have: &VersionVector,
-    ) -> (usize, Vec<Bytes>) {
+    /// The next blocks for a subscriber that has read up to `cursor`, leaving out what `have`
+    /// covers, and where to read on. No blocks means that nothing is left.
+    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, Vec<Block>) {
         let mut end = cursor;
         let mut bytes = 0;
         let mut wanted = Vec::new();
@@ -188,20 +172,7 @@ impl DocLog {
             }
             end += 1;
         }
-        if wanted.is_empty() {
-            return (end, Vec::new());
-        }
-        if wanted.len() < end - cursor {
-            return (end, changes_frames(feed, &wanted));
-        }
-        if let Some(encoded) = &self.encoded
-            && (encoded.start, encoded.end) == (cursor, end)
-        {
-            return (end, encoded.frames.clone());
-        }
-        let frames = changes_frames(feed, &wanted);
-        self.encoded = Some(Encoded { start: cursor, end, frames: frames.clone() });
-        (end, frames)
+        (end, wanted)
     }
 }
 
@@ -268,7 +239,7 @@ mod tests {
         let (version, mark) = (log.version(), log.mark(PeerId(1)));
         log.stage(second.clone());
         log.stage(third);
-        assert_eq!(log.read(0, 1, &version), (1, Vec::new()));
+        assert_eq!(log.read(0, &version), (1, Vec::new()));
         log.unstage();
         assert_eq!((log.version(), log.mark(PeerId(1))), (version, mark));
         assert_eq!(log.mark(PeerId(2)), None);
@@ -276,16 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_at_the_same_place_share_one_encoding() {
-        let first = write(1, &[], "a");
-        let second = write(2, &[], "b");
-        let mut log = log_of(&[first, second]);
-        let (end, one) = log.read(0, 1, &VersionVector::new());
-        let (_, two) = log.read(0, 1, &VersionVector::new());
-        assert_eq!((end, one.len()), (2, 1));
-        assert_eq!(one[0].as_ptr(), two[0].as_ptr());
+    fn what_a_subscriber_has_is_left_out() {
+        let blocks = [write(1, &[], "a"), write(2, &[], "b")];
+        let log = log_of(&blocks);
+        assert_eq!(log.read(0, &VersionVector::new()), (2, blocks.to_vec()));
+        assert_eq!(log.read(1, &VersionVector::new()), (2, blocks[1..].to_vec()));
         let have = [(PeerId(1), 1)].into_iter().collect();
-        let (end, less) = log.read(0, 1, &have);
-        assert!(end == 2 && less[0].len() < one[0].len());
+        assert_eq!(log.read(0, &have), (2, blocks[1..].to_vec()));
+        assert_eq!(log.read(2, &have), (2, Vec::new()));
     }
 }

@@ -131,9 +131,9 @@ impl Room {
         (Arc::new(room), queue)
     }
 
-    /// The next frames for a subscriber; see [`DocLog::read`].
-    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, Vec<Bytes>) {
-        lock(&self.log).read(cursor, self.feed, have)
+    /// The next blocks for a subscriber; see [`DocLog::read`].
+    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, Vec<Block>) {
+        lock(&self.log).read(cursor, have)
     }
 
     /// The next presence frame for a subscriber; see [`Presence::read`].

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::{Client, PATIENCE, PROTOCOL, Server, close_code, connect_to, doc_id, now_ms};
 use futures::SinkExt as _;
-use leptos_sync_crdt::{ContainerKind, Doc, MAX_NESTING, PeerId, VersionVector, Writer};
+use leptos_sync_crdt::{
+    BlockWriter, ContainerKind, Doc, MAX_NESTING, PeerId, VersionVector, Writer,
+};
 use leptos_sync_protocol::{
     Changes, ClientEvent, ClientInput, Hello, Message as Said, Open, Ping, PresenceSet,
     encode_frame,
@@ -404,10 +406,8 @@ async fn replayed_changes_are_there_once() {
     let (_data, server) = start(&[]);
     let mut bob = Client::open(&server, 5, "d").await;
     let block = bob.write("once");
-    let frame = encode_frame(&Said::Changes(Changes {
-        ch: 0,
-        blocks: vec![Bytes::copy_from_slice(block.bytes()); 200],
-    }));
+    let again = Changes::write(&mut BlockWriter::default(), 0, &vec![block; 200]);
+    let frame = encode_frame(&Said::Changes(again));
     let address = server.address.clone();
     beside(&server, "replays", async move {
         let started = Instant::now();

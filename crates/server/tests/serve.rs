@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Client, PROTOCOL, Server, close_code_after, connect, doc_id, now_ms, run};
-use leptos_sync_crdt::{Doc, FUTURE_MS_MAX, PeerId, VersionVector};
+use leptos_sync_crdt::{Doc, FUTURE_MS_MAX, PeerId, VersionVector, Writer};
 use leptos_sync_protocol::{
     Changes, ClientEvent, ClientInput, Hello, Message as Said, NackCode, Open, encode_frame,
 };
@@ -104,8 +104,11 @@ async fn malformed_frames_close_their_own_socket() {
     let mut eve = Client::open(&server, 3, "d").await;
     let mut bytes = eve.write("x").bytes().to_vec();
     *bytes.last_mut().unwrap() ^= 1;
-    let blocks = vec![Bytes::from(bytes)];
-    eve.raw(encode_frame(&Said::Changes(Changes { ch: 0, blocks }))).await;
+    let mut entries = Writer::new();
+    entries.u8(0);
+    entries.bytes(&bytes);
+    let entries = entries.into_vec().into();
+    eve.raw(encode_frame(&Said::Changes(Changes { ch: 0, entries }))).await;
     assert_eq!(eve.until_closed().await, 4400);
 
     ada.save("still here").await;

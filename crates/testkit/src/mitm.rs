@@ -1,7 +1,9 @@
 //! What passes on a wire, and what planted bugs make of it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, BlockReader, BlockWriter, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Ack, AckLevel, Changes, Credit, Message, PresenceState, decode_frame, encode_frame,
 };
@@ -13,6 +15,8 @@ use crate::planted::{Bug, planted};
 pub(crate) struct Mitm {
     frames: u64,
     caught_up: bool,
+    /// What went on each channel, up or down: as it came, and as it was sent on.
+    channels: BTreeMap<(bool, u32), (BlockReader, BlockWriter)>,
 }
 
 impl Mitm {
@@ -37,14 +41,16 @@ impl Mitm {
     fn upward(&mut self, bug: Bug, message: Message, passed: &mut Passed) {
         match (bug, message) {
             (Bug::AckBeforeStore, Message::Changes(changes)) => {
-                let through = versions(&changes.blocks);
-                let level = AckLevel::Durable;
-                passed.back(&Message::Ack(Ack { ch: changes.ch, level, through }));
-                passed.on(&Message::Changes(changes));
+                let edit = |blocks: &mut Vec<Block>| {
+                    let through = versions(blocks);
+                    let level = AckLevel::Durable;
+                    passed.back(&Message::Ack(Ack { ch: changes.ch, level, through }));
+                };
+                let same = self.edited(true, &changes, edit);
+                passed.on(&same);
             }
-            (Bug::UploadSkipsOne, Message::Changes(mut changes)) => {
-                changes.blocks.pop();
-                passed.on(&Message::Changes(changes));
+            (Bug::UploadSkipsOne, Message::Changes(changes)) => {
+                passed.on(&self.edited(true, &changes, |blocks| drop(blocks.pop())));
             }
             (Bug::UploadStops, Message::Changes(_)) if self.frames > 6 => {}
             (Bug::HaveClaimsTooMuch, Message::Open(mut open)) => {
@@ -76,9 +82,13 @@ impl Mitm {
                 let level = AckLevel::Durable;
                 passed.on(&Message::Ack(Ack { ch: nack.ch, level, through }));
             }
-            (Bug::FanOutSkipsOne, Message::Changes(mut changes)) if changes.blocks.len() > 1 => {
-                changes.blocks.remove(0);
-                passed.on(&Message::Changes(changes));
+            (Bug::FanOutSkipsOne, Message::Changes(changes)) => {
+                let skip_one = |blocks: &mut Vec<Block>| {
+                    if blocks.len() > 1 {
+                        blocks.remove(0);
+                    }
+                };
+                passed.on(&self.edited(false, &changes, skip_one));
             }
             (Bug::FanOutStops, Message::Changes(_)) if self.caught_up => {}
             (Bug::OpenedClaimsTooMuch, Message::Opened(mut opened)) => {
@@ -97,13 +107,29 @@ impl Mitm {
             }
             (Bug::PresenceIsLost, Message::PresenceState(_)) => {}
             (Bug::BlocksAreCut, Message::Changes(changes)) => {
-                passed.on(&Message::Changes(cut(changes)));
+                let cut = |blocks: &mut Vec<Block>| blocks.truncate(blocks.len().div_ceil(2));
+                passed.on(&self.edited(false, &changes, cut));
             }
             (_, message) => {
                 self.caught_up |= matches!(message, Message::CaughtUp(_));
                 passed.on(&message);
             }
         }
+    }
+}
+
+impl Mitm {
+    /// The message with other blocks. One whose blocks cannot be read passes as it is.
+    fn edited(
+        &mut self,
+        up: bool,
+        changes: &Changes,
+        edit: impl FnOnce(&mut Vec<Block>),
+    ) -> Message {
+        let (reader, writer) = self.channels.entry((up, changes.ch)).or_default();
+        let Ok(mut blocks) = changes.read(reader) else { return Message::Changes(changes.clone()) };
+        edit(&mut blocks);
+        Message::Changes(Changes::write(writer, changes.ch, &blocks))
     }
 }
 
@@ -126,20 +152,13 @@ impl Passed {
     }
 }
 
-fn versions(blocks: &[Bytes]) -> VersionVector {
-    let parsed = blocks.iter().filter_map(|bytes| Block::parse(&bytes[..]).ok());
-    parsed.map(|block| (block.peer(), block.end())).collect()
+fn versions(blocks: &[Block]) -> VersionVector {
+    blocks.iter().map(|block| (block.peer(), block.end())).collect()
 }
 
 fn keep_the_dead(state: &mut PresenceState) {
     state.entries.retain(|entry| entry.payload.is_some());
     state.full = false;
-}
-
-fn cut(mut changes: Changes) -> Changes {
-    let half = changes.blocks.len().div_ceil(2);
-    changes.blocks.truncate(half);
-    changes
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The protocol: frames, and both sessions with whatever may come at whatever time.
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{
+    Block, BlockReader, BlockWriter, Doc, DocId, PeerId, VersionVector, Writer,
+};
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, Assembler, CaughtUp, Changes, ClientConfig, ClientEvent, ClientInput,
     ClientOutput, ClientSession, Close, CloseCode, Credit, DocErr, DocErrCode, GoAway, Hello,
@@ -62,10 +64,24 @@ fn block(choices: &mut Choices<'_>) -> Block {
     BLOCKS.with(|blocks| blocks[choices.below(blocks.len())].clone())
 }
 
-fn block_bytes(choices: &mut Choices<'_>) -> Bytes {
+/// A block whole, or by what it adds to another one, or something else.
+fn entry(choices: &mut Choices<'_>, out: &mut Writer) {
+    let mut writer = BlockWriter::default();
     match choices.below(8) {
-        0 => Bytes::copy_from_slice(choices.some(40)),
-        _ => Bytes::from_owner(block(choices).shared_bytes()),
+        0 => out.raw(choices.some(40)),
+        1 | 2 => {
+            let last = block(choices);
+            writer.write(&last, &mut Writer::new());
+            let next = BLOCKS.with(|blocks| {
+                blocks.iter().find(|block| block.seq() == last.end()).unwrap_or(&last).clone()
+            });
+            writer.write(&next, out);
+        }
+        _ => writer.write(&block(choices), out),
+    }
+    // No message is without entries.
+    if out.as_slice().is_empty() {
+        out.u8(0);
     }
 }
 
@@ -129,9 +145,9 @@ fn message(choices: &mut Choices<'_>) -> Message {
             me: mark(choices),
         }),
         1 => {
-            let count = 1 + choices.below(3);
-            let blocks = (0..count).map(|_| block_bytes(choices)).collect();
-            Message::Changes(Changes { ch, blocks })
+            let mut entries = Writer::new();
+            (0..1 + choices.below(3)).for_each(|_| entry(choices, &mut entries));
+            Message::Changes(Changes { ch, entries: entries.into_vec().into() })
         }
         2 => Message::Piece(piece(ch, choices)),
         3 => Message::Close(Close { ch }),
@@ -398,12 +414,12 @@ pub(super) const PIECES: Target = Target {
         }
         let mut came = Vec::new();
         let mut assembler = Assembler::new(max);
-        for frame in changes_frames(1, &blocks) {
+        let (mut writer, mut reader) = (BlockWriter::default(), BlockReader::default());
+        for frame in changes_frames(&mut writer, 1, &blocks) {
             for message in decode_frame(&frame).expect("it is a frame") {
                 match message {
                     Message::Changes(changes) => {
-                        let parse = |bytes: &Bytes| Block::parse(&bytes[..]).expect("a block");
-                        came.extend(changes.blocks.iter().map(parse));
+                        came.extend(changes.read(&mut reader).expect("the two ends agree"));
                     }
                     Message::Piece(piece) => {
                         came.extend(assembler.take(&piece).expect("they come in order"));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Doc, DocId, ImportError, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, BlockWriter, Doc, DocId, ImportError, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Admission, Instant, Limits, Message, NackCode, PeerMark, Permission, PresenceEntry,
     PresenceState, Rejection, ServerEvent, ServerInput, ServerOutput, ServerSession,
@@ -45,7 +45,7 @@ struct State {
 struct Connection {
     session: ServerSession,
     sender: MemorySender,
-    docs: BTreeMap<u32, DocId>,
+    docs: BTreeMap<u32, (DocId, BlockWriter)>,
     presence: BTreeMap<DocId, Bytes>,
 }
 
@@ -194,7 +194,7 @@ impl State {
             }
             ServerEvent::Changes { ch, blocks } => self.store(id, ch, blocks),
             ServerEvent::Presence { ch, payload } => {
-                let Some(doc) = self.connections[&id].docs.get(&ch).cloned() else {
+                let Some((doc, _)) = self.connections[&id].docs.get(&ch).cloned() else {
                     return Vec::new();
                 };
                 let presence =
@@ -232,7 +232,7 @@ impl State {
             Some(PeerMark { peer: me.peer, seq: mark.seq, hash: mark.hash })
         });
         let connection = self.connections.get_mut(&id).expect("it is the sender");
-        connection.docs.insert(ch, doc.clone());
+        let mut sent = BlockWriter::default();
         let permission = Permission::Write;
         connection.session.handle(
             Instant::from_ms(0),
@@ -241,9 +241,10 @@ impl State {
         while let Some(ServerOutput::Send(frame)) = connection.session.poll_output() {
             let _ = connection.sender.send(frame);
         }
-        for frame in changes_frames(feed, &missing) {
-            self.send(id, frame);
+        for frame in changes_frames(&mut sent, ch, &missing) {
+            let _ = connection.sender.send(frame);
         }
+        connection.docs.insert(ch, (doc.clone(), sent));
         let entries = self.connections.iter().filter(|(session, _)| **session != id);
         let entries = entries.filter_map(|(session, connection)| {
             let payload = Some(connection.presence.get(&doc)?.clone());
@@ -254,13 +255,8 @@ impl State {
         vec![ServerInput::CaughtUp { ch }]
     }
 
-    fn store(
-        &mut self,
-        id: u64,
-        ch: u32,
-        blocks: Vec<leptos_sync_crdt::Block>,
-    ) -> Vec<ServerInput> {
-        let doc = self.connections[&id].docs[&ch].clone();
+    fn store(&mut self, id: u64, ch: u32, blocks: Vec<Block>) -> Vec<ServerInput> {
+        let (doc, _) = self.connections[&id].docs[&ch].clone();
         let bytes = blocks.iter().map(|block| block.bytes().len()).sum();
         let content = self.docs.get_mut(&doc).expect("the channel is open");
         let (mut durable, mut rejected) = (VersionVector::new(), Vec::new());
@@ -286,11 +282,12 @@ impl State {
                 None => durable.extend(peer, content.version().get(peer)),
             }
         }
-        let feed = self.feed(&doc);
-        for (other, connection) in &self.connections {
-            if *other != id && connection.docs.values().any(|open| *open == doc) {
-                for frame in changes_frames(feed, &new) {
-                    self.send(*other, frame);
+        for connection in self.connections.iter_mut().filter(|(other, _)| **other != id) {
+            let Connection { docs, sender, .. } = connection.1;
+            for (ch, (_, sent)) in docs.iter_mut().filter(|(_, (open, _))| *open == doc) {
+                for frame in changes_frames(sent, *ch, &new) {
+                    // A connection that is gone is noticed by its receiver.
+                    let _ = sender.send(frame);
                 }
             }
         }
@@ -307,7 +304,7 @@ impl State {
         let state = PresenceState { feed, full: false, entries };
         let frame = encode_frame(&Message::PresenceState(state));
         for (other, connection) in &self.connections {
-            if *other != session && connection.docs.values().any(|open| open == doc) {
+            if *other != session && connection.docs.values().any(|(open, _)| open == doc) {
                 self.send(*other, frame.clone());
             }
         }

@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use leptos_sync_crdt::{Block, DocId};
 
-use crate::limits::FRAME_BLOCK_BYTES;
-use crate::message::{Changes, Message};
-use crate::pieces::{framed_len, needs_pieces, piece_at};
+use crate::message::Piece;
+use crate::pieces::{count_for_frame, needs_pieces, piece_at};
+
+/// What is to be sent next.
+#[derive(Debug)]
+pub(super) enum Upload {
+    Piece(Piece),
+    /// Blocks for one message.
+    Blocks(DocId, Vec<Block>),
+}
 
 #[derive(Debug)]
 pub(super) struct Uploads {
@@ -64,39 +70,36 @@ impl Uploads {
         self.under_way = self.under_way.saturating_sub(bytes);
     }
 
-    /// The next message to send, if the window has room.
+    /// What to send next, if the window has room.
     pub(super) fn next(
         &mut self,
         window: usize,
         open_ch: impl Fn(&DocId) -> Option<u32>,
-    ) -> Option<Message> {
+    ) -> Option<Upload> {
         if self.under_way >= window {
             return None;
         }
-        let message = self.next_piece(&open_ch).or_else(|| self.next_changes(&open_ch));
-        if let Some(message) = &message {
-            let bytes = match message {
-                Message::Piece(piece) => piece.data.len(),
-                Message::Changes(changes) => changes.blocks.iter().map(Bytes::len).sum(),
-                _ => 0,
-            };
-            self.queued_bytes -= bytes;
-            self.under_way += bytes;
-        }
-        message
+        let upload = self.next_piece(&open_ch).or_else(|| self.next_blocks(&open_ch))?;
+        let bytes = match &upload {
+            Upload::Piece(piece) => piece.data.len(),
+            Upload::Blocks(_, blocks) => blocks.iter().map(|block| block.bytes().len()).sum(),
+        };
+        self.queued_bytes -= bytes;
+        self.under_way += bytes;
+        Some(upload)
     }
 
-    fn next_piece(&mut self, open_ch: &impl Fn(&DocId) -> Option<u32>) -> Option<Message> {
+    fn next_piece(&mut self, open_ch: &impl Fn(&DocId) -> Option<u32>) -> Option<Upload> {
         let (doc, block, offset) = self.pieces.as_mut()?;
         let piece = piece_at(open_ch(doc)?, block, *offset);
         *offset += piece.data.len();
         if *offset == block.bytes().len() {
             self.pieces = None;
         }
-        Some(Message::Piece(piece))
+        Some(Upload::Piece(piece))
     }
 
-    fn next_changes(&mut self, open_ch: &impl Fn(&DocId) -> Option<u32>) -> Option<Message> {
+    fn next_blocks(&mut self, open_ch: &impl Fn(&DocId) -> Option<u32>) -> Option<Upload> {
         let ready =
             |(doc, queue): &(&DocId, &VecDeque<Block>)| !queue.is_empty() && open_ch(doc).is_some();
         let after_last = self.last.as_ref().and_then(|last| {
@@ -104,7 +107,6 @@ impl Uploads {
             self.queues.range((Excluded(last), Unbounded)).find(ready)
         });
         let doc = after_last.or_else(|| self.queues.iter().find(ready))?.0.clone();
-        let ch = open_ch(&doc)?;
         let queue = self.queues.get_mut(&doc)?;
         let large = queue.front().is_some_and(needs_pieces);
         if large && self.under_way > 0 {
@@ -112,30 +114,18 @@ impl Uploads {
             // else. The others wait too, or a busy document could keep it out for ever.
             return None;
         }
-        let message = if large {
+        let upload = if large {
             let block = queue.pop_front()?;
             self.pieces = Some((doc.clone(), block, 0));
             None
         } else {
-            Some(Message::Changes(Changes { ch, blocks: take_batch(queue) }))
+            let count = count_for_frame(queue.iter());
+            Some(Upload::Blocks(doc.clone(), queue.drain(..count).collect()))
         };
         if queue.is_empty() {
             self.queues.remove(&doc);
         }
         self.last = Some(doc);
-        message.or_else(|| self.next_piece(open_ch))
+        upload.or_else(|| self.next_piece(open_ch))
     }
-}
-
-/// Small blocks from the front of the queue, as many as one usual frame holds.
-fn take_batch(queue: &mut VecDeque<Block>) -> Vec<Bytes> {
-    let mut batch = Vec::new();
-    let mut room = FRAME_BLOCK_BYTES + 3;
-    while let Some(block) =
-        queue.pop_front_if(|block| !needs_pieces(block) && framed_len(block) <= room)
-    {
-        room -= framed_len(&block);
-        batch.push(Bytes::from_owner(block.shared_bytes()));
-    }
-    batch
 }

@@ -151,23 +151,17 @@ impl Opened {
 impl Changes {
     pub(super) fn encode(&self, out: &mut Writer) {
         out.varint(u64::from(self.ch));
-        out.len(self.blocks.len());
-        for block in &self.blocks {
-            out.bytes(block);
-        }
+        out.bytes(&self.entries);
     }
 
     pub(super) fn decode(input: &mut Reader<'_>, frame: &Bytes) -> Result<Self, DecodeError> {
         let ch = input.varint_u32()?;
-        // That a block has bytes is for those to check who parse it.
-        let count = input.count(1)?;
-        if count == 0 {
-            return Err(DecodeError::Invalid("block count"));
+        // What the entries are is for those to read who know what came before.
+        let entries = frame.slice_ref(input.bytes()?);
+        if entries.is_empty() {
+            return Err(DecodeError::Invalid("entries"));
         }
-        let blocks = (0..count)
-            .map(|_| input.bytes().map(|bytes| frame.slice_ref(bytes)))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { ch, blocks })
+        Ok(Self { ch, entries })
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, BlockWriter, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
-    Admission, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, Instant,
-    Limits, Message, NackCode, PeerMark, Permission, Rejection, ServerEvent, ServerInput,
+    Admission, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, DocErrCode,
+    Instant, Limits, Message, NackCode, PeerMark, Permission, Rejection, ServerEvent, ServerInput,
     ServerOutput, ServerSession, changes_frames, decode_frame,
 };
 
@@ -58,6 +58,8 @@ pub(crate) struct Wire {
     frame_bytes_max: usize,
     /// Frames no longer cross, and neither side is told.
     is_cut: bool,
+    changes_bytes: Vec<usize>,
+    sent: BlockWriter,
     /// When which message crossed, and what ended.
     timeline: Vec<String>,
 }
@@ -80,6 +82,8 @@ impl Wire {
             closings: Vec::new(),
             frame_bytes_max: 0,
             is_cut: false,
+            changes_bytes: Vec::new(),
+            sent: BlockWriter::default(),
             timeline: Vec::new(),
         }
     }
@@ -126,6 +130,10 @@ impl Wire {
                 Message::PresenceSet(set) => {
                     let payload = set.payload.unwrap_or_default();
                     format!("PresenceSet {}", String::from_utf8_lossy(&payload))
+                }
+                Message::Changes(_) => {
+                    self.changes_bytes.push(frame.len());
+                    continue;
                 }
                 _ => continue,
             };
@@ -176,6 +184,29 @@ impl Wire {
     /// What the client was told.
     pub(crate) fn events(&self) -> &[ClientEvent] {
         &self.events
+    }
+
+    /// The server gives up the document that is open as `ch`. The client sends `blocks` meanwhile.
+    pub(crate) fn fail_doc(&mut self, ch: u32, blocks: Vec<Block>) {
+        let detail = String::new();
+        let code = DocErrCode::Unavailable;
+        self.server.handle(self.now, ServerInput::DocError { ch, code, detail });
+        self.client(ClientInput::Changes { doc: doc("d"), blocks });
+    }
+
+    /// The sizes of the frames with changes that crossed, up and down.
+    pub(crate) fn changes_bytes(&self) -> &[usize] {
+        &self.changes_bytes
+    }
+
+    /// Somebody else's block is stored, and goes to the client that has the document open as `ch`.
+    pub(crate) fn publish(&mut self, ch: u32, block: &Block) {
+        let mut sent = std::mem::take(&mut self.sent);
+        for frame in changes_frames(&mut sent, ch, std::slice::from_ref(block)) {
+            self.carry_down(frame);
+        }
+        self.sent = sent;
+        self.run();
     }
 
     /// The server says farewell.
@@ -279,9 +310,11 @@ impl Wire {
                 ServerOutput::CloseSocket { .. } => {}
             }
         }
-        for frame in changes_frames(feed, &lacking) {
+        let mut sent = BlockWriter::default();
+        for frame in changes_frames(&mut sent, ch, &lacking) {
             self.carry_down(frame);
         }
+        self.sent = sent;
         self.server.handle(self.now, ServerInput::CaughtUp { ch });
         for event in later {
             self.serve(event);
