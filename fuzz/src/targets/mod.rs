@@ -1,6 +1,7 @@
 //! What is fuzzed: each target takes an input in, and its examples are where the search starts.
 
 mod damage;
+mod entries;
 mod files;
 mod sessions;
 mod stored;
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     damage::UPDATES,
     damage::SNAPSHOTS,
     damage::MERGES,
+    entries::ENTRIES,
     sessions::FRAME,
     sessions::SERVER,
     sessions::CLIENT,
