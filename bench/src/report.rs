@@ -172,8 +172,10 @@ pub(crate) fn document(rows: &[Row], runs: usize) -> String {
         the same allocator and profile (fat LTO, one codegen unit), and every result was checked \
         before its time counted. \"{FLOOR}\" makes the same edits in a rope that merges nothing. \
         \"Stored\" is with the engine's own compression where it has one, else with deflate, \
-        which every browser has. Read ratios, and trust those far from 1: the machine has {} \
-        cores and other work.\n\n",
+        which every browser has. \"An update\" goes to somebody who has got all before it: ours \
+        refers to that, as our protocol does; the others' is their smallest message for one \
+        change, which is also what it is on its own. Read ratios, and trust those far from 1: \
+        the machine has {} cores and other work.\n\n",
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     );
     if behind.is_empty() {

@@ -51,6 +51,16 @@ pub(crate) trait Merging: TextDoc {
     /// Merges what another one produced.
     fn receive(&mut self, update: &[u8]);
 
+    /// Makes one change and encodes it for somebody who is connected and has got all before it.
+    fn say(&mut self, patches: &[Patch]) -> Vec<u8> {
+        self.produce(patches)
+    }
+
+    /// Merges what another one said, in order.
+    fn hear(&mut self, update: &[u8]) {
+        self.receive(update);
+    }
+
     /// The whole history, uncompressed where there is a choice.
     fn history(&mut self) -> Vec<u8>;
 

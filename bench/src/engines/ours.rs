@@ -1,6 +1,8 @@
 //! leptos-sync.
 
-use leptos_sync_crdt::{Block, Doc, PeerId, RowId, Value, VersionVector};
+use leptos_sync_crdt::{
+    Block, BlockReader, BlockWriter, Doc, PeerId, Reader, RowId, Value, VersionVector, Writer,
+};
 
 use super::{Merging, Records, TextDoc};
 use crate::corpus::Patch;
@@ -10,18 +12,20 @@ pub(crate) struct Ours {
     doc: Doc,
     rows: Vec<RowId>,
     mark: VersionVector,
+    said: BlockWriter,
+    heard: BlockReader,
 }
 
 impl Ours {
-    fn of(doc: Doc) -> Self {
-        let rows = doc.table("rows").rows().collect();
-        Self { doc, rows, mark: VersionVector::new() }
+    fn of(doc: Doc, rows: Vec<RowId>) -> Self {
+        let (said, heard) = (BlockWriter::default(), BlockReader::default());
+        Self { doc, rows, mark: VersionVector::new(), said, heard }
     }
 }
 
 impl TextDoc for Ours {
     fn new(peer: u64) -> Self {
-        Self { doc: Doc::new(PeerId(peer)), rows: Vec::new(), mark: VersionVector::new() }
+        Self::of(Doc::new(PeerId(peer)), Vec::new())
     }
 
     fn edit(&mut self, patches: &[Patch]) {
@@ -53,6 +57,23 @@ impl Merging for Ours {
         commit.map(|commit| self.doc.block(&commit).bytes().to_vec()).unwrap_or_default()
     }
 
+    fn say(&mut self, patches: &[Patch]) -> Vec<u8> {
+        let update = self.produce(patches);
+        let mut entry = Writer::new();
+        if !update.is_empty() {
+            self.said.write(&Block::parse(update).expect("an update"), &mut entry);
+        }
+        entry.into_vec()
+    }
+
+    fn hear(&mut self, update: &[u8]) {
+        let mut input = Reader::new(update);
+        while !input.is_empty() {
+            let block = self.heard.read(&mut input).expect("what was said");
+            self.doc.import(0, [block]).expect("an update that fits");
+        }
+    }
+
     fn receive(&mut self, update: &[u8]) {
         if !update.is_empty() {
             let block = Block::parse(update).expect("an update");
@@ -67,7 +88,7 @@ impl Merging for Ours {
     fn from_history(peer: u64, bytes: &[u8]) -> Self {
         let mut doc = Doc::new(PeerId(peer));
         doc.import_update(0, bytes).expect("a history");
-        Self { doc, rows: Vec::new(), mark: VersionVector::new() }
+        Self::of(doc, Vec::new())
     }
 
     fn snapshot(&mut self) -> Option<Vec<u8>> {
@@ -76,7 +97,7 @@ impl Merging for Ours {
 
     fn from_snapshot(peer: u64, bytes: &[u8]) -> Self {
         let doc = Doc::from_snapshot(PeerId(peer), bytes).expect("a snapshot");
-        Self { doc, rows: Vec::new(), mark: VersionVector::new() }
+        Self::of(doc, Vec::new())
     }
 }
 
@@ -127,13 +148,14 @@ impl Records for Ours {
 
     fn load(peer: u64, bytes: &[u8]) -> Self {
         let doc = Doc::from_snapshot(PeerId(peer), bytes).expect("a snapshot");
-        Self { doc, rows: Vec::new(), mark: VersionVector::new() }
+        Self::of(doc, Vec::new())
     }
 
     fn mark(&mut self) {
         if self.rows.is_empty() {
             let doc = std::mem::replace(&mut self.doc, Doc::new(PeerId(0)));
-            *self = Self::of(doc);
+            let rows = doc.table("rows").rows().collect();
+            *self = Self::of(doc, rows);
         }
         self.mark = self.doc.version().clone();
     }
