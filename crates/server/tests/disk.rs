@@ -171,15 +171,22 @@ async fn a_log_that_cannot_be_written_stops_nobody() {
 /// A server does not start on a disk that it cannot write to, and says what to look at.
 #[tokio::test]
 async fn a_read_only_disk_is_refused_with_advice() {
-    let disk = Disk::new();
-    let server = disk.start();
-    Client::open(&server, 1, "d").await.save("kept").await;
-    assert!(server.terminate());
-    disk.fails("readonly");
-    let said = disk.refusal();
-    assert!(said.starts_with("error: cannot open") && said.contains("read-only"), "{said}");
-    disk.fails("");
-    assert_eq!(Client::open(&disk.start(), 2, "d").await.text(), "kept");
+    for is_killed in [false, true] {
+        let disk = Disk::new();
+        let server = disk.start();
+        Client::open(&server, 1, "d").await.save("kept").await;
+        if is_killed {
+            // Its write-ahead log is left, so there is nothing to write at the next start.
+            server.kill();
+        } else {
+            assert!(server.terminate());
+        }
+        disk.fails("readonly");
+        let said = disk.refusal();
+        assert!(said.starts_with("error: cannot open") && said.contains("read-only"), "{said}");
+        disk.fails("");
+        assert_eq!(Client::open(&disk.start(), 2, "d").await.text(), "kept");
+    }
 }
 
 /// The server stops rather than acknowledge what is in doubt, by whatever the disk got there.

@@ -38,6 +38,10 @@ pub(super) const STEPS: [&str; 2] = [
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = Connection::open_with_flags(path, flags).map_err(open_error)?;
+    // SQLite opens what it cannot write for reading, and says so only when something is written.
+    if connection.is_readonly("main").map_err(open_error)? {
+        return Err(OpenError::Unavailable);
+    }
     connection.busy_timeout(options.busy_timeout).map_err(open_error)?;
     check_ours(&connection)?;
     let mode: String = connection
