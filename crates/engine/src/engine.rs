@@ -237,6 +237,8 @@ impl Inner {
 
     /// Tells the core a fact, then carries out what follows from it.
     pub(crate) fn with<R>(self: &Rc<Self>, tell: impl FnOnce(&mut Core, Now) -> R) -> R {
+        #[cfg(target_family = "wasm")]
+        crate::web::refuse_if_poisoned();
         let now = self.now();
         let answer = tell(&mut self.core.borrow_mut(), now);
         self.pump();

@@ -50,4 +50,4 @@ pub use record::{
 pub use status::{DocStatus, Reason, StorageFault, StorageHealth, SyncState, SyncStatus};
 pub use typed::{insert_record, read_record};
 #[cfg(target_family = "wasm")]
-pub use web::{PageHooks, WebEnv, WebLeases, hook_page, start_in_page};
+pub use web::{PageHooks, WebEnv, WebLeases, hook_page, start_in_page, stop_at_panic};

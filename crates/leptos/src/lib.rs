@@ -68,6 +68,8 @@
 
 mod badge;
 #[cfg(all(target_family = "wasm", not(feature = "ssr")))]
+mod broken;
+#[cfg(all(target_family = "wasm", not(feature = "ssr")))]
 mod browser;
 mod collection;
 mod context;
