@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use futures::FutureExt;
+use futures::channel::oneshot;
 use futures::future::{AbortHandle, LocalBoxFuture, abortable};
 use leptos_sync_crdt::DocId;
 use leptos_sync_storage::{AppendError, ReadError, Storage};
@@ -26,6 +27,9 @@ use crate::status::SyncStatus;
 
 /// How long a lease may take before the engine goes on under a fresh id.
 const LEASE_MS_MAX: u64 = 3_000;
+
+/// How long a lost store has to come back before it is looked at again.
+const LOOK_AGAIN_MS: u64 = 5_000;
 
 /// Keeps documents in memory, on this device and on the server in step. One per tab; clones are
 /// the same engine. Documents that are open keep it running.
@@ -63,6 +67,8 @@ pub(crate) struct Inner {
     /// The earliest moment for which a timer is set.
     alarm: Cell<Option<u64>>,
     closed: Cell<bool>,
+    /// Held while losses of the store are of interest.
+    watching: RefCell<Option<oneshot::Sender<()>>>,
 }
 
 /// The attempt or connection of the moment; dropping it ends its task.
@@ -97,6 +103,7 @@ impl SyncEngine {
     ) -> Self {
         let transport = transport.map(|transport| Rc::new(transport) as Rc<dyn AnyTransport>);
         let core = Core::new(config, env.random_u64(), transport.is_some());
+        let (watching, ended) = oneshot::channel();
         let inner = Rc::new(Inner {
             core: RefCell::new(core),
             env: Rc::new(env),
@@ -111,6 +118,7 @@ impl SyncEngine {
             working: Cell::new(false),
             alarm: Cell::new(None),
             closed: Cell::new(false),
+            watching: RefCell::new(Some(watching)),
         });
         let listener = Rc::downgrade(&inner);
         inner.tabs.on_message(Box::new(move |message| {
@@ -122,6 +130,9 @@ impl SyncEngine {
         let starting = Rc::downgrade(&inner);
         let lease = leases.acquire();
         inner.env.spawn_local(async move { take_identity(starting, lease).await }.boxed_local());
+        let watch = watch_storage(Rc::downgrade(&inner), inner.storage.clone());
+        let watch = futures::future::select(watch.boxed_local(), ended).map(drop);
+        inner.env.spawn_local(watch.boxed_local());
         Self { inner }
     }
 
@@ -186,6 +197,7 @@ impl SyncEngine {
     pub fn shutdown(&self) {
         self.inner.with(Core::shut_down);
         self.inner.closed.set(true);
+        self.inner.watching.borrow_mut().take();
         if !self.inner.working.get() {
             self.inner.lease.borrow_mut().take();
         }
@@ -228,6 +240,34 @@ async fn take_identity(engine: Weak<Inner>, lease: LocalBoxFuture<'static, Optio
     let Some(inner) = engine.upgrade() else { return };
     let ids = keys.iter().filter_map(|key| DocId::new(key.strip_prefix(UNSENT)?).ok()).collect();
     inner.with(|core, _| core.unsent_found(ids));
+}
+
+/// Looks, each time that the platform took the store away, whether what was in it is still there.
+async fn watch_storage(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
+    loop {
+        storage.clone().lost().await;
+        let Some(slot) = engine.upgrade().map(|inner| inner.core.borrow().slot()) else { return };
+        // The slot's name is written at the start and never removed. Without a slot nobody knows,
+        // and what is stored twice is skipped.
+        let mut name = None;
+        while let Some(slot) = slot {
+            match storage.clone().get_meta(peer_key(slot)).await {
+                Ok(found) => {
+                    name = found;
+                    break;
+                }
+                Err(error) => tracing::warn!(%error, "lost storage is not back"),
+            }
+            let Some(sleep) = engine.upgrade().map(|inner| inner.env.sleep(LOOK_AGAIN_MS)) else {
+                return;
+            };
+            sleep.await;
+        }
+        let Some(inner) = engine.upgrade() else { return };
+        if name.is_none() {
+            inner.with(Core::erased);
+        }
+    }
 }
 
 impl Inner {

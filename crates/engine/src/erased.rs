@@ -36,6 +36,7 @@ pub(crate) trait AnyStorage {
         self: Rc<Self>,
         prefix: &'static str,
     ) -> LocalBoxFuture<'static, Result<Vec<String>, ReadError>>;
+    fn lost(self: Rc<Self>) -> LocalBoxFuture<'static, ()>;
 }
 
 impl<S: Storage> AnyStorage for S {
@@ -116,6 +117,10 @@ impl<S: Storage> AnyStorage for S {
             Ok(found.into_iter().map(|(key, _)| key).collect())
         }
         .boxed_local()
+    }
+
+    fn lost(self: Rc<Self>) -> LocalBoxFuture<'static, ()> {
+        async move { Storage::lost(&*self).await }.boxed_local()
     }
 }
 

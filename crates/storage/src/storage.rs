@@ -85,4 +85,13 @@ pub trait Storage: MaybeSend + MaybeSync + 'static {
         &self,
         prefix: &str,
     ) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, ReadError>> + MaybeSend;
+
+    /// Resolves when the platform took the store away, once for each time: what was stored may be
+    /// gone, as when a person clears a site's data. Calls go on to work, on what there is then.
+    ///
+    /// Only one caller at a time is told. A store that nobody takes away never resolves, which is
+    /// the default.
+    fn lost(&self) -> impl Future<Output = ()> + MaybeSend {
+        std::future::pending()
+    }
 }

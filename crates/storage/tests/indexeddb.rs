@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 
+use futures::FutureExt;
 use futures::future::join;
 use js_sys::{Function, Promise, Uint8Array};
 use leptos_sync_crdt::{Block, Writer};
@@ -182,6 +183,25 @@ async fn a_lost_connection_is_opened_again() {
         script(&place, &[], "unspy(); return new Set(begun.map((each) => each.db)).size;").await;
     assert_eq!(connections.as_f64(), Some(3.0), "one for each loss, not one for each call");
     assert_eq!(store.load(&doc("a")).await.unwrap().blocks, written);
+}
+
+/// Whoever waits is told of each loss once, found out by the browser or by a call.
+#[wasm_bindgen_test]
+async fn each_loss_of_the_database_is_told_once() {
+    let place = Place::new();
+    let store = place.open().await;
+    script(&place, &[], SPY).await;
+    store.put_meta("k", b"v").await.unwrap();
+    let clear = "const db = begun.at(-1).db; db.close(); db.dispatchEvent(new Event('close'));";
+    for loss in [clear, "begun.at(-1).db.close();"] {
+        assert!(store.lost().now_or_never().is_none(), "nothing is lost");
+        script(&place, &[], loss).await;
+        store.put_meta("k", b"again").await.unwrap();
+        store.lost().await;
+    }
+    assert!(store.lost().now_or_never().is_none(), "told twice");
+    script(&place, &[], "unspy();").await;
+    assert_eq!(store.get_meta("k").await.unwrap().as_deref(), Some(&b"again"[..]));
 }
 
 #[wasm_bindgen_test]

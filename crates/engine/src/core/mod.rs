@@ -174,6 +174,11 @@ impl Core {
         self.outputs.extend(waiting.map(|(id, _)| Output::Load(id.clone())));
     }
 
+    /// The slot that this tab writes under, if it has one.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        self.slot
+    }
+
     /// Opens a document for one more user. Its content can be written to at once.
     pub(crate) fn open(&mut self, id: &DocId) -> Rc<RefCell<Doc>> {
         self.ensure(id);

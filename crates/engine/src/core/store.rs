@@ -5,7 +5,9 @@
 //! meanwhile changes are announced unstored, under a fresh peer id: should they never be stored,
 //! no later life of this tab can reuse their names.
 
-use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
+use std::collections::BTreeSet;
+
+use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
 use super::doc::{Load, OpenDoc};
@@ -292,6 +294,21 @@ impl Core {
         }
     }
 
+    /// All that was stored is gone: what is in memory is stored anew, and the slot's name.
+    pub(crate) fn erased(&mut self, now: Now) {
+        tracing::warn!("what was stored on this device is gone and is stored anew");
+        for doc in self.docs.values_mut().filter(|doc| doc.load != Load::Reading) {
+            doc.keep_all();
+            doc.store.acked_dirty = doc.remote.life.is_some();
+            doc.store.unsent_marked = false;
+            doc.store.meta_at = Some(now.ms);
+        }
+        if let (Some(slot), Some(peer)) = (self.slot, self.peer) {
+            self.jobs.rename_slot(slot, peer);
+        }
+        self.outputs.push_back(Output::Work);
+    }
+
     /// When storage next wants to be asked for a job.
     pub(super) fn store_deadline(&self) -> Option<u64> {
         let loads = self.docs.values().filter_map(|doc| match doc.load {
@@ -338,6 +355,19 @@ impl OpenDoc {
     fn can_append(&self) -> bool {
         let store = &self.store;
         !store.queue.is_empty() && !store.refused && self.load != Load::Reading
+    }
+
+    /// Queues all that is in the document. What is being written may have gone where the rest went;
+    /// a store skips what it has.
+    fn keep_all(&mut self) {
+        let name = |block: &Block| OpId::new(block.peer(), block.seq());
+        let queue = std::mem::take(&mut self.store.queue);
+        let waiting: BTreeSet<OpId> = queue.iter().map(|unsaved| name(&unsaved.block)).collect();
+        let all = self.content.borrow().blocks_since(&VersionVector::new());
+        for block in all.into_iter().filter(|block| !waiting.contains(&name(block))) {
+            self.keep(block, false);
+        }
+        self.store.queue.extend(queue);
     }
 
     /// Whether the stored log should become a snapshot.

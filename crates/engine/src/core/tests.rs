@@ -195,3 +195,23 @@ fn an_unstored_change_of_another_tab_is_stored_here() {
     let Some(Job::Append(batch)) = core.next_job(at(1)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), blocks)]);
 }
+
+/// Site data that was cleared under an open tab is no longer claimed to be there, and comes back.
+#[test]
+fn an_erased_store_gets_all_that_is_in_memory() {
+    let mut core = loaded(false);
+    let first = write(&mut core, at(1));
+    let Some(Job::Append(_)) = core.next_job(at(1)) else { panic!("nothing to store") };
+    core.job_finished(at(2), JobResult::Append(Ok(())));
+    assert!(core.status().saved_here);
+
+    core.erased(at(3));
+    assert!(!core.status().saved_here);
+    let second = write(&mut core, at(4));
+    let Some(Job::Append(batch)) = core.next_job(at(4)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), vec![first, second])]);
+    core.job_finished(at(5), JobResult::Append(Ok(())));
+    assert!(core.status().saved_here);
+    let Some(Job::Meta { key, value }) = core.next_job(at(6)) else { panic!("no name") };
+    assert_eq!((key.as_str(), value), ("peer/0", Some(7_u64.to_le_bytes().to_vec())));
+}

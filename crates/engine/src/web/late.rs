@@ -6,10 +6,14 @@ use std::rc::Rc;
 
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, Shared};
+use gloo_timers::future::TimeoutFuture;
 use leptos_sync_crdt::{Block, DocId};
 use leptos_sync_storage::{
     AppendError, BackendError, CompactError, OpenError, ReadError, Snapshot, Storage, StoredDoc,
 };
+
+/// How often a store that does not open is tried by whoever waits for its loss.
+const OPEN_AGAIN_MS: u32 = 30_000;
 
 type Opener<S> = Box<dyn Fn() -> LocalBoxFuture<'static, Result<S, OpenError>>>;
 type Opening<S> = Shared<LocalBoxFuture<'static, Result<Rc<S>, Refusal>>>;
@@ -25,6 +29,8 @@ pub(crate) struct LateStorage<S> {
 #[derive(Clone)]
 enum Refusal {
     Blocked,
+    /// A newer version of the program has it.
+    Closed,
     Unavailable,
     Other(Rc<str>),
 }
@@ -65,6 +71,7 @@ impl From<&OpenError> for Refusal {
         tracing::warn!(%error, "storage did not open");
         match error {
             OpenError::Blocked => Self::Blocked,
+            OpenError::NewerSchema { .. } => Self::Closed,
             OpenError::Unavailable => Self::Unavailable,
             error => Self::Other(error.to_string().into()),
         }
@@ -78,6 +85,7 @@ macro_rules! refused {
             fn from(refusal: Refusal) -> Self {
                 match refusal {
                     Refusal::Blocked => Self::Blocked,
+                    Refusal::Closed => Self::Closed,
                     Refusal::Unavailable => Self::Unavailable,
                     Refusal::Other(text) => Self::Backend(BackendError::new(&*text)),
                 }
@@ -123,5 +131,14 @@ impl<S: Storage> Storage for LateStorage<S> {
 
     async fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
         self.get().await?.list_meta(prefix).await
+    }
+
+    async fn lost(&self) {
+        while let Err(_refused) = self.get().await {
+            TimeoutFuture::new(OPEN_AGAIN_MS).await;
+        }
+        if let Ok(store) = self.get().await {
+            store.lost().await;
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use futures::StreamExt;
+use futures::channel::mpsc;
 use futures::lock::Mutex;
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
@@ -54,6 +56,9 @@ struct Shared {
     link: RefCell<Link>,
     /// Held while the database is opened again, so that it is opened once.
     reopening: Mutex<()>,
+    /// Each loss, from whoever notices it to whoever waits for it.
+    loss: mpsc::UnboundedSender<()>,
+    losses: Mutex<mpsc::UnboundedReceiver<()>>,
 }
 
 #[derive(Debug)]
@@ -102,6 +107,10 @@ impl Connection {
 
 impl Shared {
     fn set(&self, link: Link) {
+        if matches!(link, Link::Lost) {
+            // The receiver lives as long as the sender.
+            let _ = self.loss.unbounded_send(());
+        }
         // The old connection is dropped after the cell is free again.
         let _old = self.link.replace(link);
     }
@@ -121,11 +130,14 @@ impl IndexedDbStorage {
     /// # Errors
     /// As [`IndexedDbStorage::open`].
     pub async fn open_with(name: &str, options: IndexedDbOptions) -> Result<Self, OpenError> {
+        let (loss, losses) = mpsc::unbounded();
         let shared = Rc::new(Shared {
             name: name.to_owned(),
             options,
             link: RefCell::new(Link::Lost),
             reopening: Mutex::new(()),
+            loss,
+            losses: Mutex::new(losses),
         });
         let storage = Self { shared };
         storage.reopen().await?;
@@ -167,6 +179,11 @@ impl IndexedDbStorage {
             _ => Failure::Fault(Fault::Unavailable),
         })?;
         known().unwrap_or(Err(Failure::Fault(Fault::Unavailable)))
+    }
+
+    /// Resolves at the next loss of the connection, or at one that nobody was told of yet.
+    pub(super) async fn next_loss(&self) {
+        let _ = self.shared.losses.lock().await.next().await;
     }
 
     /// Runs an operation; once more, over a new connection, if the first was lost under it.

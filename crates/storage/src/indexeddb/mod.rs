@@ -56,6 +56,10 @@ impl Storage for IndexedDbStorage {
     async fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
         Ok(self.run(async |db, _| ops::list_meta(db, prefix).await).await?)
     }
+
+    async fn lost(&self) {
+        self.next_loss().await;
+    }
 }
 
 /// Why an operation failed, before it is known whether it is tried again.
