@@ -52,13 +52,13 @@ pub enum StorageHealth {
 #[non_exhaustive]
 pub enum StorageFault {
     /// There is no room. Free some, and writing resumes.
-    #[error("storage quota exceeded")]
+    #[error("there is no room")]
     QuotaExceeded,
-    /// The store was closed under us, for example because site data was cleared.
-    #[error("storage was closed")]
+    /// A newer version of the program took the store over, or somebody deleted it. Reload the page.
+    #[error("storage was taken over, load the page again")]
     Closed,
     /// Another tab keeps an older version of the store open.
-    #[error("storage is blocked by another tab")]
+    #[error("another tab with an older version keeps it closed")]
     Blocked,
     /// What is stored cannot be read. It is left as it is; the server's copy is used.
     #[error("stored data is damaged")]
@@ -103,7 +103,7 @@ pub enum Reason {
     #[error("the clock of this device is wrong")]
     ClockSkew,
     /// Changes cannot be stored on this device.
-    #[error("not saved on this device")]
+    #[error("not saved on this device: {0}")]
     Storage(StorageFault),
 }
 

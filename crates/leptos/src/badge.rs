@@ -88,6 +88,6 @@ mod tests {
         };
         assert_eq!(status_text(&status), "Saving on this device…");
         let full = Some(Reason::Storage(StorageFault::QuotaExceeded));
-        check(SyncState::Saved, 0, full, "Saved · not saved on this device");
+        check(SyncState::Saved, 0, full, "Saved · not saved on this device: there is no room");
     }
 }

@@ -19,7 +19,8 @@ impl PageHooks {
     }
 }
 
-/// Tells `engine` about `online`, `offline`, `visibilitychange`, `pageshow` and `pagehide`.
+/// Tells `engine` about `online`, `offline`, `visibilitychange`, `resume`, `pageshow` and
+/// `pagehide`.
 ///
 /// Does nothing outside a window.
 #[must_use]
@@ -38,6 +39,8 @@ pub fn hook_page(engine: &SyncEngine) -> PageHooks {
     on(&window, "offline", |engine| engine.set_online(false));
     on(&window, "pageshow", SyncEngine::nudge);
     on(&window, "pagehide", SyncEngine::leave);
+    // A page that was frozen is not shown anew when it goes on.
+    on(&document, "resume", SyncEngine::nudge);
     on(&document, "visibilitychange", |engine| {
         let document = web_sys::window().and_then(|window| window.document());
         if document.is_some_and(|page| page.visibility_state() == web_sys::VisibilityState::Visible)
