@@ -3,7 +3,8 @@
 //! [`Stage`] owns a port, a data folder and whatever was started, and stops it all at the end.
 //! [`Server`] is the server process, to be stopped politely or killed. [`Browser`] is a Chromium
 //! with a profile that outlives it, and [`Page`] one of its tabs. [`Notebook`] speaks in terms of
-//! the app: its text, its tasks, its badge, found by the `data-testid` hooks.
+//! the app: its text, its tasks, its badge, found by the `data-testid` hooks. [`Wire`] is a network
+//! between the two that falls silent or lies on demand.
 //!
 //! Browsers are driven over the Chrome DevTools Protocol by a small client of our own
 //! ([`cdp`]) and not through WebDriver: killing a browser and starting it again on the same
@@ -30,6 +31,7 @@ mod page;
 mod server;
 mod stage;
 mod wait;
+mod wire;
 
 pub use browser::Browser;
 pub use keys::Key;
@@ -39,3 +41,4 @@ pub use page::Page;
 pub use server::Server;
 pub use stage::{Stage, perform};
 pub use wait::{SOON, until};
+pub use wire::{Weather, Wire};

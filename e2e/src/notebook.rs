@@ -10,25 +10,27 @@ use crate::page::{Page, quoted};
 use crate::server::Server;
 use crate::wait::{SOON, until};
 
-/// Runs before each page load: keeps every state of the badge in `journey.badges`, and in
-/// `journey.saved` the text that was on screen when the badge last said that all is saved.
+/// Runs before each page load: keeps every state of the badge in `journey.badges`, in
+/// `journey.saved` the text that was on screen when the badge last said that all is saved, and in
+/// `journey.stored` the text when it last said that all is in this device's storage.
 pub(crate) const RECORDER: &str = r#"
 (() => {
-  const journey = (window.journey = { badges: [], saved: null });
+  const journey = (window.journey = { badges: [], saved: null, stored: null });
   const look = () => {
     const badge = document.querySelector('[data-testid="sync-status"]');
     if (!badge) return;
     const [state, pending] = [badge.dataset.state, Number(badge.dataset.pending)];
+    const editor = document.querySelector('[data-testid="editor"]');
+    if (badge.dataset.stored === "true" && editor) journey.stored = editor.value;
     const last = journey.badges.at(-1);
     if (!last || last.state !== state || last.pending !== pending) {
       journey.badges.push({ state, pending });
-      const editor = document.querySelector('[data-testid="editor"]');
       if (state === "saved" && pending === 0 && editor) journey.saved = editor.value;
     }
   };
   new MutationObserver(look).observe(document, {
     subtree: true, childList: true, attributes: true,
-    attributeFilter: ["data-state", "data-pending"],
+    attributeFilter: ["data-state", "data-pending", "data-stored"],
   });
 })();
 "#;
@@ -40,12 +42,21 @@ pub struct Badge {
     pub state: String,
     /// Local changes without a durable acknowledgement.
     pub pending: u64,
+    /// Whether all changes are in this device's storage.
+    pub stored: bool,
+    /// Its words.
+    pub says: String,
 }
 
 impl Badge {
     fn read(value: &Value) -> Self {
-        let state = value["state"].as_str().unwrap_or_default().to_owned();
-        Self { state, pending: value["pending"].as_u64().unwrap_or_default() }
+        let part = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            state: part("state"),
+            pending: value["pending"].as_u64().unwrap_or_default(),
+            stored: part("stored") == "true",
+            says: part("says"),
+        }
     }
 
     /// Whether everything is durable on the server.
@@ -187,12 +198,13 @@ impl Notebook {
     ///
     /// When the page is gone.
     pub async fn badge(&self) -> Result<Badge> {
-        let script = "(({ state, pending }) => ({ state, pending: Number(pending) }))\
-                      (document.querySelector('[data-testid=sync-status]').dataset)";
+        let script = "(({ dataset: { state, pending, stored }, textContent: says }) => \
+                      ({ state, pending: Number(pending), stored, says }))\
+                      (document.querySelector('[data-testid=sync-status]'))";
         Ok(Badge::read(&self.page.eval(script).await?))
     }
 
-    /// Every state that the badge went through since the page was loaded.
+    /// Every state that the badge went through since the page was loaded: `state` and `pending`.
     ///
     /// # Errors
     ///
@@ -259,6 +271,16 @@ impl Notebook {
     /// When the page is gone.
     pub async fn text_shown_as_saved(&self) -> Result<String> {
         let value = self.page.eval("journey.saved").await?;
+        Ok(value.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The text that was on screen when the badge last said that all is stored here.
+    ///
+    /// # Errors
+    ///
+    /// When the page is gone.
+    pub async fn text_shown_as_stored(&self) -> Result<String> {
+        let value = self.page.eval("journey.stored").await?;
         Ok(value.as_str().unwrap_or_default().to_owned())
     }
 

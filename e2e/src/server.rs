@@ -121,6 +121,25 @@ impl Server {
         self.process.kill();
     }
 
+    /// Keeps a copy of the data, which must not be in use: stop the server first.
+    ///
+    /// # Errors
+    ///
+    /// When the data cannot be copied.
+    pub fn back_up(&self) -> Result<()> {
+        copy_folder(&self.data, &self.data.with_extension("backup"))
+    }
+
+    /// Puts the copy in the place of the data, which must not be in use.
+    ///
+    /// # Errors
+    ///
+    /// When there is no copy, or it cannot be put back.
+    pub fn restore(&self) -> Result<()> {
+        std::fs::remove_dir_all(&self.data).context("could not remove the server's data")?;
+        copy_folder(&self.data.with_extension("backup"), &self.data)
+    }
+
     /// Runs the server binary's command line on the same data, and returns what it prints.
     ///
     /// # Errors
@@ -166,6 +185,15 @@ impl Server {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+/// Copies a folder with all that is in it; links are copied as links.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    if !status.context("could not run cp")?.success() {
+        bail!("could not copy {} to {}", from.display(), to.display());
+    }
+    Ok(())
 }
 
 /// A path that `cargo xtask test` passes on.

@@ -48,6 +48,16 @@ impl Stage {
         Browser::launch(&folder, self.cast.clone()).await
     }
 
+    /// Copies a profile, which no browser must be running on, to another name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be copied.
+    pub fn copy_profile(&self, from: &str, to: &str) -> Result<()> {
+        let profiles = self.folder.path().join("profiles");
+        server::copy_folder(&profiles.join(from), &profiles.join(to))
+    }
+
     /// A folder for files of the test's own.
     #[must_use]
     pub fn folder(&self) -> &Path {

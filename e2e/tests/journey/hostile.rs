@@ -70,7 +70,7 @@ async fn code_after(server: &Server, message: Message) -> Result<u16> {
     tokio::time::timeout(SOON, closed).await.context("the server keeps the socket open")?
 }
 
-async fn connect(server: &Server) -> Result<Socket> {
+pub(crate) async fn connect(server: &Server) -> Result<Socket> {
     let mut request = format!("ws://{}/sync", server.address()).into_client_request()?;
     let headers = request.headers_mut();
     headers.insert("Sec-WebSocket-Protocol", "leptos-sync.v1".parse()?);

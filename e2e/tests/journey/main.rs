@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "tests report what they measure")]
 
 mod crashes;
+mod failures;
 mod hostile;
 mod keyboard;
 mod large;

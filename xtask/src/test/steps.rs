@@ -197,17 +197,24 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
     let browser = browser::ensure()?;
     build::notebook(workspace)?;
     build::server(workspace)?;
-    let mut tests = workspace.cargo(["test", "--test=journey"]);
-    tests
-        .args(NATIVE)
-        .args(["--", "--test-threads=1", "--nocapture"])
-        .env("LEPTOS_SYNC_SERVER", workspace.server())
-        .env("LEPTOS_SYNC_DIST", workspace.dist())
-        .env("LEPTOS_SYNC_SHOTS", workspace.target.join("e2e"))
-        .env("CHROMIUM", browser.chromium)
-        .env("RUST_BACKTRACE", "0");
-    shell::run_tests(&mut tests, tally)?;
-    Ok(None)
+    // Scenes that measure go one by one; those of failures, of which some wait long, side by side.
+    let scenes = ["--test-threads=1", "--skip=failures::"];
+    let failures = ["--test-threads=3", "failures::"];
+    let mut result = Ok(());
+    for chosen in [scenes, failures] {
+        let mut tests = workspace.cargo(["test", "--test=journey"]);
+        tests
+            .args(NATIVE)
+            .args(["--", "--nocapture"])
+            .args(chosen)
+            .env("LEPTOS_SYNC_SERVER", workspace.server())
+            .env("LEPTOS_SYNC_DIST", workspace.dist())
+            .env("LEPTOS_SYNC_SHOTS", workspace.target.join("e2e"))
+            .env("CHROMIUM", &browser.chromium)
+            .env("RUST_BACKTRACE", "0");
+        result = shell::run_tests(&mut tests, tally).and(result);
+    }
+    result.map(|()| None)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `cargo xtask tidy`: the project's limits, held by a tool and not by trust.
 //!
 //! [`rules`] reads each source file by itself, [`code`] tells its code from its comments, [`graph`]
-//! reads who depends on whom, and [`proofs`] holds the README to its tests. A rule can be suspended
-//! at one place by a comment that gives the reason, in the file's first lines, above the function,
-//! or above the line:
+//! reads who depends on whom, and [`proofs`] holds the documents to their tests. A rule can be
+//! suspended at one place by a comment that gives the reason, in the file's first lines, above the
+//! function, or above the line:
 //!
 //! ```text
 //! // tidy-allow: function-lines: one table, and splitting it would hide its order.
@@ -48,17 +48,22 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         breaches.extend(found.iter().map(ToString::to_string));
     }
     breaches.extend(graph::check(&workspace.metadata));
-    let readme = std::fs::read_to_string(workspace.root.join("README.md"))
-        .context("could not read README.md")?;
     let functions = proofs::functions(files.iter().map(|(_, text)| text.as_str()));
-    breaches.extend(proofs::check(&readme, &functions));
+    for promises in proofs::PROMISES {
+        let text = std::fs::read_to_string(workspace.root.join(promises.file))
+            .with_context(|| format!("could not read {}", promises.file))?;
+        breaches.extend(promises.check(&text, &functions));
+    }
     for breach in &breaches {
         println!("  {breach}");
     }
     if !breaches.is_empty() {
         bail!("{} breaches of the rules that tidy holds", breaches.len());
     }
-    println!("  {} files, every dependency edge and the README's proofs are in order", files.len());
+    println!(
+        "  {} files, every dependency edge and every promise's proof are in order",
+        files.len()
+    );
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The README's promises: each row of its table must name a test that exists.
+//! What the documents promise: each row of a table of proofs must name a test that exists.
 
 use std::collections::BTreeSet;
 
@@ -16,23 +16,38 @@ fn function_of(line: &str) -> Option<&str> {
     is_declaration.then(|| &after[..end])
 }
 
-/// One sentence for each row of the table under `| promise | proof |` whose proof is missing, and
-/// one if there is no such table.
-pub(super) fn check(readme: &str, functions: &BTreeSet<&str>) -> Vec<String> {
-    let mut rows = readme.lines().skip_while(|line| *line != "| promise | proof |");
-    if rows.next().is_none() {
-        return vec!["README.md: there is no table of promises and proofs".to_owned()];
-    }
-    let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
-    let mut missing = Vec::new();
-    for row in rows {
-        let proof = row.rsplit('|').nth(1).unwrap_or_default().trim();
-        let name = proof.trim_matches('`');
-        if !functions.contains(name) {
-            missing.push(format!("README.md: proof: no test is called {proof}"));
+/// A document with a table whose last column names the test that proves the row.
+pub(super) struct Promises {
+    /// The file, relative to the root.
+    pub(super) file: &'static str,
+    header: &'static str,
+}
+
+/// Every such table.
+pub(super) const PROMISES: &[Promises] = &[
+    Promises { file: "README.md", header: "| promise | proof |" },
+    Promises { file: "docs/reliability.md", header: "| failure | what happens | test |" },
+];
+
+impl Promises {
+    /// One sentence for each row whose proof is missing, and one if there is no table in `text`.
+    pub(super) fn check(&self, text: &str, functions: &BTreeSet<&str>) -> Vec<String> {
+        let file = self.file;
+        let mut rows = text.lines().skip_while(|line| *line != self.header);
+        if rows.next().is_none() {
+            return vec![format!("{file}: there is no table of promises and proofs")];
         }
+        let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
+        let mut missing = Vec::new();
+        for row in rows {
+            let proof = row.rsplit('|').nth(1).unwrap_or_default().trim();
+            let name = proof.trim_matches('`');
+            if !functions.contains(name) {
+                missing.push(format!("{file}: proof: no test is called {proof}"));
+            }
+        }
+        missing
     }
-    missing
 }
 
 #[cfg(test)]
@@ -44,13 +59,13 @@ mod tests {
     #[test]
     fn a_promise_without_a_test_is_found() {
         let sources = "#[test]\nfn kept() {\n    // fn gone\n}\n";
-        let found = check(README, &functions([sources].into_iter()));
+        let found = PROMISES[0].check(README, &functions([sources].into_iter()));
         assert_eq!(found, ["README.md: proof: no test is called `gone`"]);
     }
 
     #[test]
     fn a_readme_without_the_table_is_found() {
-        assert_eq!(check("# x\n", &BTreeSet::new()).len(), 1);
+        assert_eq!(PROMISES[0].check("# x\n", &BTreeSet::new()).len(), 1);
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! What a browser's IndexedDB holds, read beside the app.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::Page;
+use serde_json::Value;
+
+const OPEN: &str = "const open = () => new Promise((done, fail) => { \
+                      const request = indexedDB.open('notebook'); \
+                      request.onsuccess = () => done(request.result); \
+                      request.onerror = () => fail(request.error); }); \
+                    const answer = (request) => new Promise((done, fail) => { \
+                      request.onsuccess = () => done(request.result); \
+                      request.onerror = () => fail(request.error); });";
+
+/// Runs `code` with the open database `db`, and closes that; null if there is none. Opening would
+/// make it.
+async fn read(page: &Page, code: &str) -> Result<Value> {
+    let script = format!(
+        "(async () => {{ {OPEN} const all = await indexedDB.databases(); \
+         if (!all.some(({{ name }}) => name === 'notebook')) return; \
+         const db = await open(); \
+         try {{ {code} }} finally {{ db.close() }} }})()"
+    );
+    page.eval(&script).await
+}
+
+/// The peer ids of this profile's tabs, by slot.
+pub(super) async fn peers(page: &Page) -> Result<BTreeMap<String, String>> {
+    let code = "const range = IDBKeyRange.bound('peer/', 'peer/\\uffff'); \
+                const meta = db.transaction('meta').objectStore('meta'); \
+                const [keys, values] = await Promise.all([ \
+                  answer(meta.getAllKeys(range)), answer(meta.getAll(range))]); \
+                return keys.map((key, at) => [key, [...values[at]].join()]);";
+    let found = read(page, code).await?;
+    let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
+    Ok(found.as_array().into_iter().flatten().filter_map(pair).collect())
+}
+
+/// Checks that the stored changes of each author follow one another without a gap, from the
+/// document's snapshot on if there is one.
+pub(super) async fn unbroken_chains(page: &Page) -> Result<()> {
+    let code = "const stores = db.transaction(['blocks', 'snapshots']); \
+                return await Promise.all(['blocks', 'snapshots'].map((store) => \
+                  answer(stores.objectStore(store).getAllKeys())));";
+    let found = read(page, code).await?;
+    let (keys, snapshots) = (&found[0], &found[1]);
+    let snapshots = snapshots.as_array().context("a list of documents")?;
+    let mut chains: BTreeMap<(String, String), Vec<(u64, u64)>> = BTreeMap::new();
+    for key in keys.as_array().context("a list of keys")? {
+        let part = |at: usize| key[at].as_str().unwrap_or_default().to_owned();
+        let number = |at: usize| key[at].as_u64().context("a number in a key");
+        chains.entry((part(0), part(1))).or_default().push((number(3)?, number(2)?));
+    }
+    for ((doc, peer), mut records) in chains {
+        records.sort_unstable();
+        let is_covered = snapshots.iter().any(|covered| covered.as_str() == Some(&doc));
+        let mut next = if is_covered { records[0].0 } else { 0 };
+        for (seq, end) in records {
+            ensure!(seq <= next, "{doc}: of {peer} {next}..{seq} is missing");
+            next = next.max(end);
+        }
+    }
+    Ok(())
+}
