@@ -20,6 +20,8 @@
 //! | `LEPTOS_SYNC_DIST`   | the notebook's static files                     |
 //! | `LEPTOS_SYNC_SHOTS`  | where a failed test leaves screenshots and logs |
 //! | `CHROMIUM`           | the browser                                     |
+//! | `GECKODRIVER`        | Firefox's driver, for the scene in Firefox      |
+//! | `WEBKITDRIVER`       | WebKitGTK's driver, for the scene in WebKitGTK  |
 #![allow(clippy::print_stdout, reason = "tests report on standard output")]
 
 mod browser;
@@ -31,6 +33,7 @@ mod page;
 mod server;
 mod stage;
 mod wait;
+mod webdriver;
 mod wire;
 
 pub use browser::Browser;
@@ -41,4 +44,5 @@ pub use page::Page;
 pub use server::Server;
 pub use stage::{Stage, perform};
 pub use wait::{SOON, until};
+pub use webdriver::{Driven, Engine};
 pub use wire::{Weather, Wire};

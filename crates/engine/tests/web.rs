@@ -107,7 +107,7 @@ async fn tabs_meet_offline_and_a_reload_finds_everything() {
 /// A page without a reachable server says so, and works.
 #[wasm_bindgen_test]
 async fn an_unreachable_server_is_named() {
-    let nobody = "ws://127.0.0.1:9/sync";
+    let nobody = "ws://127.0.0.1:2/sync";
     let engine = start_in_page(EngineConfig::default(), &fresh("offline"), Some(nobody))
         .expect("tests run in a window");
     let hooks = hook_page(&engine);

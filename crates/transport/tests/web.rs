@@ -153,8 +153,9 @@ async fn failures_to_connect_have_their_names() {
         let refused = WebSocketTransport::new(address).connect().await.err();
         assert!(matches!(refused, Some(ConnectError::Address { .. })), "{address}: {refused:?}");
     }
-    // The page's own server speaks HTTP only, and nothing listens on the discard port.
-    for address in ["/sync", "ws://127.0.0.1:9/"] {
+    // The page's own server speaks HTTP only, and nothing listens on port 2, which is none of those
+    // that browsers refuse to dial.
+    for address in ["/sync", "ws://127.0.0.1:2/"] {
         let refused = WebSocketTransport::new(address).connect().await.err();
         assert!(matches!(refused, Some(ConnectError::Unreachable { .. })), "{refused:?}");
     }

@@ -10,6 +10,7 @@ mod hostile;
 mod keyboard;
 mod large;
 mod offline;
+mod others;
 mod presence;
 mod tabs;
 mod together;

@@ -13,7 +13,7 @@ use clap::Args;
 
 use crate::shell::{Tally, seconds};
 use crate::workspace::Workspace;
-use steps::{STEPS, Step};
+use steps::{BROWSERS, STEPS, Step};
 
 /// What `cargo xtask test` takes.
 #[derive(Args)]
@@ -24,6 +24,9 @@ pub(crate) struct TestArgs {
     /// Leave this step out; may be given more than once.
     #[arg(long, value_name = "STEP")]
     skip: Vec<String>,
+    /// Use Firefox and WebKitGTK too, installing them where that is possible.
+    #[arg(long)]
+    browsers: bool,
     /// Print the steps and what each checks, and run none.
     #[arg(long)]
     list: bool,
@@ -40,7 +43,10 @@ struct Outcome {
 
 /// Runs `cargo xtask test`.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
-    let chosen = choose(&args.only, &args.skip)?;
+    let mut chosen = choose(&args.only, &args.skip)?;
+    if args.only.is_empty() && !args.browsers {
+        chosen.retain(|step| step.name != BROWSERS);
+    }
     if args.list {
         for (number, step) in chosen.iter().enumerate() {
             println!("{:>3}. {:<12} {}", number + 1, step.name, step.about);
@@ -53,6 +59,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     for (number, step) in chosen.iter().enumerate() {
         println!("\n[{}/{}] {}: {}", number + 1, chosen.len(), step.name, step.about);
         outcomes.push(run_step(step, &workspace));
+    }
+    if args.only.is_empty() && !args.browsers {
+        println!("\nFirefox and WebKitGTK are skipped; --browsers installs them and tests in them");
     }
     summarize(&outcomes, start.elapsed())
 }

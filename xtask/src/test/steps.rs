@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::bench;
-use crate::browser;
+use crate::browser::{self, Browser, Other};
 use crate::build;
 use crate::fuzz;
 use crate::shell::{self, Tally, find_program};
@@ -43,7 +43,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "bench", about: "that the measuring program works", run: bench },
     Step { name: "deny", about: "licences, bans and sources of dependencies", run: deny },
     Step { name: "e2e", about: "the whole journey, in Chromium, on the real server", run: e2e },
+    Step { name: BROWSERS, about: "storage and the journey in Firefox and WebKitGTK", run: others },
 ];
+
+/// The step that runs only when it is asked for.
+pub(super) const BROWSERS: &str = "browsers";
 
 /// Everything that runs natively, in one selection so that features unify the same way each time.
 /// The commands stand apart, as `cargo xtask` itself builds them alone.
@@ -71,6 +75,9 @@ const IN_BROWSER: &[&str] = &[
 /// The tests for browsers, by name: what lies beside them is for native targets only.
 const BROWSER_TESTS: &[&str] =
     &["--test=indexeddb", "--test=reactive", "--test=textarea", "--test=web"];
+
+/// Those of them that other browsers run too: what differs between them is storage and sockets.
+const STORAGE_TESTS: &[&str] = &["--no-fail-fast", "--test=indexeddb", "--test=web"];
 
 const DENY_WARNINGS: &[&str] = &["--", "--deny=warnings"];
 
@@ -155,19 +162,23 @@ fn features(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
 fn browser_tests(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
     build::ensure_wasm_target()?;
     let browser = browser::ensure()?;
+    let mut tests = wasm_tests(workspace, workspace.cargo(["test", "--no-fail-fast"]))?;
+    tests.args(BROWSER_TESTS).env("CHROMEDRIVER", browser.chromedriver);
+    shell::run_tests(&mut tests, tally)?;
+    Ok(None)
+}
+
+/// `cargo`, a test command, for wasm and with our runner; the browser is still to be named.
+fn wasm_tests(workspace: &Workspace, mut cargo: Command) -> Result<Command> {
     let runner = "wasm-test-runner";
     shell::run(&mut workspace.cargo(["build", "--package", runner]))?;
     let runner = workspace.target.join("debug").join(runner);
-    let mut tests = workspace.cargo(["test", "--no-fail-fast"]);
-    tests
-        .args(BROWSER_TESTS)
+    cargo
         .args(IN_BROWSER)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
-        .env("CHROMEDRIVER", browser.chromedriver)
         .env("WASM_BINDGEN_TEST_TIMEOUT", "300")
         .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "60");
-    shell::run_tests(&mut tests, tally)?;
-    Ok(None)
+    Ok(cargo)
 }
 
 fn build(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
@@ -198,23 +209,66 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
     build::notebook(workspace)?;
     build::server(workspace)?;
     // Scenes that measure go one by one; those of failures, of which some wait long, side by side.
-    let scenes = ["--test-threads=1", "--skip=failures::"];
+    let scenes = ["--test-threads=1", "--skip=failures::", "--skip=others::"];
     let failures = ["--test-threads=3", "failures::"];
     let mut result = Ok(());
-    for chosen in [scenes, failures] {
-        let mut tests = workspace.cargo(["test", "--test=journey"]);
-        tests
-            .args(NATIVE)
-            .args(["--", "--nocapture"])
-            .args(chosen)
-            .env("LEPTOS_SYNC_SERVER", workspace.server())
-            .env("LEPTOS_SYNC_DIST", workspace.dist())
-            .env("LEPTOS_SYNC_SHOTS", workspace.target.join("e2e"))
-            .env("CHROMIUM", &browser.chromium)
-            .env("RUST_BACKTRACE", "0");
-        result = shell::run_tests(&mut tests, tally).and(result);
+    for chosen in [&scenes[..], &failures] {
+        let mut tests = journey(workspace, &browser);
+        result = shell::run_tests(tests.args(chosen), tally).and(result);
     }
     result.map(|()| None)
+}
+
+/// The scenes, of which some are still to be chosen.
+fn journey(workspace: &Workspace, browser: &Browser) -> Command {
+    let mut tests = workspace.cargo(["test", "--test=journey"]);
+    tests
+        .args(NATIVE)
+        .args(["--", "--nocapture"])
+        .env("LEPTOS_SYNC_SERVER", workspace.server())
+        .env("LEPTOS_SYNC_DIST", workspace.dist())
+        .env("LEPTOS_SYNC_SHOTS", workspace.target.join("e2e"))
+        .env("CHROMIUM", &browser.chromium)
+        .env("RUST_BACKTRACE", "0");
+    tests
+}
+
+fn others(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
+    build::ensure_wasm_target()?;
+    let chromium = browser::ensure()?;
+    build::notebook(workspace)?;
+    build::server(workspace)?;
+    let (mut skipped, mut result) = (Vec::new(), Ok(()));
+    for Other { name, driver } in browser::others(workspace)? {
+        let Some(driver) = driver else {
+            println!("  {name} is skipped: it, or its driver, is not installed");
+            skipped.push(format!("{name} skipped: not installed"));
+            continue;
+        };
+        // The runner takes the first driver that it is told of, and the browser's settings from a
+        // file. WebKitWebDriver counts as Safari's.
+        let (cargo, variable, scene) = match name {
+            "Firefox" => (workspace.cargo(["test"]), "GECKODRIVER", "others::firefox::"),
+            _ => (on_a_screen(workspace), "SAFARIDRIVER", "others::webkit::"),
+        };
+        let mut tests = wasm_tests(workspace, cargo)?;
+        tests.args(STORAGE_TESTS).env(variable, &driver);
+        let settings = workspace.root.join("xtask/test-runner/firefox.json");
+        tests.env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", settings);
+        result = shell::run_tests(&mut tests, tally).and(result);
+        let mut tests = journey(workspace, &chromium);
+        tests.env("GECKODRIVER", &driver).env("WEBKITDRIVER", &driver).arg(scene);
+        result = shell::run_tests(&mut tests, tally).and(result);
+    }
+    result.map(|()| (!skipped.is_empty()).then(|| skipped.join("; ")))
+}
+
+/// `cargo test`, with a screen for a browser that has to draw on one.
+fn on_a_screen(workspace: &Workspace) -> Command {
+    let cargo = workspace.cargo(["test"]);
+    let mut screen = Command::new("xvfb-run");
+    screen.arg("-a").arg(cargo.get_program()).args(cargo.get_args()).current_dir(&workspace.root);
+    screen
 }
 
 #[cfg(test)]
