@@ -1,7 +1,6 @@
 //! A document: containers that several authors change at once and that end up equal everywhere.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 
 use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
@@ -15,6 +14,7 @@ use crate::id::{OpId, PeerId};
 use crate::list::List;
 use crate::lww::LwwMap;
 use crate::names::Names;
+use crate::numbers::{self, Numbers};
 use crate::op::{Action, Body, Op};
 use crate::past::PastError;
 use crate::patch::Patch;
@@ -356,11 +356,10 @@ impl Doc {
         let stamp = graph.stamp_of(start);
         let header = BlockHeader { peer: id.peer, seq: id.seq, len, stamp, deps };
         let (mut body, mut names) = (Body::default(), Names::default());
-        let mut places = BTreeMap::<ContainerIx, u32>::new();
+        let mut places = Numbers::new();
         for (start, end, index) in history.spans(start, start + len) {
             let container = self.containers.get(index);
-            let new = places.len() as u32;
-            let place = *places.entry(index).or_insert(new) as usize;
+            let (place, _) = numbers::number(&mut places, index.into());
             if place == body.containers.len() {
                 body.containers.push((container.kind, container.id.clone()));
             }

@@ -7,11 +7,10 @@
 //!
 //! Of a trimmed document all but the graph begins at the base ([`crate::shallow`]).
 
-use std::collections::BTreeSet;
-
 use crate::container::ContainerIx;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
+use crate::numbers::{self, Numbers};
 use crate::shallow::Base;
 use crate::stamp::Stamp;
 use crate::text::Runs;
@@ -64,8 +63,9 @@ impl History {
     /// The containers that were written to, in order of first use.
     pub(crate) fn used(&self) -> Vec<ContainerIx> {
         let mut used = self.base.containers.clone();
-        let mut seen: BTreeSet<ContainerIx> = used.iter().copied().collect();
-        used.extend(self.spans.iter().map(|(_, index)| *index).filter(|index| seen.insert(*index)));
+        let mut seen = Numbers::new();
+        used.extend(self.spans.iter().map(|(_, index)| *index));
+        used.retain(|index| numbers::number(&mut seen, (*index).into()).1);
         used
     }
 

@@ -22,6 +22,18 @@ pub(crate) fn get(numbers: &Numbers, key: u64) -> Option<u32> {
     numbers.get(&key).map(|number| *number as u32)
 }
 
+/// The number under a key, and whether it is new: keys are numbered in order of first use.
+pub(crate) fn number(numbers: &mut Numbers, key: u64) -> (usize, bool) {
+    let new = numbers.len() as u64;
+    match numbers.get(&key) {
+        Some(number) => (*number as usize, false),
+        None => {
+            numbers.insert(key, new);
+            (new as usize, true)
+        }
+    }
+}
+
 /// Appends how many there are, and each key with its number.
 pub(crate) fn encode_numbers(numbers: &Numbers, out: &mut Writer) {
     out.len(numbers.len());

@@ -36,24 +36,20 @@ pub enum Value {
 
 impl Value {
     /// The value with what is nested deeper than [`MAX_NESTING`] replaced by null.
-    pub(crate) fn shallow(self) -> Self {
-        fn limit(value: Value, depth: usize) -> Value {
+    pub(crate) fn shallow(mut self) -> Self {
+        fn limit(value: &mut Value, depth: usize) {
             match value {
-                Value::List(_) | Value::Map(_) if depth == MAX_NESTING => Value::Null,
-                Value::List(items) => {
-                    Value::List(items.into_iter().map(|item| limit(item, depth + 1)).collect())
+                Value::List(_) | Value::Map(_) if depth == MAX_NESTING => *value = Value::Null,
+                Value::List(items) => items.iter_mut().for_each(|item| limit(item, depth + 1)),
+                Value::Map(entries) => {
+                    entries.values_mut().for_each(|value| limit(value, depth + 1));
                 }
-                Value::Map(entries) => Value::Map(
-                    entries
-                        .into_iter()
-                        .map(|(key, value)| (key, limit(value, depth + 1)))
-                        .collect(),
-                ),
-                Value::F64(value) if value.is_nan() => Value::F64(f64::NAN),
-                plain => plain,
+                Value::F64(value) if value.is_nan() => *value = f64::NAN,
+                _ => {}
             }
         }
-        limit(self, 0)
+        limit(&mut self, 0);
+        self
     }
 
     /// The value as bytes, for a message or a file of the application's own.

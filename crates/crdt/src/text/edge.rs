@@ -8,10 +8,10 @@
 //! inserted there to begin with. Who knew what never changes, so neither does what counts as where.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use crate::cells::RowRef;
 use crate::graph::{Graph, Lv};
+use crate::numbers::{self, Numbers};
 use crate::sorting::sort_by;
 use crate::text::Ground;
 use crate::text::marks::{Anchor, MarkRange};
@@ -23,7 +23,7 @@ pub(crate) struct Edges<'a> {
     pub(crate) graph: &'a Graph,
     ground: &'a Ground,
     /// What [`Edges::typed_past`] found.
-    found: RefCell<BTreeMap<Lv, Vec<(Lv, Lv)>>>,
+    found: RefCell<(Numbers, Vec<Vec<(Lv, Lv)>>)>,
 }
 
 /// Characters between an anchor's and one that may have been typed later.
@@ -144,12 +144,12 @@ impl<'a> Edges<'a> {
         if self.whole.is_shown(char) {
             return Vec::new();
         }
-        if let Some(found) = self.found.borrow().get(&char) {
-            return found.clone();
+        let (numbers, found) = &mut *self.found.borrow_mut();
+        let (at, is_new) = numbers::number(numbers, char.into());
+        if is_new {
+            found.push(self.find_typed_past(char));
         }
-        let past = self.find_typed_past(char);
-        self.found.borrow_mut().insert(char, past.clone());
-        past
+        found[at].clone()
     }
 
     fn find_typed_past(&self, char: Lv) -> Vec<(Lv, Lv)> {

@@ -1,7 +1,5 @@
 //! What a trimmed text or list starts from: what was in it, by id, without how it came to be.
 
-use std::collections::BTreeSet;
-
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::graph::{Graph, Lv};
 use crate::rope::byte_of_scalar;
@@ -28,13 +26,15 @@ impl Ground {
 
     /// What a tracker shows, which is `text`, and of what was deleted the characters that something
     /// names.
-    pub(crate) fn of(whole: &Tracker, text: String, named: &BTreeSet<Lv>) -> Self {
+    pub(crate) fn of(whole: &Tracker, text: String, named: &[Lv]) -> Self {
         let mut ground = Self { text, ..Self::new() };
         for (id, len, is_shown) in whole.all_items() {
             if is_shown {
                 ground.push(id, len, true);
             } else {
-                named.range(id..id + len).for_each(|id| ground.push(*id, 1, false));
+                let first = named.partition_point(|named| *named < id);
+                let named = named[first..].iter().take_while(|named| **named < id + len);
+                named.for_each(|id| ground.push(*id, 1, false));
             }
         }
         ground

@@ -1,12 +1,9 @@
 //! What stays of a text's marks when its history is trimmed, and of what they name.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::cell_log::CellLog;
 use crate::cells::RowRef;
 use crate::graph::{Graph, Lv};
-use crate::names::NameIx;
-use crate::sorting::sort_by;
+use crate::sorting::{sort, sort_by};
 use crate::text::edge::Edges;
 use crate::text::marks::{Anchor, Logged};
 use crate::text::{Ground, Runs, TextState};
@@ -16,7 +13,8 @@ const COVERING_MAX: usize = 1_000;
 
 /// What stays of a text when its history is trimmed.
 pub(crate) struct Lasting {
-    pub(crate) marks: BTreeSet<Lv>,
+    /// Ascending.
+    pub(crate) marks: Vec<Lv>,
     pub(crate) ground: Ground,
 }
 
@@ -27,19 +25,23 @@ impl TextState {
         let edges = Edges::new(&whole, graph, runs.ground());
         let kept = edges.lasting(log, self.rope.len() as u32);
         let rows = kept.iter().flat_map(|mark| mark.range).filter_map(Anchor::row);
-        let named: BTreeSet<Lv> = rows
+        let mut named: Vec<Lv> = rows
             .filter_map(|row| match row {
                 RowRef::Known(char) => Some(char),
                 RowRef::Stray(_) => None,
             })
             .collect();
+        sort(&mut named);
+        named.dedup();
         let mut ground = Ground::of(&whole, self.rope.text(), &named);
         let past = |char: &Lv| {
             let (char, past) = (*char, edges.typed_past(*char));
             past.into_iter().map(move |past| (char, past))
         };
         ground.note_past(named.iter().flat_map(past));
-        Lasting { marks: kept.iter().map(|mark| mark.lv).collect(), ground }
+        let mut marks: Vec<Lv> = kept.iter().map(|mark| mark.lv).collect();
+        sort(&mut marks);
+        Lasting { marks, ground }
     }
 }
 
@@ -50,9 +52,11 @@ impl Edges<'_> {
         let mut marks = self.logged(log, len);
         sort_by(&mut marks, |a, b| self.graph.rank_of(a.lv) > self.graph.rank_of(b.lv));
         let mut kept = Vec::<Logged>::new();
-        let mut covering = BTreeMap::<NameIx, Vec<usize>>::new();
+        let mut covering = Vec::<Vec<usize>>::new();
         for mark in marks {
-            let others = covering.entry(mark.key).or_default();
+            let key = mark.key as usize;
+            covering.resize_with(covering.len().max(key + 1), Vec::new);
+            let others = &mut covering[key];
             if others.iter().any(|other| self.covers(&kept[*other], &mark)) {
                 continue;
             }

@@ -1,6 +1,5 @@
 //! Marking text, and taking marks back.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::cell_log::CellLog;
@@ -281,7 +280,8 @@ impl Doc {
             chars.extend(shown.zip(*id..));
         }
         sort(&mut chars);
-        let mut puts = BTreeMap::<NameIx, Vec<Put>>::new();
+        let mut puts = Vec::<Vec<Put>>::new();
+        puts.resize_with(state.marks.keys.len(), Vec::new);
         for chars in Lives::of(&whole, &self.undo.reborn, chars) {
             // What we did since they were deleted was undone before.
             let was_undone = |lv: Lv| {
@@ -290,8 +290,10 @@ impl Doc {
             };
             let had = edges.held_over(&marks, &chars, &|lv| !was_undone(lv));
             let (start, end) = (chars.pos, chars.pos + chars.len);
-            let keys = had.keys().chain(here.keys_in(start, end));
-            for key in keys.collect::<BTreeSet<_>>() {
+            let mut keys: Vec<NameIx> = had.keys().chain(here.keys_in(start, end)).collect();
+            sort(&mut keys);
+            keys.dedup();
+            for key in keys {
                 let moved = had.of(key).iter();
                 let moved = moved.map(|(from, to, lv)| (from + start, to + start, *lv));
                 let moved: Vec<Hold> = moved.collect();
@@ -299,11 +301,12 @@ impl Doc {
                 for (from, to, value) in changes(&before, &values_of(log, &moved)) {
                     let [first, last] = [from, to - 1].map(|pos| growth(log, hold_at(&moved, pos)));
                     let put = (from as usize..to as usize, value, [first[0], last[1]]);
-                    push_put(puts.entry(key).or_default(), put);
+                    push_put(&mut puts[key as usize], put);
                 }
             }
         }
-        let all = puts.into_iter().flat_map(|(key, puts)| puts.into_iter().map(move |p| (key, p)));
+        let all = (0..).zip(puts);
+        let all = all.flat_map(|(key, puts)| puts.into_iter().map(move |put| (key, put)));
         let (first, last): (Vec<_>, Vec<_>) =
             all.partition(|(_, (_, value, _))| *value == Value::Null);
         [first, last].concat()

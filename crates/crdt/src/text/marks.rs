@@ -11,7 +11,6 @@
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cell_log::CellLog;
@@ -99,17 +98,23 @@ pub(crate) fn is_key(key: &str) -> bool {
 /// A mark that holds from one position to another (exclusive).
 pub(crate) type Hold = (u32, u32, Lv);
 
-/// Which marks hold where, by key and position. Those whose value is null do too.
+/// Which marks hold where, by the key's number and by position. Those whose value is null do too.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Holding(BTreeMap<NameIx, Vec<Hold>>);
+pub(crate) struct Holding(Vec<Vec<Hold>>);
 
 impl Holding {
     pub(crate) fn of(&self, key: NameIx) -> &[Hold] {
-        self.0.get(&key).map_or(&[], |holds| holds)
+        self.0.get(key as usize).map_or(&[], |holds| holds)
+    }
+
+    fn of_mut(&mut self, key: NameIx) -> &mut Vec<Hold> {
+        let key = key as usize;
+        self.0.resize_with(self.0.len().max(key + 1), Vec::new);
+        &mut self.0[key]
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = NameIx> {
-        self.0.keys().copied()
+        (0..).zip(&self.0).filter(|(_, holds)| !holds.is_empty()).map(|(key, _)| key)
     }
 
     /// The keys of marks between two positions.
@@ -118,18 +123,19 @@ impl Holding {
             let first = holds.get(holds.partition_point(|(_, end, _)| *end <= from));
             first.is_some_and(|(start, _, _)| *start < to)
         };
-        self.0.iter().filter(move |(_, holds)| is_in(holds)).map(|(key, _)| *key)
+        (0..).zip(&self.0).filter(move |(_, holds)| is_in(holds)).map(|(key, _)| key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NameIx, Hold)> {
-        self.0.iter().flat_map(|(key, holds)| holds.iter().map(|hold| (*key, *hold)))
+        (0..).zip(&self.0).flat_map(|(key, holds)| holds.iter().map(move |hold| (key, *hold)))
     }
 
     /// Appends the holds of each key: how far from the one before, length, mark.
     pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.0.len());
-        for (key, holds) in &self.0 {
-            out.varint(u64::from(*key));
+        out.len(self.keys().count());
+        for key in self.keys() {
+            let holds = self.of(key);
+            out.varint(u64::from(key));
             out.len(holds.len());
             let mut last = 0;
             for (start, end, lv) in holds {
@@ -167,7 +173,7 @@ impl Holding {
                 }
                 holds.push((start, last, lv));
             }
-            held.0.insert(key, holds);
+            *held.of_mut(key) = holds;
         }
         Ok(held)
     }
@@ -177,7 +183,7 @@ impl Holding {
         if start >= end {
             return;
         }
-        let holds = self.0.entry(key).or_default();
+        let holds = self.of_mut(key);
         let first = holds.partition_point(|(_, end, _)| *end <= start);
         let last = holds.partition_point(|(start, _, _)| *start < end);
         let (mut left, mut right) = (None, None);

@@ -1,6 +1,5 @@
 //! Reading marks: stretches of a text that are marked alike.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -82,23 +81,26 @@ impl<'a> Text<'a> {
         sort_by(&mut edges, |(a, at, _), (b, other, _)| (a, at.is_some()) < (b, other.is_some()));
         edges.push((to, None, NameIx::MAX));
         let mut spans = Vec::<Span>::new();
-        let (mut marks, mut at) = (BTreeMap::<Arc<str>, Value>::new(), from);
+        let (mut marks, mut at) = (Vec::<(Arc<str>, Value)>::new(), from);
         for (pos, value, key) in edges {
             if at < pos {
-                let marks = marks.iter().map(|(key, value)| (key.clone(), value.clone()));
-                let marks = marks.collect::<Vec<_>>();
                 match spans.last_mut() {
                     Some(last) if last.marks == marks => last.end = pos,
-                    _ => spans.push(Span { start: at, end: pos, text: String::new(), marks }),
+                    _ => {
+                        let (marks, text) = (marks.clone(), String::new());
+                        spans.push(Span { start: at, end: pos, text, marks });
+                    }
                 }
                 at = pos;
             }
             if key != NameIx::MAX {
                 let name = state.marks.keys.get(key);
-                match value {
-                    Some(value) => marks.insert(name.clone(), value),
-                    None => marks.remove(name),
-                };
+                match (marks.binary_search_by(|(key, _)| key.cmp(name)), value) {
+                    (Ok(at), Some(value)) => marks[at].1 = value,
+                    (Err(at), Some(value)) => marks.insert(at, (name.clone(), value)),
+                    (Ok(at), None) => drop(marks.remove(at)),
+                    (Err(_), None) => {}
+                }
             }
         }
         for span in &mut spans {

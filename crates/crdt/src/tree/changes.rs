@@ -1,7 +1,5 @@
 //! What a batch of moves changed, told so that a view that follows step by step ends up right.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::graph::Graph;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
@@ -35,6 +33,14 @@ impl Leaving {
     }
 }
 
+fn code(parent: Parent) -> u64 {
+    match parent {
+        Parent::Trash => 0,
+        Parent::Root => 1,
+        Parent::Node(node) => u64::from(node) + 2,
+    }
+}
+
 struct Telling<'a> {
     tree: &'a TreeState,
     graph: &'a Graph,
@@ -43,16 +49,19 @@ struct Telling<'a> {
     depths: Numbers,
     /// Likewise before the batch: whether they were in the tree.
     were_shown: Numbers,
-    leaving: BTreeMap<Parent, Leaving>,
+    /// Places in the list, by parent.
+    parents: Numbers,
+    leaving: Vec<Leaving>,
 }
 
 /// What changed if it is a single node, as mostly: it came without others below it, or was moved.
 fn change_of_one(tree: &TreeState, graph: &Graph, before: &Before) -> Option<TreeChange> {
-    let (node, old) = before.iter().next().filter(|_| before.len() == 1)?;
-    let (new, is_leaf) = (tree.place(*node), tree.children(Parent::Node(*node)).is_empty());
+    let [old] = before.places[..] else { return None };
+    let node = before.nodes().next()?;
+    let (new, is_leaf) = (tree.place(node), tree.children(Parent::Node(node)).is_empty());
     // What is above the node now, or was before, is where it was.
     let is_told = tree.is_shown(new.parent) && (is_leaf || tree.is_shown(old.parent));
-    (is_told && !tree.is_same(*old, new)).then(|| placed(tree, graph, *node, 0))
+    (is_told && !tree.is_same(old, new)).then(|| placed(tree, graph, node, 0))
 }
 
 /// Tells where a node is now, among its siblings and some more before it.
@@ -71,19 +80,18 @@ pub(crate) fn changes(tree: &TreeState, graph: &Graph, before: &Before) -> Vec<T
     if let Some(told) = change_of_one(tree, graph, before) {
         return vec![told];
     }
-    let (depths, were_shown) = (Numbers::new(), Numbers::new());
-    let leaving = BTreeMap::new();
-    Telling { tree, graph, before, depths, were_shown, leaving }.tell()
+    let [depths, were_shown, parents] = [const { Numbers::new() }; 3];
+    Telling { tree, graph, before, depths, were_shown, parents, leaving: Vec::new() }.tell()
 }
 
 impl Telling<'_> {
     fn place_before(&self, node: NodeIx) -> Place {
-        self.before.get(&node).copied().unwrap_or_else(|| self.tree.place(node))
+        self.before.get(node).unwrap_or_else(|| self.tree.place(node))
     }
 
     fn has_changed(&self, node: NodeIx) -> bool {
-        let before = self.before.get(&node);
-        before.is_some_and(|before| !self.tree.is_same(*before, self.tree.place(node)))
+        let before = self.before.get(node);
+        before.is_some_and(|before| !self.tree.is_same(before, self.tree.place(node)))
     }
 
     /// How many nodes are above one, if it is in the tree.
@@ -122,37 +130,42 @@ impl Telling<'_> {
                 },
             }
         };
-        let shown = |node: NodeIx| (u64::from(node), u64::from(was_shown));
-        self.were_shown.extend(path.into_iter().map(shown));
+        for node in path {
+            self.were_shown.insert(node.into(), was_shown.into());
+        }
         was_shown
     }
 
     fn tell(mut self) -> Vec<TreeChange> {
-        let touched = self.before.keys().copied();
-        let changed: Vec<NodeIx> = touched.filter(|node| self.has_changed(*node)).collect();
-        let (mut placed, mut removed) = (BTreeSet::new(), Vec::new());
+        let changed = self.before.nodes().filter(|node| self.has_changed(*node));
+        let changed: Vec<NodeIx> = changed.collect();
+        let (mut placed, mut removed) = (Numbers::new(), Vec::new());
         for node in &changed {
             let was_shown = self.was_shown(Parent::Node(*node));
             if was_shown {
                 let place = self.place_before(*node);
-                self.leaving.entry(place.parent).or_default().nodes.push((place, *node));
+                let (at, is_new) = numbers::number(&mut self.parents, code(place.parent));
+                if is_new {
+                    self.leaving.push(Leaving::default());
+                }
+                self.leaving[at].nodes.push((place, *node));
             }
             match (self.depth(*node), was_shown) {
-                (Some(_), true) => drop(placed.insert(*node)),
+                (Some(_), true) => drop(placed.insert((*node).into(), 0)),
                 (Some(_), false) => self.add_subtree(*node, &mut placed),
                 (None, true) => removed.push(*node),
                 (None, false) => {}
             }
         }
         let (tree, graph) = (self.tree, self.graph);
-        for leaving in self.leaving.values_mut() {
+        for leaving in &mut self.leaving {
             sort_by(&mut leaving.nodes, |a, b| tree.compare(graph, *a, *b).is_lt());
             leaving.sums = vec![0; leaving.nodes.len()];
             (0..leaving.nodes.len()).for_each(|at| leaving.add(at, 1));
         }
         // From the top down and from left to right: what a node goes below is there already.
         let mut steps: Vec<(Option<u32>, Option<usize>, NodeIx)> = Vec::new();
-        for node in placed {
+        for node in placed.into_keys().map(|node| node as NodeIx) {
             steps.push((self.depth(node), tree.index_of(graph, node), node));
         }
         sort(&mut steps);
@@ -169,14 +182,19 @@ impl Telling<'_> {
     }
 
     /// Adds a node that is new to a view, and what is below it and is new for that reason alone.
-    fn add_subtree(&self, node: NodeIx, placed: &mut BTreeSet<NodeIx>) {
+    fn add_subtree(&self, node: NodeIx, placed: &mut Numbers) {
         let mut queue = vec![node];
         while let Some(node) = queue.pop() {
-            if placed.insert(node) {
+            if placed.insert(node.into(), 0).is_none() {
                 let children = self.tree.children(Parent::Node(node)).iter();
                 queue.extend(children.filter(|child| !self.has_changed(**child)));
             }
         }
+    }
+
+    /// Where in the list it is noted what leaves a parent.
+    fn leaving_from(&self, parent: Parent) -> Option<usize> {
+        numbers::get(&self.parents, code(parent)).map(|at| at as usize)
     }
 
     fn place(&mut self, node: NodeIx) -> TreeChange {
@@ -187,13 +205,15 @@ impl Telling<'_> {
                 .nodes
                 .partition_point(|other| tree.compare(graph, *other, (place, node)).is_lt())
         };
-        if let Some(leaving) = self.leaving.get_mut(&old.parent) {
+        if let Some(there) = self.leaving_from(old.parent) {
+            let leaving = &mut self.leaving[there];
             let at = find(leaving, old);
             if leaving.nodes.get(at).is_some_and(|(_, other)| *other == node) {
                 leaving.add(at, -1);
             }
         }
-        let still = self.leaving.get(&new.parent).map_or(0, |there| there.before(find(there, new)));
+        let there = self.leaving_from(new.parent).map(|there| &self.leaving[there]);
+        let still = there.map_or(0, |there| there.before(find(there, new)));
         placed(tree, graph, node, still)
     }
 }

@@ -18,12 +18,13 @@ mod view;
 mod writing;
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
+use crate::numbers::{self, Numbers};
+use crate::sorting::sort;
 
 pub(crate) use changes::changes;
 #[cfg(test)]
@@ -73,7 +74,38 @@ struct Move {
 }
 
 /// Where nodes were before something happened.
-pub(crate) type Before = BTreeMap<NodeIx, Place>;
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// Places in the list, by node.
+    numbers: Numbers,
+    places: Vec<Place>,
+}
+
+impl Before {
+    /// Notes where a node is, if it was not noted before.
+    fn note(&mut self, node: NodeIx, place: Place) {
+        if numbers::number(&mut self.numbers, node.into()).1 {
+            self.places.push(place);
+        }
+    }
+
+    fn get(&self, node: NodeIx) -> Option<Place> {
+        let at = numbers::get(&self.numbers, node.into())?;
+        Some(self.places[at as usize])
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = NodeIx> {
+        self.numbers.keys().map(|node| *node as NodeIx)
+    }
+}
+
+/// Puts moves in the order in which they take effect.
+fn sort_by_rank(graph: &Graph, moves: &mut Vec<Move>) {
+    let ranks = moves.iter().map(|of| graph.rank_of(of.lv));
+    let mut order: Vec<_> = ranks.zip(0..).collect();
+    sort(&mut order);
+    *moves = order.into_iter().map(|(_, at): (_, usize)| moves[at].clone()).collect();
+}
 
 /// What a tree shows.
 #[derive(Clone, Debug, Default)]
@@ -122,14 +154,15 @@ impl TreeState {
     /// Of what was noted, keeps each node's last move. Below the base there are no others that
     /// had an effect, but for creations; and as all that stay agree, their order does not matter.
     fn keep_last(&mut self, graph: &Graph) {
-        let mut last = BTreeMap::<NodeIx, Move>::new();
+        let mut last = vec![None; self.nodes.len()];
         for new in std::mem::take(&mut self.incoming) {
+            let last = &mut last[new.node as usize];
             let is_later = |old: &Move| graph.rank_of(old.lv) < graph.rank_of(new.lv);
-            if last.get(&new.node).is_none_or(is_later) {
-                last.insert(new.node, new);
+            if last.as_ref().is_none_or(is_later) {
+                *last = Some(new);
             }
         }
-        self.incoming = last.into_values().collect();
+        self.incoming = last.into_iter().flatten().collect();
     }
 
     /// Whether the node's place follows from this operation, or its being there at all.
@@ -255,9 +288,9 @@ impl TreeState {
     /// Lets everything that was noted take effect; returns where the nodes that this moved, for
     /// good or for a moment, were before.
     pub(crate) fn settle(&mut self, graph: &Graph) -> Before {
-        let mut before = Before::new();
+        let mut before = Before::default();
         let mut incoming = std::mem::take(&mut self.incoming);
-        incoming.sort_by_cached_key(|new| graph.rank_of(new.lv));
+        sort_by_rank(graph, &mut incoming);
         let Some(first) = incoming.first().map(|new| graph.rank_of(new.lv)) else { return before };
         let is_last = self.moves.last().is_none_or(|last| graph.rank_of(last.lv) < first);
         let from = if is_last {
@@ -267,15 +300,15 @@ impl TreeState {
         };
         let later = self.moves.split_off(from);
         for old in later.iter().rev() {
-            before.entry(old.node).or_insert(self.place(old.node));
+            before.note(old.node, self.place(old.node));
             self.take_back(graph, old);
         }
         if !later.is_empty() {
             incoming.extend(later);
-            incoming.sort_by_cached_key(|new| graph.rank_of(new.lv));
+            sort_by_rank(graph, &mut incoming);
         }
         for new in incoming {
-            before.entry(new.node).or_insert(self.place(new.node));
+            before.note(new.node, self.place(new.node));
             self.perform(graph, new);
         }
         before

@@ -8,7 +8,7 @@ use crate::container::Content;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId};
 use crate::names::Names;
-use crate::numbers::Numbers;
+use crate::numbers::{self, Numbers};
 use crate::packing::{pack, unpack};
 use crate::text::{Piece, RunKind, Runs, is_key};
 
@@ -33,13 +33,13 @@ pub(super) fn encode_cells(
         let op = op.map_names(|name| names.intern(all.get(name)));
         let op = op.map_rows(|row| match row {
             RowRef::Known(row) => {
-                let place = places.entry(row.into()).or_insert_with(|| {
+                let (place, is_new) = numbers::number(&mut places, row.into());
+                if is_new {
                     let stretch = peers.graph.stretch_at(row);
                     rows[0].push(peers.place(stretch.peer).cast_signed());
                     rows[1].push(i64::from(stretch.seq));
-                    rows[0].len() as u64 - 1
-                });
-                RowRef::Known(*place as Lv)
+                }
+                RowRef::Known(place as Lv)
             }
             stray => stray,
         });
