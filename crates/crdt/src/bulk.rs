@@ -1,15 +1,15 @@
 //! Taking in an update file: columns go into the log as columns, not block by block.
 
-use std::collections::BTreeMap;
-
 use crate::apply::apply_cell;
 use crate::container::{ContainerIx, ContainerKey, ContainerKind};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
-use crate::id::{OpId, PeerId};
+use crate::id::OpId;
 use crate::import::{Import, ImportError, OPS_MAX, ToMerge, intern_name, row_resolver};
+use crate::numbers::Numbers;
 use crate::snapshot::read_update;
 use crate::sorting::sort;
+use crate::stamp::Stamp;
 use crate::update::{Column, FileStretch, Parent, Update};
 
 /// What of a stretch is new: how many of its operations are known, and its parents.
@@ -43,16 +43,9 @@ impl Doc {
         let mut version = self.version().clone();
         let graph = &self.history().graph;
         let (mut new, mut count) = (Vec::new(), 0);
-        // The new stretches so far, by author and first seq.
-        let mut planned = BTreeMap::<(PeerId, u32), &FileStretch>::new();
-        let stamp_of = |id: OpId, planned: &BTreeMap<_, &FileStretch>| {
-            if graph.version().contains(id) {
-                return graph.lv_of(id).map(|lv| graph.stamp_of(lv));
-            }
-            let (_, stretch) = planned.range((id.peer, 0)..=(id.peer, id.seq)).next_back()?;
-            let offset = id.seq - stretch.id.seq;
-            (offset < stretch.len).then(|| stretch.stamp.plus(offset))
-        };
+        // By author: the stamp of its last new operation so far.
+        let mut last_stamps = Numbers::new();
+        let known_stamp = |id: OpId| graph.lv_of(id).map(|lv| graph.stamp_of(lv));
         for (index, stretch) in update.stretches.iter().enumerate() {
             let OpId { peer, seq } = stretch.id;
             let have = version.get(peer);
@@ -60,6 +53,10 @@ impl Doc {
                 return Err(ImportError::Missing(OpId::new(peer, have)));
             }
             let known = have - seq;
+            // A file that writes an operation twice could give it two stamps.
+            if known > 0 && have > graph.version().get(peer) {
+                return Err(ImportError::DuplicatePeer { peer, seq });
+            }
             if known >= stretch.len {
                 continue;
             }
@@ -76,16 +73,19 @@ impl Doc {
             let own = first.seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
             let parents = stretch.parents.iter().filter(|_| known == 0);
             let parents = parents.map(|parent| match parent {
-                Parent::Inside(place) => update.id_at(*place),
-                Parent::Outside(id) => *id,
+                Parent::Inside(place) => (update.id_at(*place), Some(update.stamp_at(*place))),
+                Parent::Outside(id) => (*id, None),
             });
-            for parent in parents.chain(own) {
-                let after = stamp_of(parent, &planned).ok_or(ImportError::Missing(parent))?;
+            let last = last_stamps.get(peer.0).map(Stamp);
+            for (parent, new) in parents.chain(own.map(|own| (own, last))) {
+                let is_known = graph.version().contains(parent);
+                let after = if is_known { known_stamp(parent) } else { new };
+                let after = after.ok_or(ImportError::Missing(parent))?;
                 if stretch.stamp.plus(known) <= after {
                     return Err(ImportError::Stamp { peer, seq: first.seq });
                 }
             }
-            planned.insert((peer, seq), stretch);
+            last_stamps.insert(peer.0, stretch.stamp.plus(stretch.len - 1).0);
             version.extend(peer, seq + stretch.len);
             count += u64::from(stretch.len - known);
             new.push(New { stretch: index, known });
@@ -215,6 +215,11 @@ impl BoundAt {
 impl Update {
     fn stretch_of(&self, place: Lv) -> &FileStretch {
         &self.stretches[self.stretches.partition_point(|stretch| stretch.start <= place) - 1]
+    }
+
+    fn stamp_at(&self, place: Lv) -> Stamp {
+        let stretch = self.stretch_of(place);
+        stretch.stamp.plus(place - stretch.start)
     }
 
     fn id_at(&self, place: Lv) -> OpId {

@@ -12,6 +12,7 @@
 use std::collections::BinaryHeap;
 
 use crate::id::{OpId, PeerId};
+use crate::numbers::{pair, parts};
 use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
@@ -62,9 +63,9 @@ pub(crate) struct Graph {
 }
 
 /// Whom an operation of a search is an ancestor of.
-const A: u8 = 1;
-const B: u8 = 2;
-const BOTH: u8 = 3;
+const A: u32 = 1;
+const B: u32 = 2;
+const BOTH: u32 = 3;
 
 /// Replaces the heads, which are ascending, that an operation follows by the operation. Its parents
 /// are ascending too; a merge may have very many.
@@ -358,21 +359,27 @@ impl Graph {
         if lv < self.base {
             return heads.iter().any(|head| *head >= lv);
         }
-        let mut queue: BinaryHeap<Lv> = heads.iter().copied().filter(|head| *head >= lv).collect();
+        let later = |heads: &[Lv], queue: &mut BinaryHeap<u64>| {
+            for head in heads.iter().filter(|head| **head >= lv) {
+                queue.push(u64::from(*head));
+            }
+        };
+        let mut queue = BinaryHeap::new();
+        later(heads, &mut queue);
         while let Some(at) = queue.pop() {
             while queue.peek() == Some(&at) {
                 queue.pop();
             }
-            let run = self.run_at(at);
+            let run = self.run_at(at as Lv);
             let start = self.runs[run].start;
             if start <= lv {
                 return true;
             }
             // Heads inside the same run lead nowhere else.
-            while queue.peek().is_some_and(|next| *next >= start) {
+            while queue.peek().is_some_and(|next| *next >= u64::from(start)) {
                 queue.pop();
             }
-            queue.extend(self.run_parents(run).iter().copied().filter(|parent| *parent >= lv));
+            later(self.run_parents(run), &mut queue);
         }
         false
     }
@@ -383,10 +390,12 @@ impl Graph {
         if a == b {
             return only;
         }
-        let mut queue: BinaryHeap<(Lv, u8)> =
-            a.iter().map(|lv| (*lv, A)).chain(b.iter().map(|lv| (*lv, B))).collect();
+        let mut queue = BinaryHeap::new();
+        for (heads, side) in [(a, A), (b, B)] {
+            heads.iter().for_each(|lv| queue.push(pair(*lv, side)));
+        }
         let mut unshared = queue.len();
-        let mut mark = |side: u8, start: Lv, end: Lv| {
+        let mut mark = |side: u32, start: Lv, end: Lv| {
             if side == BOTH || start == end {
                 return;
             }
@@ -397,11 +406,12 @@ impl Graph {
             }
         };
         while unshared > 0 {
-            let Some((mut at, mut side)) = queue.pop() else { break };
+            let Some((mut at, mut side)) = queue.pop().map(parts) else { break };
             unshared -= usize::from(side != BOTH);
             let run = self.run_at(at);
             let start = self.runs[run].start;
-            while let Some(&(next, next_side)) = queue.peek()
+            while let Some(next) = queue.peek()
+                && let (next, next_side) = parts(*next)
                 && next >= start
             {
                 queue.pop();
@@ -414,7 +424,7 @@ impl Graph {
             }
             mark(side, start, at + 1);
             for parent in self.run_parents(run) {
-                queue.push((*parent, side));
+                queue.push(pair(*parent, side));
                 unshared += usize::from(side != BOTH);
             }
         }

@@ -1,7 +1,5 @@
 //! Taking in what others wrote: validate everything, then commit.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::apply::apply_cell;
 use crate::block::Block;
 use crate::cells::{CellOp, RowRef};
@@ -15,8 +13,8 @@ use crate::list::ListState;
 use crate::names::NameIx;
 use crate::op::{Action, Body};
 use crate::patch::Patch;
+use crate::queue::{Queue, missing_dep};
 use crate::sorting::sort;
-use crate::stamp::Stamp;
 use crate::text::{RunKind, TextState, patches_of};
 use crate::tree::{TreeState, changes};
 use crate::version::VersionVector;
@@ -97,23 +95,6 @@ pub enum ImportError {
     Full,
 }
 
-/// Blocks by author and first seq.
-type Waiting = BTreeMap<(PeerId, u32), Block>;
-
-/// End and stamp of blocks that are ready, by author and first seq.
-type Stamps = BTreeMap<(PeerId, u32), (u32, Stamp)>;
-
-/// What an import will do, worked out before anything is changed.
-#[derive(Default)]
-struct Plan {
-    ready: Vec<(Block, Body)>,
-    waiting: Waiting,
-    rejected: Vec<OpId>,
-    /// What will be in the document.
-    version: VersionVector,
-    stamps: Stamps,
-}
-
 impl Doc {
     /// Merges blocks in any order. Blocks that are already known are skipped; ones that depend on
     /// unknown blocks, or claim to be from more than [`crate::FUTURE_MS_MAX`] after `wall_ms`,
@@ -130,25 +111,28 @@ impl Doc {
     }
 
     fn import_all(&mut self, wall_ms: u64, blocks: Vec<Block>) -> Result<Import, ImportError> {
+        let mut import = Import::default();
         // In a live session blocks come one by one, each right after what it depends on.
         if let [block] = &blocks[..]
             && self.is_next(wall_ms, block)
         {
-            let body = self.check(block, self.version(), &Stamps::new())?;
-            let mut import = Import::default();
+            let body = self.check(block, self.version(), &Queue::default())?;
             self.commit(blocks.into_iter().zip([body]).collect(), &mut import);
             return Ok(import);
         }
-        let mut incoming = Waiting::new();
+        let mut all = Vec::new();
         for block in blocks {
-            self.admit(&mut incoming, block)?;
+            if self.is_new(&block)? {
+                all.push((block, true));
+            }
         }
-        let plan = self.plan(wall_ms, incoming)?;
-        let mut import = Import { rejected: plan.rejected, ..Import::default() };
-        self.pending = plan.waiting.into_values().collect();
+        all.extend(self.pending.iter().map(|block| (block.clone(), false)));
+        let queue = self.plan(wall_ms, all)?;
+        self.pending = queue.waiting().map(|(block, _)| block.clone()).collect();
         import.pending = self.pending.len();
-        if !plan.ready.is_empty() {
-            self.commit(plan.ready, &mut import);
+        import.rejected = queue.rejected;
+        if !queue.ready.is_empty() {
+            self.commit(queue.ready, &mut import);
         }
         Ok(import)
     }
@@ -164,93 +148,51 @@ impl Doc {
             && end < u64::from(OPS_MAX)
     }
 
-    /// Checks one block against what is known and adds it to the incoming ones if it is new.
-    fn admit(&self, incoming: &mut Waiting, block: Block) -> Result<(), ImportError> {
+    /// Checks a block against what is known and says whether it is new.
+    fn is_new(&self, block: &Block) -> Result<bool, ImportError> {
         let (peer, seq) = (block.peer(), block.seq());
-        let duplicate = ImportError::DuplicatePeer { peer, seq };
-        if seq < self.version().get(peer) {
-            let base = self.history_start().get(peer);
-            if seq < base {
-                return if block.end() <= base { Ok(()) } else { Err(duplicate) };
-            }
-            let known = self.block_of(OpId::new(peer, seq));
-            return if known.as_ref() == Some(&block) { Ok(()) } else { Err(duplicate) };
+        if seq >= self.version().get(peer) {
+            return Ok(true);
         }
-        match incoming.insert((peer, seq), block.clone()) {
-            Some(other) if other != block => Err(duplicate),
-            _ => Ok(()),
-        }
+        let base = self.history_start().get(peer);
+        let is_known = if seq < base {
+            block.end() <= base
+        } else {
+            self.block_of(OpId::new(peer, seq)).as_ref() == Some(block)
+        };
+        if is_known { Ok(false) } else { Err(ImportError::DuplicatePeer { peer, seq }) }
     }
 
-    /// Orders blocks so that each comes after what it depends on, an author's one after the other
-    /// as far as that goes: versions then seldom have to be switched when they are merged.
-    fn plan(&self, wall_ms: u64, incoming: Waiting) -> Result<Plan, ImportError> {
-        let mut plan = Plan { version: self.version().clone(), ..Plan::default() };
-        plan.waiting = incoming.clone();
-        for block in &self.pending {
-            plan.waiting.entry((block.peer(), block.seq())).or_insert_with(|| block.clone());
-        }
-        // Who waits for which operation of whom.
-        let mut blocked = BTreeSet::<(PeerId, u32, PeerId)>::new();
-        // Whose turn it is, and from which peer on its next block's dependencies are to be looked
-        // at: a merge of very many peers waits for one after the other.
-        let all = plan.waiting.keys().map(|(peer, _)| (*peer, PeerId(0)));
-        let mut peers: Vec<(PeerId, PeerId)> = all.collect();
-        peers.dedup();
-        peers.reverse();
-        while let Some((peer, mut from)) = peers.pop() {
-            while let Some((key, block)) = next_of(&plan.waiting, peer) {
-                if block.header().stamp.is_future(wall_ms) {
-                    break;
-                }
-                if let Some(missing) = missing_dep(&block, from, &plan.version) {
-                    blocked.insert((missing.peer, missing.seq, peer));
-                    break;
-                }
-                from = PeerId(0);
-                plan.waiting.remove(&key);
-                match self.check(&block, &plan.version, &plan.stamps) {
-                    Ok(body) => {
-                        plan.version.extend(peer, block.end());
-                        plan.stamps.insert(key, (block.end(), block.header().stamp));
-                        plan.ready.push((block, body));
-                    }
-                    Err(error) if incoming.contains_key(&key) => return Err(error),
-                    Err(_) => plan.rejected.push(OpId::new(key.0, key.1)),
-                }
-            }
-            let upto = plan.version.get(peer);
-            let free: Vec<_> =
-                blocked.range((peer, 0, PeerId(0))..(peer, upto, PeerId(0))).copied().collect();
-            for entry in free {
-                blocked.remove(&entry);
-                peers.push((entry.2, entry.0));
+    /// Finds out which blocks can be taken in, and checks those that have to wait.
+    fn plan(&self, wall_ms: u64, blocks: Vec<(Block, bool)>) -> Result<Queue, ImportError> {
+        let mut queue = Queue::new(blocks)?;
+        queue.run(self, wall_ms, &mut self.version().clone())?;
+        let mut waiting = 0;
+        for (block, is_new) in queue.waiting() {
+            waiting += 1;
+            // What has to wait must at least be sound.
+            if *is_new {
+                let (peer, seq) = (block.peer(), block.seq());
+                block.validate().map_err(|source| ImportError::Decode { peer, seq, source })?;
             }
         }
-        // What has to wait must at least be sound.
-        for ((peer, seq), block) in &plan.waiting {
-            if incoming.contains_key(&(*peer, *seq)) {
-                let malformed = |source| ImportError::Decode { peer: *peer, seq: *seq, source };
-                block.validate().map_err(malformed)?;
-            }
-        }
-        let new: u64 = plan.ready.iter().map(|(block, _)| u64::from(block.header().len)).sum();
+        let new: u64 = queue.ready.iter().map(|(block, _)| u64::from(block.header().len)).sum();
         if u64::from(self.history().graph.end()) + new >= u64::from(OPS_MAX) {
             return Err(ImportError::Full);
         }
-        if plan.waiting.len() > PENDING_BLOCKS_MAX {
+        if waiting > PENDING_BLOCKS_MAX {
             return Err(ImportError::TooManyPending);
         }
-        Ok(plan)
+        Ok(queue)
     }
 
-    /// The last check of a block whose dependencies are all in `version`; `stamps` has those that
-    /// are not in the document yet.
-    fn check(
+    /// The last check of a block whose dependencies are all in `version`; those that are not in
+    /// the document yet are ready in `queue`.
+    pub(crate) fn check(
         &self,
         block: &Block,
         version: &VersionVector,
-        stamps: &Stamps,
+        queue: &Queue,
     ) -> Result<Body, ImportError> {
         let (peer, seq) = (block.peer(), block.seq());
         if seq != version.get(peer) {
@@ -262,12 +204,8 @@ impl Doc {
         for dep in block.header().deps.iter().copied().chain(previous) {
             // What is not here yet is part of this import and was checked before.
             sees_base |= graph.lv_of(dep).is_none_or(|lv| graph.sees_base(&[lv]));
-            let planned = stamps.range(..=(dep.peer, dep.seq)).next_back();
-            let planned = planned.filter(|((of, _), (end, _))| *of == dep.peer && dep.seq < *end);
-            let stamp = planned.map_or_else(
-                || graph.lv_of(dep).map(|lv| graph.stamp_of(lv)),
-                |((_, first), (_, stamp))| Some(stamp.plus(dep.seq - first)),
-            );
+            let known = || graph.lv_of(dep).map(|lv| graph.stamp_of(lv));
+            let stamp = queue.stamp_of(dep).or_else(known);
             if stamp.is_none_or(|stamp| block.header().stamp <= stamp) {
                 return Err(ImportError::Stamp { peer, seq });
             }
@@ -397,21 +335,6 @@ impl ToMerge {
             }
         }
     }
-}
-
-/// An author's next waiting block.
-fn next_of(waiting: &Waiting, peer: PeerId) -> Option<((PeerId, u32), Block)> {
-    let (key, block) = waiting.range((peer, 0)..=(peer, u32::MAX)).next()?;
-    Some((*key, block.clone()))
-}
-
-/// An operation that a block depends on and a version lacks; it has those of peers below `from`.
-fn missing_dep(block: &Block, from: PeerId, version: &VersionVector) -> Option<OpId> {
-    let header = block.header();
-    let first = header.deps.partition_point(|dep| dep.peer < from);
-    let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
-    let mut all = header.deps[first..].iter().copied().chain(previous);
-    all.find(|dep| !version.contains(*dep))
 }
 
 /// The parents of a peer's operation that depends on these: its own last one too, unless those

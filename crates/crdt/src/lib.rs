@@ -55,6 +55,7 @@ mod op;
 mod packing;
 mod past;
 mod patch;
+mod queue;
 mod range_map;
 mod reauthor;
 mod rebase;

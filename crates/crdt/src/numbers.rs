@@ -1,11 +1,69 @@
 //! The one map of numbers to numbers: whatever it is from and to, it is compiled once.
 
-use std::collections::BTreeMap;
-
 use crate::codec::Writer;
 
-/// In order of the keys.
-pub(crate) type Numbers = BTreeMap<u64, u64>;
+/// How many entries lie together at the most.
+const CHUNK_MAX: usize = 128;
+
+/// A map in order of its keys. Entries lie in sorted chunks, so that an insertion anywhere moves
+/// few of them; nothing is ever taken out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Numbers {
+    /// None is empty.
+    chunks: Vec<Vec<(u64, u64)>>,
+    len: usize,
+}
+
+impl Numbers {
+    pub(crate) const fn new() -> Self {
+        Self { chunks: Vec::new(), len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The chunk that has a key, and where in it the key is or belongs.
+    fn find(&self, key: u64) -> Option<(usize, Result<usize, usize>)> {
+        let after = self.chunks.partition_point(|chunk| chunk[0].0 <= key);
+        let at = after.saturating_sub(1);
+        Some((at, self.chunks.get(at)?.binary_search_by(|(other, _)| other.cmp(&key))))
+    }
+
+    pub(crate) fn get(&self, key: u64) -> Option<u64> {
+        match self.find(key) {
+            Some((chunk, Ok(at))) => Some(self.chunks[chunk][at].1),
+            _ => None,
+        }
+    }
+
+    /// Puts a number under a key; says whether there was none.
+    pub(crate) fn insert(&mut self, key: u64, number: u64) -> bool {
+        let Some((index, place)) = self.find(key) else {
+            self.chunks.push(vec![(key, number)]);
+            self.len = 1;
+            return true;
+        };
+        let chunk = &mut self.chunks[index];
+        match place {
+            Ok(at) => chunk[at].1 = number,
+            Err(CHUNK_MAX) => self.chunks.insert(index + 1, vec![(key, number)]),
+            Err(at) => {
+                chunk.insert(at, (key, number));
+                if chunk.len() > CHUNK_MAX {
+                    let right = chunk.split_off(CHUNK_MAX / 2);
+                    self.chunks.insert(index + 1, right);
+                }
+            }
+        }
+        self.len += usize::from(place.is_err());
+        place.is_err()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.chunks.iter().flatten().copied()
+    }
+}
 
 /// Two numbers as one key, in the order of pairs.
 pub(crate) fn pair(high: u32, low: u32) -> u64 {
@@ -19,26 +77,53 @@ pub(crate) fn parts(pair: u64) -> (u32, u32) {
 
 /// The number under a key, which fits in 32 bits like all that this crate counts.
 pub(crate) fn get(numbers: &Numbers, key: u64) -> Option<u32> {
-    numbers.get(&key).map(|number| *number as u32)
+    numbers.get(key).map(|number| number as u32)
 }
 
 /// The number under a key, and whether it is new: keys are numbered in order of first use.
 pub(crate) fn number(numbers: &mut Numbers, key: u64) -> (usize, bool) {
     let new = numbers.len() as u64;
-    match numbers.get(&key) {
-        Some(number) => (*number as usize, false),
-        None => {
-            numbers.insert(key, new);
-            (new as usize, true)
-        }
+    match numbers.get(key) {
+        Some(number) => (number as usize, false),
+        None => (new as usize, numbers.insert(key, new)),
     }
 }
 
 /// Appends how many there are, and each key with its number.
 pub(crate) fn encode_numbers(numbers: &Numbers, out: &mut Writer) {
     out.len(numbers.len());
-    for (key, number) in numbers {
-        out.varint(*key);
-        out.varint(*number);
+    for (key, number) in numbers.iter() {
+        out.varint(key);
+        out.varint(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_map_holds(
+            runs in prop::collection::vec((0u64..2_000, 1u64..200, any::<bool>()), 1..12),
+        ) {
+            let (mut numbers, mut expected) = (Numbers::new(), BTreeMap::new());
+            for (start, len, ascends) in runs {
+                for i in 0..len {
+                    let key = if ascends { start + i } else { start + len - i };
+                    let was_new = expected.insert(key, start).is_none();
+                    prop_assert_eq!(numbers.insert(key, start), was_new);
+                }
+            }
+            prop_assert_eq!(numbers.len(), expected.len());
+            for key in 0..2_300 {
+                prop_assert_eq!(numbers.get(key), expected.get(&key).copied());
+            }
+            prop_assert!(numbers.iter().eq(expected));
+        }
     }
 }

@@ -30,8 +30,6 @@ mod hostile;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::apply::apply_cell;
 use crate::cells::{CellOp, Fields, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -42,7 +40,9 @@ use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
 use crate::import::intern_name;
+use crate::numbers::Numbers;
 use crate::past::PastError;
+use crate::sorting::sort;
 use crate::table::TableState;
 use crate::text::{Ground, Runs};
 use crate::update::{Parent, Peers, Update, encode_stretches};
@@ -59,13 +59,13 @@ pub(crate) struct Base {
     /// The containers that were written to, in order of first use.
     pub(crate) containers: Vec<ContainerIx>,
     /// The hash over each peer's blocks.
-    chains: BTreeMap<PeerId, u64>,
+    chains: Numbers,
 }
 
 impl Base {
     /// How far a peer's chain of blocks goes, and its hash.
     pub(crate) fn mark(&self, peer: PeerId) -> (u32, u64) {
-        (self.version.get(peer), self.chains.get(&peer).copied().unwrap_or_default())
+        (self.version.get(peer), self.chains.get(peer.0).unwrap_or_default())
     }
 }
 
@@ -141,7 +141,10 @@ impl Doc {
         let earlier = earlier.transpose()?;
         let at = earlier.as_ref().unwrap_or(self);
         let hash = |(peer, count)| Some((peer, at.chain_hash_at(peer, count)?));
-        let chains = at.version().iter().filter_map(hash).collect();
+        let mut chains = Numbers::new();
+        for (peer, hash) in at.version().iter().filter_map(hash) {
+            chains.insert(peer.0, hash);
+        }
         let rest = at.history().used().into_iter().map(|index| at.rest(index)).collect();
         let mut doc = Self::of_rest(self.peer(), line, chains, rest);
         if end < graph.end() {
@@ -235,24 +238,25 @@ impl Doc {
         if matches!(content, Content::Counter(..) | Content::Text(..)) {
             return Vec::new();
         }
-        let hold: BTreeSet<Lv> = match content {
+        let mut hold: Vec<Lv> = match content {
             Content::Register(_, state) => state.winner.into_iter().collect(),
             Content::Map(_, state) => {
                 let set = state.held.iter().flatten().filter(|held| held.is_set);
                 set.map(|held| held.lv).collect()
             }
             Content::Table(_, state) => {
-                let fates = state.fates.values().map(|fate| (fate >> 1) as Lv);
-                state.written.values().map(|lv| *lv as Lv).chain(fates).collect()
+                let fates = state.fates.iter().map(|(_, fate)| (fate >> 1) as Lv);
+                state.written.iter().map(|(_, lv)| lv as Lv).chain(fates).collect()
             }
             Content::List(_, state) => state.held().collect(),
-            _ => BTreeSet::new(),
+            _ => Vec::new(),
         };
+        sort(&mut hold);
         let holds = |(lv, op): &(Lv, CellOp)| match (content, op) {
             (Content::Unknown(_), _) | (_, CellOp::Insert { .. }) => true,
             (Content::List(..), CellOp::Set(_)) => true,
             (Content::Tree(log, state), op) => state.get(log, graph).holds(*lv, op),
-            _ => hold.contains(lv),
+            _ => hold.binary_search(lv).is_ok(),
         };
         let strip = |(lv, op): (Lv, CellOp)| match (content, op) {
             (Content::Table(_, state), op) => (lv, strip_row(state, lv, op)),
@@ -265,12 +269,7 @@ impl Doc {
     }
 
     /// A document of which no more is left than this.
-    fn of_rest(
-        peer: PeerId,
-        graph: Graph,
-        chains: BTreeMap<PeerId, u64>,
-        rest: Vec<Rest<'_>>,
-    ) -> Self {
+    fn of_rest(peer: PeerId, graph: Graph, chains: Numbers, rest: Vec<Rest<'_>>) -> Self {
         let mut doc = Self::new(peer);
         let base = Base { version: graph.version().clone(), containers: Vec::new(), chains };
         *doc.history_mut() = History::on(graph, base);
@@ -365,7 +364,7 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
     graph.close_base();
     let mut base = Base { version: graph.version().clone(), ..Base::default() };
     for peer in peers {
-        base.chains.insert(peer, input.u64_le()?);
+        base.chains.insert(peer.0, input.u64_le()?);
     }
     let count = usize::try_from(input.varint()?).ok().filter(|count| *count <= containers.len());
     let count = count.ok_or(DecodeError::Invalid("container"))?;

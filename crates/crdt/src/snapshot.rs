@@ -373,11 +373,11 @@ fn encode_table(state: &TableState, out: &mut Writer) {
         last = *end;
     }
     out.len(state.written.len());
-    for (cell, lv) in &state.written {
-        let (row, field) = parts(*cell);
+    for (cell, lv) in state.written.iter() {
+        let (row, field) = parts(cell);
         out.varint(row.into());
         out.varint(field.into());
-        out.varint(*lv);
+        out.varint(lv);
     }
     encode_numbers(&state.fates, out);
 }

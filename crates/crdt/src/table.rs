@@ -37,12 +37,12 @@ impl TableState {
     }
 
     pub(crate) fn is_alive(&self, row: Lv) -> bool {
-        self.fates.get(&row.into()).is_none_or(|fate| fate & 1 == 1)
+        self.fates.get(row.into()).is_none_or(|fate| fate & 1 == 1)
     }
 
     /// The operation that removed or restored a row last, or inserted it.
     pub(crate) fn decided(&self, row: Lv) -> Lv {
-        self.fates.get(&row.into()).map_or(row, |fate| (fate >> 1) as Lv)
+        self.fates.get(row.into()).map_or(row, |fate| (fate >> 1) as Lv)
     }
 
     pub(crate) fn insert(&mut self, lv: Lv) {
@@ -100,7 +100,7 @@ impl TableState {
     /// How many rows are not removed.
     fn len(&self) -> usize {
         let all: Lv = self.rows.iter().map(|(start, end)| end - start).sum();
-        all as usize - self.fates.values().filter(|fate| **fate & 1 == 0).count()
+        all as usize - self.fates.iter().filter(|(_, fate)| fate & 1 == 0).count()
     }
 }
 

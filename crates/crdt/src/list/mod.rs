@@ -61,7 +61,7 @@ impl ListState {
     /// The operations that decide what the list shows, but for the insertions.
     pub(crate) fn held(&self) -> impl Iterator<Item = Lv> {
         let slots = self.slots.iter().map(|(slot, _)| slot);
-        slots.chain(self.moved.values().chain(self.replaced.values()).map(|lv| *lv as Lv))
+        slots.chain(self.moved.iter().chain(self.replaced.iter()).map(|(_, lv)| lv as Lv))
     }
 
     /// Puts the slots in that a trimmed list starts from, after all that is written about them.

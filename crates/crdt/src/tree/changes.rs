@@ -121,8 +121,8 @@ impl Telling<'_> {
             match at {
                 Parent::Trash => break false,
                 Parent::Root => break true,
-                Parent::Node(node) => match self.were_shown.get(&node.into()) {
-                    Some(was_shown) => break *was_shown == 1,
+                Parent::Node(node) => match self.were_shown.get(node.into()) {
+                    Some(was_shown) => break was_shown == 1,
                     None => {
                         path.push(node);
                         at = self.place_before(node).parent;
@@ -165,7 +165,7 @@ impl Telling<'_> {
         }
         // From the top down and from left to right: what a node goes below is there already.
         let mut steps: Vec<(Option<u32>, Option<usize>, NodeIx)> = Vec::new();
-        for node in placed.into_keys().map(|node| node as NodeIx) {
+        for node in placed.iter().map(|(node, _)| node as NodeIx) {
             steps.push((self.depth(node), tree.index_of(graph, node), node));
         }
         sort(&mut steps);
@@ -185,7 +185,7 @@ impl Telling<'_> {
     fn add_subtree(&self, node: NodeIx, placed: &mut Numbers) {
         let mut queue = vec![node];
         while let Some(node) = queue.pop() {
-            if placed.insert(node.into(), 0).is_none() {
+            if placed.insert(node.into(), 0) {
                 let children = self.tree.children(Parent::Node(node)).iter();
                 queue.extend(children.filter(|child| !self.has_changed(**child)));
             }

@@ -95,7 +95,7 @@ impl Before {
     }
 
     fn nodes(&self) -> impl Iterator<Item = NodeIx> {
-        self.numbers.keys().map(|node| *node as NodeIx)
+        self.numbers.iter().map(|(node, _)| node as NodeIx)
     }
 }
 
