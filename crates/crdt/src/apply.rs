@@ -1,11 +1,12 @@
 //! Applying one operation to its container.
 
 use crate::cells::{CellOp, RowRef};
-use crate::container::{ContainerId, ContainerIx, Containers, Content};
+use crate::container::{ContainerId, ContainerIx, Containers, Content, FOLLOWED};
 use crate::graph::{Graph, Lv};
 use crate::id::RowId;
 use crate::names::NameIx;
 use crate::patch::{ListDelta, Patch, RowChange};
+use crate::tree::LazyTree;
 
 /// Takes a write into its container's log and state, and says what changed.
 pub(crate) fn apply_cell(
@@ -58,9 +59,13 @@ pub(crate) fn apply_cell(
         (Content::Text(log, _), CellOp::Mark { .. }) => log.push(lv, op),
         (Content::Tree(log, state), _) => {
             // It takes effect with the rest of its batch.
-            let state = state.get_mut(log, graph);
-            log.push(lv, op);
-            state.note(lv, op);
+            match FOLLOWED.trees.get() {
+                Some(trees) => trees.note(state, log, graph, lv, op),
+                None => {
+                    *state = LazyTree::default();
+                    log.push(lv, op);
+                }
+            }
         }
         (Content::Unknown(log), _) => log.push(lv, op),
         _ => unreachable!("operations are checked against their container's kind"),

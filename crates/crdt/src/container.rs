@@ -1,7 +1,7 @@
 //! Containers: what a document is made of, by kind and name.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::cell_log::CellLog;
 use crate::codec::{DecodeError, Reader, Writer};
@@ -11,8 +11,8 @@ use crate::list::ListState;
 use crate::lww::{MapState, RegisterState};
 use crate::names::Names;
 use crate::table::TableState;
-use crate::text::TextState;
-use crate::tree::LazyTree;
+use crate::text::{FollowMarks, TextState};
+use crate::tree::{FollowTree, LazyTree};
 use crate::value::MAX_NESTING;
 
 /// Where a container lives in its document.
@@ -402,6 +402,16 @@ pub(crate) struct Container {
     pub(crate) id: ContainerId,
     pub(crate) content: Content,
 }
+
+/// What this program has asked some document for, and so has to be told of from now on. One that
+/// never asks for trees or marks does without the code for them: imports reach it through here
+/// alone, and what they take into the log is all that a later question needs.
+pub(crate) struct Followed {
+    pub(crate) trees: OnceLock<&'static dyn FollowTree>,
+    pub(crate) marks: OnceLock<&'static dyn FollowMarks>,
+}
+
+pub(crate) static FOLLOWED: Followed = Followed { trees: OnceLock::new(), marks: OnceLock::new() };
 
 #[derive(Debug, Default)]
 pub(crate) struct Containers {

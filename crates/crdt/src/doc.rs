@@ -6,7 +6,7 @@ use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
 use crate::cells::CellOp;
 use crate::container::{
-    ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
+    ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED,
 };
 use crate::graph::{Graph, Lv};
 use crate::history::{ChainMark, History};
@@ -24,7 +24,7 @@ use crate::sorting::sort;
 use crate::table::Table;
 use crate::text::{Piece, RunKind, Text, delta_of};
 use crate::transaction::Transaction;
-use crate::tree::{Tree, TreeState};
+use crate::tree::{Tree, TreeState, Trees};
 use crate::undo::Undo;
 use crate::value::Value;
 use crate::version::VersionVector;
@@ -243,13 +243,17 @@ impl Doc {
     /// The tree; empty if nobody wrote to it.
     #[must_use]
     pub fn tree<'k>(&self, id: impl Into<ContainerKey<'k>>) -> Tree<'_> {
+        FOLLOWED.trees.get_or_init(|| &Trees);
         let index = self.containers.find(ContainerKind::Tree, &id.into());
         Tree { doc: self, state: self.tree_state(index) }
     }
 
     pub(crate) fn tree_state(&self, index: Option<ContainerIx>) -> Option<&TreeState> {
         match &self.containers.get(index?).content {
-            Content::Tree(log, state) => Some(state.get(log, &self.history().graph)),
+            Content::Tree(log, state) => {
+                FOLLOWED.trees.get_or_init(|| &Trees);
+                Some(state.get(log, &self.history().graph))
+            }
             _ => None,
         }
     }

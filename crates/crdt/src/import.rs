@@ -4,7 +4,7 @@ use crate::apply::apply_cell;
 use crate::block::Block;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::DecodeError;
-use crate::container::{ContainerIx, ContainerKey, ContainerKind, Containers, Content};
+use crate::container::{ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
@@ -15,8 +15,8 @@ use crate::op::{Action, Body};
 use crate::patch::Patch;
 use crate::queue::{Queue, missing_dep};
 use crate::sorting::sort;
-use crate::text::{RunKind, TextState, patches_of};
-use crate::tree::{TreeState, changes};
+use crate::text::{RunKind, TextState};
+use crate::tree::TreeState;
 use crate::version::VersionVector;
 
 /// How many blocks may wait for what they depend on.
@@ -31,7 +31,8 @@ pub struct Import {
     /// The blocks that are now in the document and were not before, in the order of application.
     pub applied: Vec<Block>,
     /// What changed. The patches of one text are in order, those of its marks last: they are about
-    /// the text as it is then. So are the patches of everything else.
+    /// the text as it is then. So are the patches of everything else. Of trees and of marks there
+    /// are patches once this program has asked any document for some.
     pub patches: Vec<Patch>,
     /// How many blocks now wait inside the document for what they depend on.
     pub pending: usize,
@@ -316,8 +317,10 @@ impl ToMerge {
                 Content::Text(log, state) => {
                     let deltas = state.merge(graph, runs, &self.heads, range).into_iter();
                     patches.extend(deltas.map(|delta| Patch::Text { id: id(), delta }));
-                    for (key, changes) in state.mark_changes(log, graph, runs, range.0) {
-                        patches.extend(patches_of(&container.id, &key, changes));
+                    if let Some(marks) = FOLLOWED.marks.get() {
+                        let changes =
+                            marks.changes(&container.id, state, log, graph, runs, range.0);
+                        patches.extend(changes);
                     }
                 }
                 Content::List(log, state) => {
@@ -325,9 +328,8 @@ impl ToMerge {
                     patches.extend(deltas.map(|delta| Patch::List { id: id(), delta }));
                 }
                 Content::Tree(log, state) => {
-                    let state = state.get_mut(log, graph);
-                    let before = state.settle(graph);
-                    let changes = changes(state, graph, &before);
+                    let Some(trees) = FOLLOWED.trees.get() else { continue };
+                    let changes = trees.settle(state, log, graph);
                     let has_changed = !changes.is_empty();
                     patches.extend(has_changed.then(|| Patch::Tree { id: id(), changes }));
                 }

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
-use crate::container::{ContainerIx, Content};
+use crate::container::{ContainerIx, Content, FOLLOWED};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
 use crate::sorting::sort;
 use crate::text::edge::Edges;
-use crate::text::marks::{Anchor, Hold, Lives, MarkRange, hold_at, values_in, values_of};
+use crate::text::marks::{AllMarks, Anchor, Hold, Lives, MarkRange, hold_at, values_in, values_of};
 use crate::text::{RunKind, Runs, TextError, TextState, changes, is_key, lives_of, patches_of};
 use crate::transaction::{TextMut, Transaction};
 use crate::undo::Inverse;
@@ -147,6 +147,7 @@ impl TextMut<'_, '_> {
     /// Takes a mark into the log; what holds where is for the caller to say.
     fn write_mark(&mut self, op: &CellOp) -> Lv {
         let lv = self.tx.begin(1, self.index);
+        FOLLOWED.marks.get_or_init(|| &AllMarks);
         let (history, containers) = self.tx.doc_mut().parts_mut();
         history.runs_mut(self.index).push_run(lv, 0, 1, RunKind::Aside, "", false);
         if let Content::Text(log, _) = &mut containers.get_mut(self.index).content {

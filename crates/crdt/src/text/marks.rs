@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::container::ContainerId;
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, PeerId};
 use crate::names::{NameIx, Names};
@@ -51,7 +52,7 @@ impl Anchor {
         }
     }
 
-    pub(crate) fn map_row(self, row_of: &mut impl FnMut(RowRef) -> RowRef) -> Self {
+    pub(crate) fn map_row(self, row_of: &mut dyn FnMut(RowRef) -> RowRef) -> Self {
         match self {
             Self::Edge => Self::Edge,
             Self::Before(row) => Self::Before(row_of(row)),
@@ -367,9 +368,40 @@ impl TextState {
     }
 }
 
+/// What tells which marks came in: see [`crate::container::Followed`].
+pub(crate) trait FollowMarks: Sync {
+    /// What marks from `start` on changed.
+    fn changes(
+        &self,
+        id: &ContainerId,
+        state: &TextState,
+        log: &CellLog,
+        graph: &Graph,
+        runs: &Runs,
+        start: Lv,
+    ) -> Vec<Patch>;
+}
+
+pub(crate) struct AllMarks;
+
+impl FollowMarks for AllMarks {
+    fn changes(
+        &self,
+        id: &ContainerId,
+        state: &TextState,
+        log: &CellLog,
+        graph: &Graph,
+        runs: &Runs,
+        start: Lv,
+    ) -> Vec<Patch> {
+        let told = state.mark_changes(log, graph, runs, start).into_iter();
+        told.flat_map(|(key, changes)| patches_of(id, &key, changes).collect::<Vec<_>>()).collect()
+    }
+}
+
 /// Changes of a key's values as patches.
 pub(crate) fn patches_of(
-    id: &crate::container::ContainerId,
+    id: &ContainerId,
     key: &Arc<str>,
     changes: Values,
 ) -> impl Iterator<Item = Patch> {

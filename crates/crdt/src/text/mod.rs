@@ -41,7 +41,8 @@ pub use marking::Expand;
 pub(crate) use marking::{bring_back_marks, take_back};
 pub use marks::MARK_KEY_BYTES_MAX;
 pub(crate) use marks::{
-    Anchor, Holding, MarkRange, Values, changes, decode_range, encode_range, is_key, patches_of,
+    Anchor, FollowMarks, Holding, MarkRange, Values, changes, decode_range, encode_range, is_key,
+    patches_of,
 };
 pub(crate) use merger::{Merger, Present};
 pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};

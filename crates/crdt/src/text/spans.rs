@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::cell_log::CellLog;
+use crate::container::FOLLOWED;
 use crate::names::NameIx;
 use crate::sorting::sort_by;
-use crate::text::marks::{Holding, Values, hold_at, values_of};
+use crate::text::marks::{AllMarks, Holding, Values, hold_at, values_of};
 use crate::text::{Text, TextState};
 use crate::value::Value;
 
@@ -25,8 +26,9 @@ pub struct Span {
 
 impl<'a> Text<'a> {
     fn held(&self) -> Option<(&'a CellLog, &'a TextState, &'a Holding)> {
-        let (index, log, state) = self.content?;
         let doc = self.doc;
+        FOLLOWED.marks.get_or_init(|| &AllMarks);
+        let (index, log, state) = self.content?;
         // The history is left alone if what it says is known.
         let held = state.marks.held.get().unwrap_or_else(|| {
             if log.is_empty() {

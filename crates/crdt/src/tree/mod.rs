@@ -24,6 +24,7 @@ use crate::cells::{CellOp, RowRef};
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
+use crate::patch::TreeChange;
 use crate::sorting::sort;
 
 pub(crate) use changes::changes;
@@ -133,6 +134,31 @@ impl LazyTree {
     pub(crate) fn get_mut(&mut self, log: &CellLog, graph: &Graph) -> &mut TreeState {
         self.get(log, graph);
         self.0.get_mut().expect("it was just worked out")
+    }
+}
+
+/// What keeps trees up to date while operations come in: see [`crate::container::Followed`].
+pub(crate) trait FollowTree: Sync {
+    /// Takes an operation into the log, and into the state without effect yet.
+    fn note(&self, tree: &mut LazyTree, log: &mut CellLog, graph: &Graph, lv: Lv, op: &CellOp);
+
+    /// Lets what was noted take effect and tells what changed.
+    fn settle(&self, tree: &mut LazyTree, log: &CellLog, graph: &Graph) -> Vec<TreeChange>;
+}
+
+pub(crate) struct Trees;
+
+impl FollowTree for Trees {
+    fn note(&self, tree: &mut LazyTree, log: &mut CellLog, graph: &Graph, lv: Lv, op: &CellOp) {
+        let state = tree.get_mut(log, graph);
+        log.push(lv, op);
+        state.note(lv, op);
+    }
+
+    fn settle(&self, tree: &mut LazyTree, log: &CellLog, graph: &Graph) -> Vec<TreeChange> {
+        let state = tree.get_mut(log, graph);
+        let before = state.settle(graph);
+        changes(state, graph, &before)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::container::{ContainerIx, Content};
 use crate::graph::Lv;
 use crate::patch::Patch;
 use crate::transaction::Transaction;
-use crate::tree::{NodeId, NodeIx, Parent, TreeState, changes, order};
+use crate::tree::{FollowTree, NodeId, NodeIx, Parent, TreeState, Trees, order};
 use crate::undo::Inverse;
 
 /// Why an edit of a tree was refused. The tree is as it was.
@@ -198,11 +198,8 @@ impl TreeMut<'_, '_> {
         let (history, containers) = self.tx.doc_mut().parts_mut();
         let container = containers.get_mut(self.index);
         if let Content::Tree(log, state) = &mut container.content {
-            let state = state.get_mut(log, &history.graph);
-            log.push(lv, op);
-            state.note(lv, op);
-            let before = state.settle(&history.graph);
-            let changes = changes(state, &history.graph, &before);
+            Trees.note(state, log, &history.graph, lv, op);
+            let changes = Trees.settle(state, log, &history.graph);
             let patch = Patch::Tree { id: container.id.clone(), changes };
             self.tx.doc_mut().local_edits.push((lv, patch));
         }
