@@ -138,8 +138,8 @@ impl Doc {
                 for (lv, op) in ops[first..].iter().take_while(|(lv, _)| *lv < upto) {
                     let lv = here(*lv);
                     let content = &mut containers.get_mut(index).content;
-                    let op = op.clone().map_names(|n| intern_name(content, names.get(n)));
-                    let op = op.map_rows(row_resolver(history, index, content, lv));
+                    let op = op.clone().map_names(&mut |n| intern_name(content, names.get(n)));
+                    let op = op.map_rows(&mut row_resolver(history, index, content, lv));
                     apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }
             }

@@ -47,7 +47,8 @@ impl Ops {
     }
 
     fn at(&self, index: usize) -> CellOp {
-        CellOp::decode(&mut self.reader(index)).expect("the log holds what it encoded")
+        let op = CellOp::decode(&mut self.reader(index));
+        op.unwrap_or_else(|_| unreachable!("the log holds what it encoded"))
     }
 
     fn index_of(&self, lv: Lv) -> Option<usize> {
@@ -198,7 +199,8 @@ impl CellLog {
     pub(crate) fn value(&self, lv: Lv, field: Option<NameIx>) -> Option<Value> {
         let page = self.page_of(lv);
         let mut input = page.reader(page.index_of(lv)?);
-        CellOp::decode_value(&mut input, field).expect("the log holds what it encoded")
+        let value = CellOp::decode_value(&mut input, field);
+        value.unwrap_or_else(|_| unreachable!("the log holds what it encoded"))
     }
 
     /// The operations from `start` to `end` (exclusive).

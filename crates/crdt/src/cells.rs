@@ -219,7 +219,7 @@ impl CellOp {
     }
 
     /// The same operation with other numbers for its names.
-    pub(crate) fn map_names(mut self, mut name: impl FnMut(NameIx) -> NameIx) -> Self {
+    pub(crate) fn map_names(mut self, name: &mut dyn FnMut(NameIx) -> NameIx) -> Self {
         match &mut self {
             Self::Put { key: field, .. }
             | Self::Cell { field, .. }
@@ -233,7 +233,7 @@ impl CellOp {
     }
 
     /// The same operation with other references to what it names.
-    pub(crate) fn map_rows(mut self, mut row_of: impl FnMut(RowRef) -> RowRef) -> Self {
+    pub(crate) fn map_rows(mut self, row_of: &mut dyn FnMut(RowRef) -> RowRef) -> Self {
         if let Self::Cell { row, .. }
         | Self::Remove { row }
         | Self::Restore { row, .. }
@@ -244,7 +244,7 @@ impl CellOp {
             *row = row_of(*row);
         }
         if let Self::Mark { range, .. } = &mut self {
-            *range = range.map(|anchor| anchor.map_row(&mut row_of));
+            *range = range.map(|anchor| anchor.map_row(row_of));
         }
         if let Self::Create { parent, .. } | Self::Place { parent, .. } = &mut self {
             *parent = parent.map(row_of);
@@ -258,11 +258,11 @@ impl CellOp {
             Self::Create { parent, .. } | Self::Place { parent, .. } => *parent,
             _ => None,
         };
-        let range = match self {
+        let [start, end] = match self {
             Self::Mark { range, .. } => range.map(Anchor::row),
             _ => [None; 2],
         };
-        self.row().into_iter().chain(parent).chain(range.into_iter().flatten())
+        [self.row(), parent, start, end].into_iter().flatten()
     }
 
     /// The row, element or node that the operation is about, but for an insertion.

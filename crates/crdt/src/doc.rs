@@ -368,7 +368,7 @@ impl Doc {
                 body.containers.push((container.kind, container.id.clone()));
             }
             if let Content::List(log, _) = &container.content {
-                let by_id = |op: CellOp| op.map_rows(|row| row.by_id(graph));
+                let by_id = |op: CellOp| op.map_rows(&mut |row| row.by_id(graph));
                 let pieces = history.runs(index).pieces(start, end);
                 body.push_list(place, pieces, |lv| log.get(lv).map(by_id));
                 continue;
@@ -411,7 +411,7 @@ impl Doc {
     /// [`Doc::history_start`]: see [`Doc::try_blocks_since`].
     #[must_use]
     pub fn blocks_since(&self, version: &VersionVector) -> Vec<Block> {
-        self.try_blocks_since(version).expect(TRUNCATED)
+        self.try_blocks_since(version).unwrap_or_else(|_| panic!("{TRUNCATED}"))
     }
 
     /// As [`Doc::blocks_since`], of a document that may have been trimmed.
@@ -433,7 +433,7 @@ impl Doc {
     /// As [`Doc::blocks_since`].
     #[must_use]
     pub fn count_blocks_since(&self, version: &VersionVector) -> usize {
-        self.check_start(version).expect(TRUNCATED);
+        self.check_start(version).unwrap_or_else(|_| panic!("{TRUNCATED}"));
         if version.covers(self.version()) {
             return 0;
         }
@@ -493,8 +493,8 @@ fn push_cells(
 ) {
     let names = content.names();
     for (_, op) in content.cells().ops(start, end) {
-        let op = op.map_names(|name| used.intern(names.get(name)));
-        let op = op.map_rows(|row| row.by_id(graph));
+        let op = op.map_names(&mut |name| used.intern(names.get(name)));
+        let op = op.map_rows(&mut |row| row.by_id(graph));
         body.ops.push(Op { container, action: Action::Cell(op) });
     }
 }

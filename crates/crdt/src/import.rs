@@ -266,8 +266,9 @@ impl Doc {
                 }
                 for (lv, op) in ops.drain(..) {
                     let content = &mut containers.get_mut(index).content;
-                    let op = op.map_rows(row_resolver(history, index, content, lv));
-                    let op = op.map_names(|name| intern_name(content, &body.names[name as usize]));
+                    let op = op.map_rows(&mut row_resolver(history, index, content, lv));
+                    let op =
+                        op.map_names(&mut |name| intern_name(content, &body.names[name as usize]));
                     apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }
                 lv += len;

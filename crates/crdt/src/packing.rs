@@ -243,7 +243,8 @@ impl Port for Joiner<'_> {
 pub(crate) fn pack(ops: &[u8], out: &mut Writer) {
     let mut splitter = Splitter { input: Reader::new(ops), columns: Vec::new() };
     while !splitter.input.is_empty() {
-        carry_op(&mut splitter).expect("the operations were encoded here");
+        let carried = carry_op(&mut splitter);
+        carried.unwrap_or_else(|_| unreachable!("the operations were encoded here"));
     }
     let mut columns = Writer::new();
     let is_used =

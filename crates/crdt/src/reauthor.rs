@@ -51,7 +51,7 @@ impl Renaming {
                 known => known,
             };
             match &mut op.action {
-                Action::Cell(cell) => *cell = cell.clone().map_rows(renamed),
+                Action::Cell(cell) => *cell = cell.clone().map_rows(&mut &renamed),
                 Action::Move { element, .. } => *element = renamed(*element),
                 Action::Text { .. } | Action::List { .. } => {}
             }

@@ -280,9 +280,9 @@ impl Rebasing<'_> {
         op: &CellOp,
         lv: Lv,
     ) {
-        let op = op.clone().map_rows(|row| self.find(tx.doc(), index, row));
+        let op = op.clone().map_rows(&mut |row| self.find(tx.doc(), index, row));
         let content = &mut tx.doc_mut().containers.get_mut(index).content;
-        let op = op.map_names(|name| intern_name(content, &body.names[name as usize]));
+        let op = op.map_names(&mut |name| intern_name(content, &body.names[name as usize]));
         let end = tx.doc().history().graph.end();
         match (&op, op.row()) {
             (_, Some(RowRef::Stray(_))) => return,

@@ -45,8 +45,19 @@ pub(crate) fn byte_of_scalar(text: &str, count: usize) -> usize {
     text.char_indices().nth(count).map_or(text.len(), |(at, _)| at)
 }
 
+/// Cuts a text in two at a byte that starts a scalar. Slicing would say more about where it went
+/// wrong, in five kilobytes of WebAssembly.
+pub(crate) fn cut(text: &str, at: usize) -> (&str, &str) {
+    text.split_at_checked(at).expect("texts are cut between scalars")
+}
+
+/// Cuts a text in two before the scalar `count`.
+pub(crate) fn cut_at_scalar(text: &str, count: usize) -> (&str, &str) {
+    cut(text, byte_of_scalar(text, count))
+}
+
 fn as_text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("chunks are cut at scalars")
+    std::str::from_utf8(bytes).unwrap_or_else(|_| unreachable!("chunks are cut at scalars"))
 }
 
 impl Chunk {
@@ -215,19 +226,18 @@ impl Rope {
         let mut skip = (start - before[SCALARS]) as usize;
         let mut left = (end - start) as usize;
         for piece in self.pieces_from(leaf) {
-            let head = byte_of_scalar(piece, skip);
-            if head == piece.len() {
+            let (_, rest) = cut_at_scalar(piece, skip);
+            if rest.is_empty() {
                 skip -= measure(piece)[SCALARS] as usize;
                 continue;
             }
-            let piece = &piece[head..];
             skip = 0;
-            let tail = byte_of_scalar(piece, left);
-            out.push_str(&piece[..tail]);
-            if tail < piece.len() {
+            let (wanted, tail) = cut_at_scalar(rest, left);
+            out.push_str(wanted);
+            if !tail.is_empty() {
                 return;
             }
-            left -= measure(piece)[SCALARS] as usize;
+            left -= measure(rest)[SCALARS] as usize;
             if left == 0 {
                 return;
             }
@@ -300,21 +310,20 @@ impl Rope {
 
     /// Puts text after what a chunk holds, into it as far as it fits, then into new chunks.
     fn append_after(&mut self, leaf: u32, text: &str) -> u32 {
-        let (mut leaf, mut rest) = (leaf, text);
+        let mut leaf = leaf;
         let room = CHUNK_BYTES_MAX - self.chunks[leaf as usize].len();
-        let head = &rest[..rest.floor_char_boundary(room)];
+        let (head, mut rest) = cut(text, text.floor_char_boundary(room));
         if !head.is_empty() {
             let chunk = &mut self.chunks[leaf as usize];
             chunk.open_gap(chunk.widths[SCALARS], head.len());
             let widths = measure(head);
             chunk.insert_at_gap(head, widths);
             self.tree.change(leaf, widths.map(u32::cast_signed));
-            rest = &rest[head.len()..];
         }
         while !rest.is_empty() {
             // Not quite full, so that typing inside does not split at once.
             let take = rest.floor_char_boundary(CHUNK_BYTES_MAX * 7 / 8);
-            let (head, tail) = rest.split_at(take);
+            let (head, tail) = cut(rest, take);
             leaf = self.add_chunk(leaf, Chunk::of(head, measure(head)));
             rest = tail;
         }

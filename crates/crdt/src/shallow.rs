@@ -281,7 +281,7 @@ impl Doc {
             let names = container.content.names();
             for (lv, op) in ops {
                 let content = &mut containers.get_mut(index).content;
-                let op = op.map_names(|name| intern_name(content, names.get(name)));
+                let op = op.map_names(&mut |name| intern_name(content, names.get(name)));
                 match content {
                     // It is worked out from the whole log.
                     Content::Tree(log, _) => log.push(lv, &op),

@@ -105,7 +105,7 @@ impl Doc {
     /// [`Doc::history_start`]: see [`Doc::try_encode_update`].
     #[must_use]
     pub fn encode_update(&self, version: &VersionVector) -> Vec<u8> {
-        self.try_encode_update(version).expect(TRUNCATED)
+        self.try_encode_update(version).unwrap_or_else(|_| panic!("{TRUNCATED}"))
     }
 
     /// As [`Doc::encode_update`], of a document that may have been trimmed.
@@ -225,7 +225,8 @@ impl Doc {
             return Err(DecodeError::Invalid("version"));
         }
         let bytes = chunks.history.ok_or(DecodeError::UnexpectedEnd)?.into();
-        let mut doc = Self::from_parts(peer, containers, ColdHistory { version, base, bytes });
+        let mut doc =
+            Self::from_parts(peer, containers, ColdHistory { version, base, bytes, thaw });
         doc.unknown_chunks = chunks.others;
         Ok(doc)
     }
@@ -237,6 +238,8 @@ pub(crate) struct ColdHistory {
     /// What is left from below the base.
     base: History,
     bytes: Box<[u8]>,
+    /// [`thaw`], which whoever never loads a snapshot does without.
+    thaw: fn(&Self, &Containers) -> History,
 }
 
 impl ColdHistory {
@@ -252,13 +255,17 @@ impl ColdHistory {
     /// Reads the history. Its checksum was verified when the document was loaded; if it is not
     /// sound all the same, the document goes on without it, knowing its version only.
     pub(crate) fn thaw(&self, containers: &Containers) -> History {
-        let update = Update::decode(&mut Reader::new(&self.bytes), false);
-        let base = self.base.clone();
-        let history = update.ok().and_then(|update| restore(base, &update, containers));
-        history
-            .filter(|history| *history.graph.version() == self.version)
-            .unwrap_or_else(|| History::unknown(&self.base, &self.version))
+        (self.thaw)(self, containers)
     }
+}
+
+fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
+    let update = Update::decode(&mut Reader::new(&cold.bytes), false);
+    let base = cold.base.clone();
+    let history = update.ok().and_then(|update| restore(base, &update, containers));
+    history
+        .filter(|history| *history.graph.version() == cold.version)
+        .unwrap_or_else(|| History::unknown(&cold.base, &cold.version))
 }
 
 /// The history that an update of all above the base tells, for containers that already have their

@@ -13,6 +13,7 @@ use crate::graph::Lv;
 use crate::id::PeerId;
 use crate::import::intern_name;
 use crate::names::NameIx;
+use crate::rope::{cut, cut_at_scalar};
 use crate::sorting::sort_by;
 use crate::text::{Hidden, Reborn, bring_back_marks, lives_of, take_back};
 use crate::transaction::Transaction;
@@ -326,8 +327,8 @@ impl Inverse {
             Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
             Self::Marked { index, lv } => take_back(tx, index, lv),
             Self::TextDeleted { index, start, len, content: from } => {
-                let text = &content[from..];
-                let text = &text[..crate::rope::byte_of_scalar(text, len as usize)];
+                let (_, text) = cut(content, from);
+                let (text, _) = cut_at_scalar(text, len as usize);
                 let hidden = tx.doc().hidden_by_us(index, start, text).into_iter();
                 let back: Vec<_> =
                     hidden.map(|hidden| bring_back(tx, index, start, hidden)).collect();

@@ -2,7 +2,7 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::graph::{Graph, Lv};
-use crate::rope::byte_of_scalar;
+use crate::rope::cut_at_scalar;
 use crate::sorting::sort;
 use crate::text::tracker::Tracker;
 
@@ -96,13 +96,13 @@ impl Ground {
     pub(crate) fn inserted(&self, start: Lv, len: u32) -> String {
         let (mut out, mut rest) = (Vec::new(), &*self.text);
         for (id, count, _) in self.runs.iter().filter(|(_, _, is_shown)| *is_shown) {
-            let (run, after) = rest.split_at(byte_of_scalar(rest, *count as usize));
+            let (run, after) = cut_at_scalar(rest, *count as usize);
             rest = after;
             let from = start.max(*id).min(id + count) - id;
             let upto = (start + len).max(*id).min(id + count) - id;
-            let byte = |scalar: u32| byte_of_scalar(run, scalar as usize);
             if from < upto {
-                out.push((id + from, &run[byte(from)..byte(upto)]));
+                let (_, text) = cut_at_scalar(run, from as usize);
+                out.push((id + from, cut_at_scalar(text, (upto - from) as usize).0));
             }
         }
         sort(&mut out);

@@ -6,7 +6,7 @@
 
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
-use crate::rope::byte_of_scalar;
+use crate::rope::cut_at_scalar;
 use crate::text::Tracker;
 
 /// A run of characters that a deletion hid, with what it takes to bring them back.
@@ -64,9 +64,8 @@ impl Tracker {
         let end = start + content.chars().count() as u32;
         let mut hidden = Vec::new();
         for (deletion, target, len, is_down) in self.hidden_by(start, end) {
-            let from = byte_of_scalar(content, (deletion - start) as usize);
-            let text = &content[from..];
-            let text = &text[..byte_of_scalar(text, len as usize)];
+            let (_, text) = cut_at_scalar(content, (deletion - start) as usize);
+            let (text, _) = cut_at_scalar(text, len as usize);
             let (low, text) = if is_down {
                 (target + 1 - len, text.chars().rev().collect())
             } else {
@@ -74,9 +73,9 @@ impl Tracker {
             };
             let kept = self.not_hidden_by_others(graph, low, low + len, ours);
             for (start, end) in kept.into_iter().flat_map(|kept| self.stretches(kept)) {
-                let from = byte_of_scalar(&text, (start - low) as usize);
-                let to = byte_of_scalar(&text, (end - low) as usize);
-                hidden.push(Hidden { id: start, content: text[from..to].to_owned() });
+                let (_, text) = cut_at_scalar(&text, (start - low) as usize);
+                let (text, _) = cut_at_scalar(text, (end - start) as usize);
+                hidden.push(Hidden { id: start, content: text.to_owned() });
             }
         }
         hidden

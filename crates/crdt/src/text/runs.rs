@@ -112,7 +112,8 @@ impl Runs {
     }
 
     pub(crate) fn content(&self, (start, end): (u32, u32)) -> &str {
-        &self.content[start as usize..end as usize]
+        let content = self.content.get(start as usize..end as usize);
+        content.expect("runs are cut at scalars")
     }
 
     /// Adds one edit: an insertion of `text`, or a deletion of `len` if `text` is empty.

@@ -30,8 +30,8 @@ pub(super) fn encode_cells(
         if count.is_multiple_of(PAGE_OPS_MAX) && count > 0 {
             pack(std::mem::take(&mut page).as_slice(), &mut pages);
         }
-        let op = op.map_names(|name| names.intern(all.get(name)));
-        let op = op.map_rows(|row| match row {
+        let op = op.map_names(&mut |name| names.intern(all.get(name)));
+        let op = op.map_rows(&mut |row| match row {
             RowRef::Known(row) => {
                 let (place, is_new) = numbers::number(&mut places, row.into());
                 if is_new {
@@ -97,7 +97,7 @@ impl Update {
                     return Err(DecodeError::Invalid("operation kind"));
                 }
                 op.rows().try_for_each(|row| rows.ensure(row))?;
-                ops.push((lv, op.map_rows(|row| rows.by_id(row))));
+                ops.push((lv, op.map_rows(&mut |row| rows.by_id(row))));
             }
             page.finish()?;
             left -= count;

@@ -456,10 +456,10 @@ impl Update {
 /// Splits a text after `len` scalars, if it has as many.
 fn split_scalars(text: &str, len: usize) -> Option<(&str, &str)> {
     if text.as_bytes().get(..len)?.is_ascii() {
-        return Some(text.split_at(len));
+        return text.split_at_checked(len);
     }
     let mut starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    Some(text.split_at(starts.nth(len)?))
+    text.split_at_checked(starts.nth(len)?)
 }
 
 fn read_piece(
