@@ -176,9 +176,7 @@ fn measure_wasm(workspace: &Workspace) -> Result<PathBuf> {
             "workload": workload, "engine": ENGINE, "metric": metric, "value": value, "unit": unit,
         }));
     };
-    let nothing = weigh(workspace, "")?;
-    for (metric, features) in [("the engine", "engine"), ("with every type", "every-type")] {
-        let size = weigh(workspace, features)?.minus(nothing);
+    for (metric, size) in weigh_engine(workspace)? {
         for (form, bytes) in [("", size.raw), (", gzip", size.gzip), (", brotli", size.brotli)] {
             row("wasm/size", &format!("{metric}{form}"), bytes as f64 / 1_000.0, "KB");
         }
@@ -192,6 +190,18 @@ fn measure_wasm(workspace: &Workspace) -> Result<PathBuf> {
     std::fs::write(&file, Value::from(rows).to_string())
         .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
+}
+
+/// What the engine adds to an app: with maps, tables, counters and texts, and with every type.
+pub(crate) fn weigh_engine(workspace: &Workspace) -> Result<Vec<(&'static str, Size)>> {
+    if find_program(&["wasm-opt"]).is_none() {
+        eprintln!("The engine is weighed as compiled: there is no wasm-opt (npm's binaryen) here");
+    }
+    let nothing = weigh(workspace, "")?;
+    [("the engine", "engine"), ("with every type", "every-type")]
+        .into_iter()
+        .map(|(name, features)| Ok((name, weigh(workspace, features)?.minus(nothing))))
+        .collect()
 }
 
 /// Compiles the bare module with these features and returns the file.

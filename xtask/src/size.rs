@@ -3,7 +3,8 @@
 //! `xtask/baseline` is the notebook's interface, pages, lists and text area, on plain Leptos
 //! signals and without leptos-sync, built with the same profile. What the notebook weighs more
 //! is the library. `gzip` is level 9, `brotli` quality 11 with a 22 bit window. If `wasm-opt` is
-//! on PATH, its `-Oz` result is shown as well; nothing depends on it.
+//! on PATH, its `-Oz` result is shown as well; nothing depends on it. `--engine` weighs the engine
+//! alone, which `cargo xtask bench engine --wasm` does as well: docs/size.md has what is in it.
 
 use std::fs;
 use std::io::Write as _;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use crate::bench;
 use crate::build;
 use crate::shell::{self, step};
 use crate::workspace::Workspace;
@@ -24,6 +26,9 @@ pub(crate) struct SizeArgs {
     /// Print JSON and nothing else on standard output.
     #[arg(long)]
     json: bool,
+    /// Weigh the engine alone, as a bare module less one that does the same without it.
+    #[arg(long)]
+    engine: bool,
 }
 
 /// One thing measured, in bytes.
@@ -78,7 +83,11 @@ struct App {
 pub(crate) fn run(args: &SizeArgs) -> Result<()> {
     let workspace = Workspace::load()?;
     build::ensure_wasm_target()?;
-    let rows = measure(&workspace, args.json)?;
+    let rows = if args.engine {
+        bench::weigh_engine(&workspace)?
+    } else {
+        measure(&workspace, args.json)?
+    };
     if args.json {
         let map: serde_json::Map<_, _> =
             rows.iter().map(|(name, size)| ((*name).to_owned(), size.json())).collect();

@@ -25,6 +25,8 @@ pub extern "C" fn sum() -> usize {
 #[cfg(feature = "engine")]
 mod engine {
     use super::BYTES;
+    #[cfg(feature = "every-type")]
+    use leptos_sync_crdt::Expand;
     use leptos_sync_crdt::{Doc, PeerId, VersionVector};
     use std::cell::RefCell;
 
@@ -33,7 +35,7 @@ mod engine {
     }
 
     fn input() -> String {
-        BYTES.with_borrow(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        BYTES.with_borrow(|bytes| String::from_utf8(bytes.clone()).unwrap_or_default())
     }
 
     fn output(bytes: Vec<u8>) -> usize {
@@ -97,11 +99,16 @@ mod engine {
                 tx.list("list").push(value);
                 tx.movable_list("movable").push(value);
                 let _ = tx.movable_list("movable").move_to(0, 0);
+                let _ = tx.tree("tree").create(None, 0);
+                let _ = tx.text("text").mark(0..1, "key", value, Expand::After);
             });
             doc.undo(0);
+            doc.redo(0);
+            let shown = doc.text("text").spans().len() + doc.tree("tree").children(None).len();
             let snapshot = doc.encode_snapshot();
             let other = Doc::from_snapshot(PeerId(2), &snapshot);
-            other.map_or(0, |other| other.list("list").len() + other.movable_list("movable").len())
+            let lists = |doc: Doc| doc.list("list").len() + doc.movable_list("movable").len();
+            shown + other.map_or(0, lists)
         })
     }
 }
