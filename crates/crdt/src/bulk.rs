@@ -254,10 +254,13 @@ mod tests {
 
     /// An update file of one addition each by peers 1, 2 and 1 again, which had seen both.
     fn file(stamps: [i64; 3]) -> Vec<u8> {
+        file_by([1, 2], stamps)
+    }
+
+    fn file_by(peers: [u64; 2], stamps: [i64; 3]) -> Vec<u8> {
         let mut out = Writer::new();
         out.len(2);
-        out.u64_le(1);
-        out.u64_le(2);
+        peers.iter().for_each(|peer| out.u64_le(*peer));
         out.len(1);
         out.u8(ContainerKind::Counter.code());
         ContainerId::root("c").encode(&mut out);
@@ -323,6 +326,12 @@ mod tests {
         assert_eq!(doc.counter("c"), 0);
         doc.import_update(0, &file([9, 3, 12])).unwrap();
         assert_eq!(doc.counter("c"), 3);
+    }
+
+    #[test]
+    fn an_update_that_writes_an_operation_twice_is_refused() {
+        let refused = Doc::new(PeerId(9)).import_update(0, &file_by([1, 1], [3, 9, 12]));
+        assert_eq!(refused.err(), Some(ImportError::DuplicatePeer { peer: PeerId(1), seq: 0 }));
     }
 
     #[test]

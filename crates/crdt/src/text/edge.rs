@@ -22,9 +22,11 @@ pub(crate) struct Edges<'a> {
     pub(crate) whole: &'a Tracker,
     pub(crate) graph: &'a Graph,
     ground: &'a Ground,
-    /// What [`Edges::typed_past`] found.
-    found: RefCell<(Numbers, Vec<Vec<(Lv, Lv)>>)>,
+    found: RefCell<Found>,
 }
+
+/// What [`Edges::typed_past`] found: places in the list, by character.
+type Found = (Numbers, Vec<Vec<(Lv, Lv)>>);
 
 /// Characters between an anchor's and one that may have been typed later.
 struct Passed {

@@ -1,0 +1,45 @@
+//! A program that takes in trees and marks before it asks any document for some. This is the one
+//! test of its program, as what was asked for once is told from then on.
+
+use leptos_sync_crdt::{Doc, Patch, PeerId};
+
+/// A tree's node, and a text "milk" that is bold.
+const FIRST: &str = "\
+    4c535532015d01010000000000000002070000047472656504000004746578740100060000000106\
+    0102000101050d0000010001000100040b018000260202200b02000704046d696c6b000104626f6c\
+    640203000002030102080100060d00090102022cf15c9f";
+
+/// Another node after it, and "mi" is not bold any more.
+const SECOND: &str = "\
+    4c535532015a0101000000000000000207000004747265650400000474657874010002060c010000\
+    0501020102000101010d0000010001000100040b0181002001010b01000000000104626f6c640203\
+    000002030102040100060d00090102015e783769";
+
+fn import(doc: &mut Doc, update: &str) -> Vec<Patch> {
+    let hex = |at| u8::from_str_radix(&update[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..update.len()).step_by(2).map(hex).collect();
+    doc.import_update(0, &bytes).unwrap().patches
+}
+
+fn is_followed(patch: &Patch) -> bool {
+    matches!(patch, Patch::Tree { .. } | Patch::Marks { .. })
+}
+
+#[test]
+fn what_came_before_anybody_asked_is_shown_and_what_comes_later_is_told() {
+    let (mut asked, mut unasked) = (Doc::new(PeerId(2)), Doc::new(PeerId(3)));
+    for doc in [&mut asked, &mut unasked] {
+        let patches = import(doc, FIRST);
+        assert!(!patches.is_empty() && !patches.iter().any(is_followed));
+        assert_eq!(doc.text("text").to_string(), "milk");
+    }
+    let node = asked.tree("tree").children(None)[0];
+    assert_eq!(asked.text("text").spans()[0].marks, [("bold".into(), true.into())]);
+
+    for doc in [&mut asked, &mut unasked] {
+        assert_eq!(import(doc, SECOND).iter().filter(|patch| is_followed(patch)).count(), 2);
+        assert_eq!(doc.tree("tree").children(None)[0], node);
+        assert_eq!(doc.tree("tree").children(None).len(), 2);
+        assert_eq!(doc.text("text").spans().len(), 2);
+    }
+}
