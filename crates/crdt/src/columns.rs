@@ -179,6 +179,13 @@ mod tests {
     }
 
     #[test]
+    fn one_large_value_does_not_widen_the_others() {
+        let mut values: Vec<i64> = (0..100).map(|i| i * 7 % 31).collect();
+        values[50] = 1 << 40;
+        assert!(encoded(&values).len() <= 110);
+    }
+
+    #[test]
     fn a_column_of_no_known_form_is_refused() {
         assert_eq!(Ints::new(&[3]).err(), Some(DecodeError::Invalid("column form")));
         assert_eq!(Ints::new(&[PACKED, 0, 65]).err(), Some(DecodeError::Invalid("column width")));

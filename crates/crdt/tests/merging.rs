@@ -26,6 +26,17 @@ fn type_word(doc: &mut Doc, at: usize, word: &str) {
 }
 
 #[test]
+fn a_replica_writes_as_whom_it_is_told() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.counter("c").add(1));
+    doc.set_peer(PeerId(2));
+    assert_eq!(doc.peer(), PeerId(2));
+    doc.transact(0, |tx| tx.counter("c").add(1));
+    let authors: Vec<_> = all(&doc).iter().map(|block| (block.peer(), block.seq())).collect();
+    assert_eq!(authors, [(PeerId(1), 0), (PeerId(2), 0)]);
+}
+
+#[test]
 fn words_typed_at_one_place_stand_side_by_side() {
     let (mut a, mut b) = pair();
     a.transact(0, |tx| tx.text("x").insert(0, "[]")).0.unwrap();

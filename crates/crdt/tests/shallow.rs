@@ -354,8 +354,14 @@ fn work_of_others_that_only_the_old_replica_has_comes_along() {
 fn a_rebase_that_cannot_be_is_refused_by_name() {
     let (ada, mut ben) = apart();
     let snapshot = ada.encode_snapshot();
-    let used = ben.rebase(0, &snapshot, PeerId(1)).err();
-    assert_eq!(used, Some(RebaseError::PeerInUse(PeerId(1))));
+    // One that the snapshot has, and one that only the old replica has.
+    let mut eve = ben.fork(PeerId(4));
+    eve.transact(0, |tx| tx.counter("votes").add(1));
+    ben.import(0, eve.blocks_since(ben.version())).unwrap();
+    for peer in [PeerId(1), PeerId(4)] {
+        let used = ben.rebase(0, &snapshot, peer).err();
+        assert_eq!(used, Some(RebaseError::PeerInUse(peer)));
+    }
     let torn = ben.rebase(0, &snapshot[..9], PeerId(3)).err();
     assert!(matches!(torn, Some(RebaseError::Snapshot(_))));
     // What was to be brought along was trimmed away as well.
