@@ -87,7 +87,7 @@ pub use list::{ElementId, List, ListError, ListMut, MovableListMut};
 pub use lww::{LwwMap, LwwRegister};
 pub use past::PastError;
 pub use patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
-pub use reauthor::ReauthorError;
+pub use reauthor::{ReauthorError, Reauthored};
 pub use rebase::{RebaseError, Rebased};
 pub use snapshot::is_update;
 pub use stamp::{FUTURE_MS_MAX, Stamp};

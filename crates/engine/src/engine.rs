@@ -1,21 +1,20 @@
 //! [`SyncEngine`]: carries out what `core` decides, with a platform's storage, sockets and timers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::{Rc, Weak};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{AbortHandle, LocalBoxFuture, abortable};
-use leptos_sync_crdt::DocId;
+use leptos_sync_crdt::{DocId, VersionVector};
 use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
 
 use crate::config::EngineConfig;
 use crate::core::records::{
-    ACKED, ServerLife, UNSENT, acked_key, decode_acked, decode_peer, encode_peer, peer_key,
-    unsent_key,
+    ACKED, Acked, ServerLife, acked_key, decode_peer, encode_peer, peer_key,
 };
 use crate::core::{Core, Loaded, Now, Output};
 use crate::env::Env;
@@ -162,7 +161,6 @@ impl SyncEngine {
         }
         let storage = &self.inner.storage;
         storage.clone().remove_meta(acked_key(doc)).await?;
-        storage.clone().remove_meta(unsent_key(doc)).await?;
         Ok(storage.clone().remove(doc.clone()).await?)
     }
 
@@ -236,10 +234,7 @@ async fn take_identity(engine: Weak<Inner>, lease: LocalBoxFuture<'static, Optio
     *inner.lease.borrow_mut() = lease;
     inner.with(|core, _| core.leased(peer, slot));
     drop(inner);
-    let Ok(keys) = storage.meta_keys(UNSENT).await else { return };
-    let Some(inner) = engine.upgrade() else { return };
-    let ids = keys.iter().filter_map(|key| DocId::new(key.strip_prefix(UNSENT)?).ok()).collect();
-    inner.with(|core, _| core.unsent_found(ids));
+    find_unsent(engine, storage, Wanted::AnyLife).await;
 }
 
 /// Looks, each time that the platform took the store away, whether what was in it is still there.
@@ -334,8 +329,9 @@ impl Inner {
             }
             Output::Status(status) => self.subscribers.emit(&status),
             Output::KeepStorage => self.env.keep_storage(),
-            Output::FindForgotten(life) => {
-                let task = find_forgotten(Rc::downgrade(self), self.storage.clone(), life);
+            Output::FindUnsent(life) => {
+                let wanted = life.map_or(Wanted::NoLife, Wanted::Life);
+                let task = find_unsent(Rc::downgrade(self), self.storage.clone(), wanted);
                 self.env.spawn_local(task.boxed_local());
             }
         }
@@ -408,33 +404,49 @@ async fn load(inner: Rc<Inner>, doc: DocId) {
     let found = async {
         let stored = storage.clone().load(doc.clone()).await?;
         let acked = storage.clone().get_meta(acked_key(&doc)).await?;
-        let unsent = storage.clone().get_meta(unsent_key(&doc)).await?.is_some();
-        Ok(Loaded { stored, acked, unsent })
+        Ok(Loaded { stored, acked })
     };
     let found = found.await;
     inner.with(|core, now| core.load_finished(now, &doc, found));
 }
 
-/// Closed documents, too, are uploaded to a server that was restored or set up anew.
-async fn find_forgotten(
-    engine: Weak<Inner>,
-    storage: Rc<dyn AnyStorage>,
-    life: Option<ServerLife>,
-) {
-    let mut forgotten = Vec::new();
+/// Whose acknowledgements count when unsent documents are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    AnyLife,
+    Life(ServerLife),
+    NoLife,
+}
+
+/// Documents of which more is stored than was acknowledged are uploaded, whether or not anybody
+/// opens them: what a tab stored that is gone since, and what a restored or other server lacks.
+async fn find_unsent(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, wanted: Wanted) {
     // Where storage fails, documents are compared when they are opened.
-    for key in storage.clone().meta_keys(ACKED).await.unwrap_or_default() {
-        let Ok(Some(bytes)) = storage.clone().get_meta(key.clone()).await else { continue };
-        let known = decode_acked(&bytes).is_ok_and(|(known, _)| Some(known) == life);
-        if life.is_none() {
-            // What was acknowledged is forgotten here too, or the document would count as saved.
-            let Ok(()) = storage.clone().remove_meta(key.clone()).await else { continue };
+    let acked = storage.clone().list_meta(ACKED).await.unwrap_or_default();
+    let acked: BTreeMap<String, Vec<u8>> = acked.into_iter().collect();
+    // After the acknowledgements: what is stored since they were read counts as unsent.
+    let stored = storage.clone().versions().await.unwrap_or_default();
+    let mut unsent = Vec::new();
+    for (id, version) in stored {
+        let key = acked_key(&id);
+        let known = acked.get(&key).and_then(|bytes| Acked::decode(bytes).ok());
+        let counts = known.as_ref().filter(|known| match wanted {
+            Wanted::AnyLife => true,
+            Wanted::Life(wanted) => known.life == wanted,
+            Wanted::NoLife => false,
+        });
+        if counts.is_some_and(|known| known.acked.covers(&version)) {
+            continue;
         }
-        let id = key.strip_prefix(ACKED).and_then(|id| DocId::new(id).ok());
-        forgotten.extend(id.filter(|_| !known));
+        if let Some(known) = known.filter(|_| wanted == Wanted::NoLife) {
+            // What was acknowledged is forgotten here too, or the document would count as saved.
+            let forgotten = Acked { acked: VersionVector::new(), ..known }.encode();
+            let Ok(()) = storage.clone().put_meta(key, forgotten).await else { continue };
+        }
+        unsent.push(id);
     }
     let Some(inner) = engine.upgrade() else { return };
-    inner.with(|core, _| core.unsent_found(forgotten));
+    inner.with(|core, _| core.unsent_found(unsent));
 }
 
 async fn reread(inner: Rc<Inner>, doc: DocId) {

@@ -5,19 +5,24 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use leptos_sync_crdt::{DocId, OpId};
-use leptos_sync_storage::{AppendError, ReadError, Snapshot, Storage, StoredDoc};
+use leptos_sync_crdt::{DocId, VersionVector};
+use leptos_sync_storage::{AppendError, ReadError, Storage, StoredDoc};
 use leptos_sync_transport::{
     Closed, ConnectError, FrameReceiver, FrameSender, PostError, TabLink, Transport,
 };
 
-use crate::core::records::{decode_rescue, encode_rescue, rescue_key};
 use crate::core::{Job, JobResult};
-use crate::status::StorageFault;
+
+/// What is stored of each document.
+type Versions = Vec<(DocId, VersionVector)>;
+
+/// Small values by key.
+type SmallValues = Vec<(String, Vec<u8>)>;
 
 /// What the engine asks of a store.
 pub(crate) trait AnyStorage {
     fn docs(self: Rc<Self>) -> LocalBoxFuture<'static, Result<Vec<DocId>, ReadError>>;
+    fn versions(self: Rc<Self>) -> LocalBoxFuture<'static, Result<Versions, ReadError>>;
     fn load(self: Rc<Self>, doc: DocId) -> LocalBoxFuture<'static, Result<StoredDoc, ReadError>>;
     fn run(self: Rc<Self>, job: Job) -> LocalBoxFuture<'static, JobResult>;
     fn remove(self: Rc<Self>, doc: DocId) -> LocalBoxFuture<'static, Result<(), AppendError>>;
@@ -32,10 +37,10 @@ pub(crate) trait AnyStorage {
     ) -> LocalBoxFuture<'static, Result<(), AppendError>>;
     fn remove_meta(self: Rc<Self>, key: String)
     -> LocalBoxFuture<'static, Result<(), AppendError>>;
-    fn meta_keys(
+    fn list_meta(
         self: Rc<Self>,
         prefix: &'static str,
-    ) -> LocalBoxFuture<'static, Result<Vec<String>, ReadError>>;
+    ) -> LocalBoxFuture<'static, Result<SmallValues, ReadError>>;
     fn lost(self: Rc<Self>) -> LocalBoxFuture<'static, ()>;
 }
 
@@ -44,19 +49,12 @@ impl<S: Storage> AnyStorage for S {
         async move { Storage::docs(&*self).await }.boxed_local()
     }
 
+    fn versions(self: Rc<Self>) -> LocalBoxFuture<'static, Result<Versions, ReadError>> {
+        async move { Storage::versions(&*self).await }.boxed_local()
+    }
+
     fn load(self: Rc<Self>, doc: DocId) -> LocalBoxFuture<'static, Result<StoredDoc, ReadError>> {
-        async move {
-            // A replacement that was cut short is complete in this value.
-            let rescue = Storage::get_meta(&*self, &rescue_key(&doc)).await?;
-            let rescue = rescue.and_then(|bytes| decode_rescue(&bytes).ok());
-            if let Some(snapshot) = rescue
-                && put_in_place(&*self, &doc, &snapshot).await.is_err()
-            {
-                return Ok(StoredDoc { snapshot: Some(snapshot), blocks: Vec::new() });
-            }
-            Storage::load(&*self, &doc).await
-        }
-        .boxed_local()
+        async move { Storage::load(&*self, &doc).await }.boxed_local()
     }
 
     fn run(self: Rc<Self>, job: Job) -> LocalBoxFuture<'static, JobResult> {
@@ -74,7 +72,7 @@ impl<S: Storage> AnyStorage for S {
                     JobResult::Compact(doc, result)
                 }
                 Job::Replace { doc, snapshot, moved } => {
-                    let result = replace(&*self, &doc, &snapshot, moved).await;
+                    let result = self.replace(&doc, snapshot, moved).await;
                     JobResult::Replace(doc, result)
                 }
             }
@@ -108,53 +106,16 @@ impl<S: Storage> AnyStorage for S {
         async move { Storage::remove_meta(&*self, &key).await }.boxed_local()
     }
 
-    fn meta_keys(
+    fn list_meta(
         self: Rc<Self>,
         prefix: &'static str,
-    ) -> LocalBoxFuture<'static, Result<Vec<String>, ReadError>> {
-        async move {
-            let found = Storage::list_meta(&*self, prefix).await?;
-            Ok(found.into_iter().map(|(key, _)| key).collect())
-        }
-        .boxed_local()
+    ) -> LocalBoxFuture<'static, Result<SmallValues, ReadError>> {
+        async move { Storage::list_meta(&*self, prefix).await }.boxed_local()
     }
 
     fn lost(self: Rc<Self>) -> LocalBoxFuture<'static, ()> {
         async move { Storage::lost(&*self).await }.boxed_local()
     }
-}
-
-/// Replaces all that is stored of a document by `snapshot` and by what other tabs stored since;
-/// complete, or completed by the next load.
-async fn replace<S: Storage>(
-    storage: &S,
-    doc: &DocId,
-    snapshot: &Snapshot,
-    moved: OpId,
-) -> Result<(), StorageFault> {
-    let stored = storage.load(doc).await.map_err(|error| StorageFault::from(&error))?;
-    let mut others = stored.blocks;
-    others.retain(|block| {
-        let is_moved = block.peer() == moved.peer && block.seq() >= moved.seq;
-        !is_moved && block.end() > snapshot.version.get(block.peer())
-    });
-    let failed = |error: AppendError| StorageFault::from(&error);
-    let rescue = encode_rescue(snapshot);
-    storage.put_meta(&rescue_key(doc), &rescue).await.map_err(failed)?;
-    put_in_place(storage, doc, snapshot).await?;
-    storage.append(vec![(doc.clone(), others)]).await.map_err(failed)
-}
-
-async fn put_in_place<S: Storage>(
-    storage: &S,
-    doc: &DocId,
-    snapshot: &Snapshot,
-) -> Result<(), StorageFault> {
-    let failed = |error: AppendError| StorageFault::from(&error);
-    storage.remove(doc).await.map_err(failed)?;
-    let compacted = storage.compact(doc, snapshot.clone()).await;
-    compacted.map_err(|error| StorageFault::from(&error))?;
-    storage.remove_meta(&rescue_key(doc)).await.map_err(failed)
 }
 
 /// Both halves of a connection.

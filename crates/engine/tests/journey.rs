@@ -95,9 +95,9 @@ fn the_next_start_uploads_documents_that_stay_closed() {
     });
 }
 
-/// A page that is left right after an edit leaves a note for the next start beside the edit.
+/// A page that is left right after an edit needs no note beside it: what is stored tells.
 #[test]
-fn what_is_stored_is_noted_as_unsent_from_the_start() {
+fn what_is_stored_and_not_acknowledged_is_sent_by_the_next_start() {
     simulate(async {
         let server = TestServer::start();
         server.set_reachable(false).await;
@@ -109,8 +109,15 @@ fn what_is_stored_is_noted_as_unsent_from_the_start() {
         doc.write(0, "milk");
         let stored = doc.clone();
         until(move || stored.status().saved_here).await;
-        let notes = leptos_sync_storage::Storage::list_meta(&device.storage, "unsent/").await;
-        assert_eq!(notes.expect("storage works").len(), 1);
+        let noted = leptos_sync_storage::Storage::list_meta(&device.storage, "").await;
+        let keys: Vec<String> = noted.expect("storage works").into_iter().map(|(k, _)| k).collect();
+        assert_eq!(keys, ["peer/0"]);
+        close(tab, vec![doc]).await;
+
+        server.set_reachable(true).await;
+        let _tab = device.tab(&server);
+        let seen = server.clone();
+        until(move || seen.text(&board()) == "milk").await;
     });
 }
 

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, Doc, DocId, OpId, PeerId, VersionVector};
 
 use crate::error::{AppendError, CompactError};
 use crate::memory::MemoryStorage;
@@ -38,8 +38,10 @@ macro_rules! conformance_suite {
             two_handles_see_each_other
             a_snapshot_replaces_what_it_covers
             a_stale_snapshot_is_refused
+            a_replacement_forgets_what_has_other_names_now
             removing_forgets_one_document
             documents_are_listed_by_id
+            versions_tell_what_is_stored
             small_values_are_kept_by_key
             random_operations_match_the_model
         }
@@ -330,6 +332,58 @@ pub async fn documents_are_listed_by_id(subject: &impl Subject) {
     assert_eq!(store.docs().await.expect("listed"), ids);
 }
 
+/// Changes that were written again under other names are exchanged for those in one step.
+pub async fn a_replacement_forgets_what_has_other_names_now(subject: &impl Subject) {
+    let store = subject.open().await;
+    let (ours, theirs, apart) = (blocks(1, 6, 1, "a"), blocks(2, 4, 1, "b"), blocks(3, 2, 1, "c"));
+    let moved = vec![OpId::new(PeerId(1), 2), OpId::new(PeerId(2), 0)];
+    // Packed with others, in a snapshot, and alone.
+    append(&store, "a", &ours[..4]).await;
+    let old = snapshot(&[(1, 3), (2, 1)], b"old");
+    store.compact(&doc("a"), old).await.expect("compacted");
+    append(&store, "a", &ours[4..]).await;
+    append(&store, "a", &theirs[1..]).await;
+    append(&store, "a", &apart).await;
+    append(&store, "b", &ours).await;
+    let lacks = snapshot(&[(1, 1), (9, 3)], b"lacks");
+    let stale = store.replace(&doc("a"), lacks, moved.clone()).await;
+    assert!(matches!(stale, Err(CompactError::Stale { .. })), "{stale:?}");
+    let new = snapshot(&[(1, 2), (9, 3)], b"new");
+    store.replace(&doc("a"), new.clone(), moved.clone()).await.expect("replaced");
+    store.replace(&doc("b"), new.clone(), moved).await.expect("replaced");
+    drop(store);
+    let store = subject.open().await;
+    let stored = load(&store, "a").await;
+    assert_eq!(stored, StoredDoc { snapshot: Some(new.clone()), blocks: apart });
+    let stored = load(&store, "b").await;
+    assert_eq!(stored, StoredDoc { snapshot: Some(new), blocks: vec![] });
+}
+
+/// What is stored of each document follows from its snapshot and the blocks since.
+pub async fn versions_tell_what_is_stored(subject: &impl Subject) {
+    let store = subject.open().await;
+    assert_eq!(store.versions().await.expect("listed"), []);
+    let (first, second) = (blocks(1, 5, 1, "first"), blocks(u64::MAX, 3, 2, "second"));
+    append(&store, "logged", &first[..2]).await;
+    append(&store, "logged", &second).await;
+    let cut = snapshot(&[(1, 4), (9, 7)], b"the first four");
+    store.compact(&doc("cut"), cut.clone()).await.expect("compacted");
+    append(&store, "cut", &first).await;
+    store.compact(&doc("whole"), cut).await.expect("compacted");
+    append(&store, "gone", &first).await;
+    store.remove(&doc("gone")).await.expect("removed");
+    store.put_meta("acked/logged", b"1").await.expect("put succeeds");
+    drop(store);
+    let store = subject.open().await;
+    let version = |parts: &[(u64, u32)]| parts.iter().map(|(p, n)| (PeerId(*p), *n)).collect();
+    let expected: Vec<(DocId, VersionVector)> = vec![
+        (doc("cut"), version(&[(1, 5), (9, 7)])),
+        (doc("logged"), version(&[(1, 2), (u64::MAX, 6)])),
+        (doc("whole"), version(&[(1, 4), (9, 7)])),
+    ];
+    assert_eq!(store.versions().await.expect("listed"), expected);
+}
+
 /// Small values are replaced, removed, and listed by the start of their keys.
 pub async fn small_values_are_kept_by_key(subject: &impl Subject) {
     let store = subject.open().await;
@@ -390,6 +444,7 @@ pub async fn random_operations_match_the_model(subject: &impl Subject) {
         assert_eq!(load(&store, id).await, load(&model, id).await, "step {step}, document {id}");
     }
     assert_eq!(store.docs().await.expect("listed"), model.docs().await.expect("listed"));
+    assert_eq!(store.versions().await.expect("listed"), model.versions().await.expect("listed"));
 }
 
 fn sorted(mut blocks: Vec<Block>) -> Vec<Block> {

@@ -116,6 +116,19 @@ pub enum AppendError {
     Backend(#[source] BackendError),
 }
 
+impl AppendError {
+    /// Whether some of what was to be written may be stored all the same, and be found again when
+    /// the store is next opened. Otherwise nothing of it is.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::QuotaExceeded | Self::DuplicatePeer { .. } => false,
+            Self::Closed | Self::Blocked | Self::Corrupt { .. } => false,
+            Self::Broken { .. } | Self::Unavailable | Self::Backend(_) => true,
+        }
+    }
+}
+
 /// Why a document was not compacted. Its blocks and its older snapshot are as they were.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use leptos_sync_crdt::{Block, DocId, PeerId};
+use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 
 use crate::error::{AppendError, CompactError, Failure, Fault, ReadError};
-use crate::merge::{Log, assemble};
+use crate::merge::{Log, assemble, covers, is_moved};
 use crate::storage::{Snapshot, Storage, StoredDoc};
 
 /// Keeps everything in memory. Clones share one store, and so does [`MemoryStorage::reopen`].
@@ -40,6 +40,13 @@ struct Entry {
 impl Entry {
     fn covers(&self, block: &Block) -> bool {
         self.snapshot.as_ref().is_some_and(|s| block.end() <= s.version.get(block.peer()))
+    }
+
+    fn version(&self) -> VersionVector {
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.version.clone());
+        let mut version = snapshot.unwrap_or_default();
+        self.log.iter().for_each(|block| version.extend(block.peer(), block.end()));
+        version
     }
 }
 
@@ -164,12 +171,21 @@ impl State {
         self.docs.retain(|_, entry| entry.snapshot.is_some() || !entry.log.is_empty());
     }
 
-    fn compact(&mut self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
+    fn replace(
+        &mut self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: &[OpId],
+    ) -> Result<(), CompactError> {
         let entry = self.docs.entry(doc.clone()).or_default();
-        if entry.snapshot.as_ref().is_some_and(|old| !snapshot.version.covers(&old.version)) {
+        let stored = entry.snapshot.as_ref().map(|old| &old.version);
+        if stored.is_some_and(|old| !covers(&snapshot.version, old, moved)) {
             return Err(CompactError::Stale { doc: doc.clone() });
         }
-        entry.log.retain(|block| block.end() > snapshot.version.get(block.peer()));
+        entry.log.retain(|block| {
+            let is_moved = is_moved(moved, block.peer(), block.seq());
+            !is_moved && block.end() > snapshot.version.get(block.peer())
+        });
         entry.snapshot = Some(snapshot);
         Ok(())
     }
@@ -178,6 +194,12 @@ impl State {
 impl Storage for MemoryStorage {
     async fn docs(&self) -> Result<Vec<DocId>, ReadError> {
         self.read(|state| state.docs.keys().cloned().collect())
+    }
+
+    async fn versions(&self) -> Result<Vec<(DocId, VersionVector)>, ReadError> {
+        self.read(|state| {
+            state.docs.iter().map(|(doc, entry)| (doc.clone(), entry.version())).collect()
+        })
     }
 
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
@@ -192,7 +214,16 @@ impl Storage for MemoryStorage {
     }
 
     async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
-        self.write(|state| state.compact(doc, snapshot)).await
+        self.write(|state| state.replace(doc, snapshot, &[])).await
+    }
+
+    async fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
+    ) -> Result<(), CompactError> {
+        self.write(|state| state.replace(doc, snapshot, &moved)).await
     }
 
     async fn remove(&self, doc: &DocId) -> Result<(), AppendError> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use leptos_sync_crdt::{Block, PeerId};
+use leptos_sync_crdt::{Block, OpId, PeerId, VersionVector};
 
 use crate::storage::{Snapshot, StoredDoc};
 
@@ -68,6 +68,20 @@ pub(crate) fn is_new<'a>(
         return Err(Conflict { peer: block.peer(), seq: block.seq() });
     }
     Ok(true)
+}
+
+/// Whether a peer's operations from `seq` on were given other names.
+pub(crate) fn is_moved(moved: &[OpId], peer: PeerId, seq: u32) -> bool {
+    moved.iter().any(|from| from.peer == peer && from.seq <= seq)
+}
+
+/// Whether `new` has all operations of `old` that were not given other names.
+pub(crate) fn covers(new: &VersionVector, old: &VersionVector, moved: &[OpId]) -> bool {
+    let kept = |(peer, count): (PeerId, u32)| {
+        let from = moved.iter().filter(|from| from.peer == peer).map(|from| from.seq);
+        (peer, count.min(from.min().unwrap_or(count)))
+    };
+    old.iter().map(kept).all(|(peer, count)| count <= new.get(peer))
 }
 
 /// Sorts and dedupes loaded blocks and drops those that the snapshot covers.

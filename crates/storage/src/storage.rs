@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use leptos_sync_crdt::{Block, DocId, VersionVector};
+use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
 
 use crate::bounds::{MaybeSend, MaybeSync};
 use crate::error::{AppendError, CompactError, ReadError};
@@ -42,6 +42,12 @@ pub trait Storage: MaybeSend + MaybeSync + 'static {
     /// Every document of which something is stored, by id.
     fn docs(&self) -> impl Future<Output = Result<Vec<DocId>, ReadError>> + MaybeSend;
 
+    /// Every document of which something is stored, by id, with what is stored: per author, where
+    /// its last stored block ends. Reads no blocks.
+    fn versions(
+        &self,
+    ) -> impl Future<Output = Result<Vec<(DocId, VersionVector)>, ReadError>> + MaybeSend;
+
     /// All that is stored of `doc`; empty if it is unknown.
     fn load(&self, doc: &DocId) -> impl Future<Output = Result<StoredDoc, ReadError>> + MaybeSend;
 
@@ -59,6 +65,16 @@ pub trait Storage: MaybeSend + MaybeSync + 'static {
         &self,
         doc: &DocId,
         snapshot: Snapshot,
+    ) -> impl Future<Output = Result<(), CompactError>> + MaybeSend;
+
+    /// As [`Storage::compact`], and forgets the blocks of each peer in `moved` from that seq on:
+    /// the snapshot has them under other names. What a stored snapshot has of those counts as
+    /// covered.
+    fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
     ) -> impl Future<Output = Result<(), CompactError>> + MaybeSend;
 
     /// Forgets all that is stored of `doc`.

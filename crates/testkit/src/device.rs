@@ -12,13 +12,13 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use leptos_sync_crdt::DocId;
 use leptos_sync_engine::{
-    DocEvent, DocHandle, EngineConfig, Env, Lease, LocalLeases, PeerLeases, Subscription,
-    SyncEngine,
+    DocEvent, DocHandle, EngineConfig, Env, Lease, LocalLeases, PeerLeases, Reason, StorageFault,
+    StorageHealth, Subscription, SyncEngine,
 };
 use leptos_sync_transport::{PostError, TabLink};
 use tokio::time::Instant;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskStorage};
 use crate::ledger::Token;
 use crate::net::{Net, SimTransport, Wire};
 use crate::planted::{Bug, is_planted};
@@ -50,7 +50,8 @@ pub(crate) struct Device {
     leases: LocalLeases,
     bus: Bus,
     rng: Rng,
-    starts: u64,
+    /// How many tabs were ever started.
+    pub(crate) starts: u64,
     pub(crate) tabs: Vec<Tab>,
     /// Tabs that were closed and may still be writing.
     closing: Vec<Tasks>,
@@ -63,6 +64,7 @@ pub(crate) struct Tab {
     pub(crate) engine: Option<SyncEngine>,
     pub(crate) docs: BTreeMap<DocId, OpenDoc>,
     pub(crate) tasks: Tasks,
+    pub(crate) storage: DiskStorage,
     /// The tab's newest connection.
     pub(crate) wire: Rc<RefCell<Option<Arc<Wire>>>>,
 }
@@ -126,8 +128,9 @@ impl Device {
         let port = self.bus.join(&tasks, self.rng.split(self.starts + (1 << 32)));
         let leases = SimLeases(self.leases.clone());
         let storage = self.disk.open();
-        let engine = SyncEngine::start(config, storage, Some(transport), port, leases, env);
-        self.tabs.push(Tab { engine: Some(engine), docs: BTreeMap::new(), tasks, wire });
+        let engine = SyncEngine::start(config, storage.clone(), Some(transport), port, leases, env);
+        let docs = BTreeMap::new();
+        self.tabs.push(Tab { engine: Some(engine), docs, tasks, storage, wire });
         self.tabs.last_mut().expect("just pushed")
     }
 
@@ -169,6 +172,13 @@ impl Tab {
         if !self.docs.contains_key(doc) {
             self.docs.insert(doc.clone(), OpenDoc::new(engine.open(doc)));
         }
+    }
+
+    /// Whether only loading the page anew helps: its token has expired, or its store is gone.
+    pub(crate) fn has_to_be_reloaded(&self) -> bool {
+        let status = self.engine.as_ref().map(SyncEngine::status).unwrap_or_default();
+        status.reason == Some(Reason::Unauthorized)
+            || status.storage == StorageHealth::Failing(StorageFault::Closed)
     }
 
     fn kill(mut self, machine_too: bool) {

@@ -5,11 +5,12 @@
 //! keeps what was synced and any part of the rest; recovery drops a torn tail by its checksum.
 //! What the records mean is decided by the production [`MemoryStorage`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use leptos_sync_crdt::{Block, DecodeError, DocId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionVector, Writer};
 use leptos_sync_server::Store;
 use leptos_sync_storage::{
     AppendError, CompactError, Fault, MemoryStorage, ReadError, Snapshot, Storage, StoredDoc,
@@ -26,7 +27,7 @@ const RECORD_HEAD_BYTES: usize = 12;
 #[derive(Clone, Debug)]
 enum Record {
     Append(Vec<(DocId, Vec<Block>)>),
-    Compact(DocId, Snapshot),
+    Replace(DocId, Snapshot, Vec<OpId>),
     Remove(DocId),
     PutMeta(String, Vec<u8>),
     RemoveMeta(String),
@@ -70,7 +71,8 @@ struct DiskState {
 pub(crate) struct DiskStorage {
     disk: Disk,
     boot: u64,
-    broken: Arc<std::sync::atomic::AtomicBool>,
+    broken: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -93,7 +95,7 @@ impl Disk {
     /// A handle for a process that starts now.
     pub(crate) fn open(&self) -> DiskStorage {
         let boot = lock(&self.state).boot;
-        DiskStorage { disk: self.clone(), boot, broken: Arc::default() }
+        DiskStorage { disk: self.clone(), boot, broken: Arc::default(), closed: Arc::default() }
     }
 
     /// The power goes: what was not synced is there in part or not at all. Returns whether
@@ -205,8 +207,8 @@ impl DiskState {
 fn apply(content: &MemoryStorage, record: &Record) -> Result<(), Refusal> {
     let done = match record.clone() {
         Record::Append(batch) => content.append(batch).now_or_never().map(|r| r.is_ok()),
-        Record::Compact(doc, snapshot) => {
-            content.compact(&doc, snapshot).now_or_never().map(|r| r.is_ok())
+        Record::Replace(doc, snapshot, moved) => {
+            content.replace(&doc, snapshot, moved).now_or_never().map(|r| r.is_ok())
         }
         Record::Remove(doc) => content.remove(&doc).now_or_never().map(|r| r.is_ok()),
         Record::PutMeta(key, value) => {
@@ -219,13 +221,22 @@ fn apply(content: &MemoryStorage, record: &Record) -> Result<(), Refusal> {
 
 impl DiskStorage {
     fn check(&self) -> Result<(), Fault> {
-        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.broken.load(Ordering::Relaxed) {
             return Err(Fault::Broken);
         }
-        if lock(&self.disk.state).boot != self.boot {
+        if self.is_closed() || lock(&self.disk.state).boot != self.boot {
             return Err(Fault::Closed);
         }
         Ok(())
+    }
+
+    /// The browser takes the database away from a page. What is being written is written still.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     async fn pause(&self, ms_max: u64) {
@@ -267,7 +278,7 @@ impl DiskStorage {
             return Ok(());
         }
         if fsync_fails {
-            self.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+            self.broken.store(true, Ordering::Relaxed);
             under_way.record = None;
             return Err(Refusal::Fault(Fault::Broken));
         }
@@ -281,7 +292,7 @@ impl DiskStorage {
         match state.read_fault {
             Some(Fault::Blocked) => Err(ReadError::Blocked),
             Some(_) => Err(ReadError::Unavailable),
-            None if state.boot != self.boot => Err(ReadError::Closed),
+            None if self.is_closed() || state.boot != self.boot => Err(ReadError::Closed),
             None => Ok(state.content.clone()),
         }
     }
@@ -345,6 +356,14 @@ impl Storage for DiskStorage {
         self.content().await?.docs().await
     }
 
+    async fn versions(&self) -> Result<Vec<(DocId, VersionVector)>, ReadError> {
+        let mut versions = self.content().await?.versions().await?;
+        if is_planted(Bug::UnsentIsNotFound) {
+            versions.clear();
+        }
+        Ok(versions)
+    }
+
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
         let mut stored = self.content().await?.load(doc).await?;
         if is_planted(Bug::LoadForgetsTheLastBlock) {
@@ -370,11 +389,20 @@ impl Storage for DiskStorage {
     }
 
     async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
+        self.replace(doc, snapshot, Vec::new()).await
+    }
+
+    async fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
+    ) -> Result<(), CompactError> {
         if is_planted(Bug::CompactionForgetsNewerBlocks) {
             let removed = self.write(Record::Remove(doc.clone())).await;
             removed.map_err(|_| CompactError::Unavailable)?;
         }
-        match self.write(Record::Compact(doc.clone(), snapshot)).await {
+        match self.write(Record::Replace(doc.clone(), snapshot, moved)).await {
             Ok(()) => Ok(()),
             Err(Refusal::Fault(fault)) => Err(compact_error(fault)),
             Err(Refusal::Conflict) => Err(CompactError::Stale { doc: doc.clone() }),
@@ -390,18 +418,10 @@ impl Storage for DiskStorage {
     }
 
     async fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), AppendError> {
-        if is_planted(Bug::UnsentMarkIsLost) && key.starts_with("unsent/") {
-            return Ok(());
-        }
         self.simple(Record::PutMeta(key.to_owned(), value.to_vec())).await
     }
 
     async fn remove_meta(&self, key: &str) -> Result<(), AppendError> {
-        if is_planted(Bug::RemoveMetaRemovesAll) {
-            for (other, _) in self.list_meta("unsent/").await.unwrap_or_default() {
-                self.simple(Record::RemoveMeta(other)).await?;
-            }
-        }
         self.simple(Record::RemoveMeta(key.to_owned())).await
     }
 
@@ -453,11 +473,16 @@ fn encode_record(record: &Record) -> Vec<u8> {
                 blocks.iter().for_each(|block| out.bytes(block.bytes()));
             }
         }
-        Record::Compact(doc, snapshot) => {
+        Record::Replace(doc, snapshot, moved) => {
             out.u8(2);
             out.str(doc.as_str());
             snapshot.version.encode(&mut out);
             out.bytes(&snapshot.bytes);
+            out.len(moved.len());
+            for from in moved {
+                out.u64_le(from.peer.0);
+                out.u32_le(from.seq);
+            }
         }
         Record::Remove(doc) => {
             out.u8(3);
@@ -515,7 +540,12 @@ fn decode_record(input: &mut Reader<'_>) -> Result<Record, DecodeError> {
         2 => {
             let doc = doc_id(input)?;
             let version = VersionVector::decode(input)?;
-            Record::Compact(doc, Snapshot { version, bytes: input.bytes()?.to_vec() })
+            let snapshot = Snapshot { version, bytes: input.bytes()?.to_vec() };
+            let mut moved = Vec::new();
+            for _ in 0..input.varint()? {
+                moved.push(OpId::new(PeerId(input.u64_le()?), input.u32_le()?));
+            }
+            Record::Replace(doc, snapshot, moved)
         }
         3 => Record::Remove(doc_id(input)?),
         4 => Record::PutMeta(input.str()?.to_owned(), input.bytes()?.to_vec()),

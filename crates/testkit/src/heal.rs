@@ -7,6 +7,7 @@ use leptos_sync_crdt::DocId;
 use leptos_sync_engine::{NackCode, Reason, SyncState};
 
 use crate::check::restore;
+use crate::device::Tab;
 use crate::ledger::{self, Token};
 use crate::tasks::lock;
 use crate::world::{Violation, World};
@@ -78,6 +79,7 @@ impl World {
         self.server.freeze(false);
         self.server.clock_error_ms.store(0, Ordering::Relaxed);
         lock(&self.server.users).read_only.clear();
+        lock(&self.server.users).expires_ms.clear();
         self.forbidden.clear();
         for number in 0..self.devices.len() {
             self.net.set_weather(number, |weather| *weather = crate::net::Weather::default());
@@ -127,7 +129,9 @@ impl World {
     ) -> Result<bool, Violation> {
         let mut waited = 0;
         let mut slice = 20;
-        while let Some(missing) = done(self)? {
+        loop {
+            self.reload_pages();
+            let Some(missing) = done(self)? else { return Ok(true) };
             if waited > patience && self.is_kept_back() {
                 return Ok(false);
             }
@@ -141,7 +145,23 @@ impl World {
             waited += slice;
             slice = (slice * 5 / 4).min(10_000);
         }
-        Ok(true)
+    }
+
+    /// Somebody loads the pages anew that say that only this helps.
+    fn reload_pages(&mut self) {
+        for device in 0..self.devices.len() {
+            while let Some(number) = self.first_to_reload(device) {
+                let docs: Vec<DocId> =
+                    self.devices[device].tabs[number].docs.keys().cloned().collect();
+                self.devices[device].close_tab(number);
+                let tab = self.open_empty_tab(device);
+                docs.iter().for_each(|doc| tab.open(doc));
+            }
+        }
+    }
+
+    fn first_to_reload(&self, device: usize) -> Option<usize> {
+        self.devices[device].tabs.iter().position(Tab::has_to_be_reloaded)
     }
 
     /// Whether a copy of a profile says that it cannot send what it wrote: another tab's changes or

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use leptos_sync_protocol::{Hello, Message, encode_frame};
+use leptos_sync_protocol::{CloseCode, Hello, Message, decode_frame, encode_frame};
 use leptos_sync_transport::{FrameReceiver as _, FrameSender as _, Transport as _};
 
 use crate::net::{OVERHEARD_MAX, SimTransport};
 use crate::rng::Rng;
-use crate::world::World;
+use crate::world::{Violation, World};
 
 /// Who they say they are.
 pub(crate) const STRANGER: &str = "stranger";
@@ -45,6 +45,35 @@ pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
         let _ = sender.send(frame);
         let answer = tokio::time::timeout(Duration::from_millis(rng.below(30)), receiver.recv());
         let _ = answer.await;
+    }
+}
+
+/// Says hello as a client that speaks the versions from `min` to `max`: whoever speaks version 1,
+/// too, is welcome in that, and everybody else is refused by the name of the reason.
+pub(crate) async fn greet(world: &World, min: u32, max: u32) -> Result<(), Violation> {
+    let net = world.net.clone();
+    let transport = SimTransport { net, device: usize::MAX, newest: std::rc::Rc::default() };
+    let Ok((sender, mut receiver)) = transport.connect().await else { return Ok(()) };
+    let hello = Hello {
+        version_min: min,
+        version_max: max,
+        features: 0,
+        client_id: 1,
+        token: Some(STRANGER.to_owned()),
+        wall_ms: 0,
+    };
+    // What happens to the connection is the network's business; an answer is the server's.
+    let _ = sender.send(encode_frame(&Message::Hello(hello)));
+    let answer = tokio::time::timeout(Duration::from_millis(100), receiver.recv()).await;
+    let Ok(Ok(frame)) = answer else { return Ok(()) };
+    let answer = decode_frame(&frame).map_err(|error| format!("a malformed answer: {error}"))?;
+    let refusal = CloseCode::UnsupportedVersion.as_u16();
+    match answer.first() {
+        Some(Message::Welcome(welcome)) if min <= 1 && welcome.version == 1 => Ok(()),
+        Some(Message::GoAway(away)) if min > 1 && away.code == refusal => Ok(()),
+        // A server that stops says so to everybody.
+        Some(Message::GoAway(away)) if away.code != refusal => Ok(()),
+        other => Err(format!("a client of versions {min} to {max} was answered {other:?}")),
     }
 }
 

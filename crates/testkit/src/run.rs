@@ -41,8 +41,10 @@ thread_local! {
 pub struct Run {
     /// Decides everything.
     pub seed: u64,
-    /// Whether profiles are copied too.
+    /// Whether profiles are copied, and stores closed, too.
     pub copies: bool,
+    /// Whether only what was played at first is played: for seeds that have found something.
+    pub as_at_first: bool,
     /// The numbers of the planned steps to take; all, if there are none.
     pub keep: Option<Vec<usize>>,
 }
@@ -52,6 +54,8 @@ pub struct Run {
 pub struct Outcome {
     /// Steps taken.
     pub steps: u64,
+    /// Tabs that were started.
+    pub sessions: u64,
     /// Connections made.
     pub connections: u64,
     /// How often each kind of fault struck.
@@ -79,11 +83,15 @@ impl Run {
     /// All that `seed` plans, without copied profiles.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, copies: false, keep: None }
+        Self { seed, copies: false, as_at_first: false, keep: None }
+    }
+
+    fn plan(&self) -> Vec<Step> {
+        plan(self.seed, !self.as_at_first, self.copies)
     }
 
     fn steps(&self) -> Vec<Step> {
-        let all = plan(self.seed, self.copies);
+        let all = self.plan();
         match &self.keep {
             Some(keep) => keep.iter().filter_map(|number| all.get(*number).copied()).collect(),
             None => all,
@@ -101,7 +109,7 @@ impl Run {
     #[must_use]
     pub fn shrink(&self, violation: String, patience: Duration) -> Failure {
         let start = Instant::now();
-        let all = plan(self.seed, self.copies).len();
+        let all = self.plan().len();
         let mut kept: Vec<usize> = self.keep.clone().unwrap_or_else(|| (0..all).collect());
         let mut shrunk_violation = violation.clone();
         let mut size = kept.len().div_ceil(2);
@@ -140,6 +148,7 @@ pub fn play(seed: u64, steps: &[Step]) -> Outcome {
             let violation = live(&mut world, steps).await.err();
             Outcome {
                 steps: world.steps,
+                sessions: world.devices.iter().map(|device| device.starts).sum(),
                 connections: world.net.connections.get(),
                 faults: std::mem::take(&mut world.faults),
                 simulated_ms: start.elapsed().as_millis() as u64,

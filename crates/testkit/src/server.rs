@@ -1,6 +1,6 @@
 //! The production server as a process that can be killed: its disk, its clock, its users.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,8 @@ pub(crate) struct SimServer {
 pub(crate) struct Users {
     /// They may read and not write.
     pub(crate) read_only: BTreeSet<String>,
+    /// When their tokens expire, by the server's clock.
+    pub(crate) expires_ms: BTreeMap<String, u64>,
 }
 
 struct Process {
@@ -78,7 +80,12 @@ impl SimServer {
             rng: Mutex::new(self.rng.split(self.starts)),
             tasks: tasks.clone(),
         };
-        let auth = SimAuth { users: self.users.clone(), asks_names: self.asks_names };
+        let auth = SimAuth {
+            users: self.users.clone(),
+            asks_names: self.asks_names,
+            start: self.start,
+            clock_error_ms: self.clock_error_ms.clone(),
+        };
         let storage = self.disk.open();
         let (server, failed) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let process =
@@ -149,11 +156,10 @@ struct ServerEnv {
 
 impl Env for ServerEnv {
     fn wall_ms(&self) -> u64 {
-        let since = u64::try_from(self.start.elapsed().as_millis()).expect("not long");
         if is_planted(Bug::AdoptsAFutureClock) {
-            return WALL_START_MS + since + 3_600_000;
+            return wall_ms(self.start, &self.clock_error_ms) + 3_600_000;
         }
-        (WALL_START_MS + since).saturating_add_signed(self.clock_error_ms.load(Ordering::Relaxed))
+        wall_ms(self.start, &self.clock_error_ms)
     }
 
     fn random_u64(&self) -> Option<u64> {
@@ -165,9 +171,16 @@ impl Env for ServerEnv {
     }
 }
 
+fn wall_ms(start: Instant, error_ms: &AtomicI64) -> u64 {
+    let since = u64::try_from(start.elapsed().as_millis()).expect("not long");
+    (WALL_START_MS + since).saturating_add_signed(error_ms.load(Ordering::Relaxed))
+}
+
 struct SimAuth {
     users: Arc<Mutex<Users>>,
     asks_names: bool,
+    start: Instant,
+    clock_error_ms: Arc<AtomicI64>,
 }
 
 impl Authenticator for SimAuth {
@@ -176,8 +189,13 @@ impl Authenticator for SimAuth {
             return Ok(Grant::open());
         }
         let user = token.ok_or(AuthError::Missing)?;
-        let grant = Grant::all(user, None);
-        let read_only = &lock(&self.users).read_only;
+        let users = lock(&self.users);
+        let expires_ms = users.expires_ms.get(user).copied();
+        if expires_ms.is_some_and(|at| at <= wall_ms(self.start, &self.clock_error_ms)) {
+            return Err(AuthError::Expired);
+        }
+        let grant = Grant::all(user, expires_ms);
+        let read_only = &users.read_only;
         // Whoever may write could bring what somebody wrote who may not.
         let is_reader = read_only.contains(user) || (user == STRANGER && !read_only.is_empty());
         if is_reader && !is_planted(Bug::PermissionIsIgnored) {

@@ -7,6 +7,7 @@ use crate::rng::Rng;
 #[allow(missing_docs, reason = "the names say it, and the fields number what they concern")]
 pub enum Step {
     Write { tab: u64, doc: u64, at: u64, kind: u64 },
+    WriteLarge { tab: u64, doc: u64, at: u64, bytes: u64 },
     TakeOut { tab: u64, doc: u64, at: u64 },
     Undo { tab: u64 },
     Redo { tab: u64 },
@@ -23,6 +24,7 @@ pub enum Step {
     DiskFull { device: u64, full: bool },
     DiskUnreadable { device: u64, unreadable: bool },
     DiskStall { device: u64, stalled: bool },
+    StoreClosed { tab: u64 },
     CopyProfile { device: u64 },
     ClearSiteData { device: u64 },
     Partition { device: u64, partitioned: bool },
@@ -42,7 +44,9 @@ pub enum Step {
     Backup,
     Restore,
     Revoke { device: u64, revoked: bool },
+    TokenExpires { device: u64, in_ms: u64 },
     Hostile { kind: u64, choice: u64 },
+    OtherVersion { min: u32, max: u32 },
     Pass { ms: u64 },
 }
 
@@ -97,9 +101,23 @@ const FAULTS: &[Make] = &[
     |r| Step::Hostile { kind: r.next_u64(), choice: r.next_u64() },
 ];
 
-/// Copied profiles are played on demand only: what happens where both copies write under one id
-/// before they know is not sound yet in every case; see docs/reliability.md.
-const COPIES: Make = |r| Step::CopyProfile { device: r.next_u64() };
+/// What was added since: seeds that have found something go on to find it without.
+const LATER: &[Make] = &[
+    |r| {
+        let (tab, doc) = (r.next_u64(), r.below(2));
+        Step::WriteLarge { tab, doc, at: r.below(64), bytes: 60_000 + r.below(90_000) }
+    },
+    |r| Step::TokenExpires { device: r.next_u64(), in_ms: r.below(2_000) },
+    |r| {
+        let min = 1 + r.below(3) as u32;
+        Step::OtherVersion { min, max: min + r.below(3) as u32 }
+    },
+];
+
+/// Played on demand only, because it is not sound yet in every case: copied profiles, and stores
+/// that are closed under a tab; see docs/reliability.md.
+const UNSOUND: &[Make] =
+    &[|r| Step::CopyProfile { device: r.next_u64() }, |r| Step::StoreClosed { tab: r.next_u64() }];
 
 fn doc(rng: &mut Rng) -> u64 {
     rng.below(3)
@@ -115,12 +133,16 @@ fn jump(rng: &mut Rng) -> i64 {
     }
 }
 
-/// What happens under `seed`, with or without copied profiles.
-pub(crate) fn plan(seed: u64, copies: bool) -> Vec<Step> {
+/// What happens under `seed`, with or without what was added later, and what is not sound.
+pub(crate) fn plan(seed: u64, later: bool, copies: bool) -> Vec<Step> {
     let mut rng = Rng::new(seed).split(7);
     // Few kinds at a time get deeper than all at once.
     let mut kinds: Vec<Make> = FAULTS.iter().copied().filter(|_| rng.one_in(4)).collect();
-    kinds.extend(copies.then_some(COPIES));
+    let mut choice = Rng::new(seed).split(9);
+    if later && choice.one_in(2) {
+        kinds.extend(LATER.iter().copied().filter(|_| choice.one_in(2)));
+    }
+    kinds.extend(UNSOUND.iter().copied().filter(|_| copies));
     let count = 20 + rng.below(50);
     let work: u64 = WORK.iter().map(|(weight, _)| weight).sum();
     let faults = if kinds.is_empty() { 0 } else { 6 + rng.below(20) };
@@ -153,6 +175,7 @@ impl Step {
             Self::DiskFull { full: true, .. } => "disk full",
             Self::DiskUnreadable { unreadable: true, .. } => "disk unreadable",
             Self::DiskStall { stalled: true, .. } => "disk stalled",
+            Self::StoreClosed { .. } => "store closed under a tab",
             Self::CopyProfile { .. } => "profile copied",
             Self::ClearSiteData { .. } => "site data cleared",
             Self::Partition { partitioned: true, .. } => "partitioned",
@@ -171,7 +194,9 @@ impl Step {
             Self::ServerDiskUnreadable { unreadable: true } => "server disk unreadable",
             Self::Restore => "server restored",
             Self::Revoke { revoked: true, .. } => "permission revoked",
+            Self::TokenExpires { .. } => "token expired",
             Self::Hostile { .. } => "hostile client",
+            Self::OtherVersion { .. } => "client of another version",
             _ => return None,
         })
     }

@@ -10,7 +10,7 @@ use leptos_sync_engine::EngineConfig;
 use leptos_sync_storage::Fault;
 use tokio::time::Instant;
 
-use crate::device::{Device, Tab};
+use crate::device::{Device, Tab, WALL_START_MS};
 use crate::hostile;
 use crate::ledger::{self, Token};
 use crate::net::Net;
@@ -170,6 +170,7 @@ impl World {
             Step::Pass { ms } => return self.pass(ms).await,
             Step::ServerStop => self.server.stop(&self.net).await,
             Step::Hostile { kind, choice } => hostile::act(self, kind, choice).await,
+            Step::OtherVersion { min, max } => hostile::greet(self, min, max).await?,
             _ => self.take_at_once(step)?,
         }
         tokio::time::sleep(Duration::from_millis(self.rng.below(3))).await;
@@ -178,8 +179,13 @@ impl World {
 
     fn take_at_once(&mut self, step: Step) -> Result<(), Violation> {
         match step {
-            Step::Write { tab, doc, at, kind } => self.write(tab, doc, at as usize, kind, false),
-            Step::TakeOut { tab, doc, at } => self.write(tab, doc, at as usize, 0, true),
+            Step::Write { tab, doc, at, kind } => {
+                self.write(tab, doc, at as usize, kind, false, None);
+            }
+            Step::WriteLarge { tab, doc, at, bytes } => {
+                self.write(tab, doc, at as usize, 0, false, Some(bytes as usize));
+            }
+            Step::TakeOut { tab, doc, at } => self.write(tab, doc, at as usize, 0, true, None),
             Step::Undo { tab } | Step::Redo { tab } => {
                 let sketch = self.docs[SKETCH as usize].clone();
                 let Some(tab) = self.pick_awake(tab) else { return Ok(()) };
@@ -219,10 +225,18 @@ impl World {
         Ok(())
     }
 
-    fn write(&mut self, tab: u64, doc: u64, at: usize, kind: u64, take_out: bool) {
+    fn write(
+        &mut self,
+        tab: u64,
+        doc: u64,
+        at: usize,
+        kind: u64,
+        take_out: bool,
+        bytes: Option<usize>,
+    ) {
         let id = self.docs[doc as usize].clone();
         let token = self.next_token;
-        let padding = if self.rng.one_in(30) { 2_000 } else { 0 };
+        let padding = bytes.unwrap_or_else(|| if self.rng.one_in(30) { 2_000 } else { 0 });
         let Some((device, index)) = self.pick_tab(tab) else { return };
         let user = self.devices[device].user.clone();
         let tab = &self.devices[device].tabs[index];
@@ -275,6 +289,11 @@ impl World {
                 }
                 self.check_device(device)?;
                 self.open_tab(device);
+            }
+            Step::StoreClosed { tab } => {
+                if let Some((device, tab)) = self.pick_tab(tab) {
+                    self.devices[device].tabs[tab].storage.close();
+                }
             }
             Step::CopyProfile { device } => self.copy_profile(device),
             Step::ClearSiteData { device } => {
@@ -356,6 +375,7 @@ impl World {
             Step::Backup => self.backup = Some(self.server.disk.copy()),
             Step::Restore => self.restore()?,
             Step::Revoke { device, revoked } => self.revoke(device, revoked),
+            Step::TokenExpires { device, in_ms } => self.let_token_expire(device, in_ms),
             step => unreachable!("{step:?} was done before"),
         }
         Ok(())
@@ -397,6 +417,18 @@ impl World {
         }
         self.server.start(&self.net);
         Ok(())
+    }
+
+    /// The tokens of a user's open pages end soon.
+    fn let_token_expire(&mut self, device: u64, in_ms: u64) {
+        if !self.server.asks_names {
+            return;
+        }
+        let user = self.devices[self.pick_device(device)].user.clone();
+        let at = WALL_START_MS + self.start.elapsed().as_millis() as u64 + in_ms;
+        lock(&self.server.users).expires_ms.insert(user.clone(), at);
+        let theirs = |of: usize| self.devices.get(of).is_some_and(|d| d.user == user);
+        self.net.wires(theirs).iter().for_each(|wire| wire.cut());
     }
 
     fn revoke(&mut self, device: u64, revoked: bool) {

@@ -41,13 +41,11 @@ pub(crate) struct Store {
     pub(crate) compact_after: u64,
     /// Blocks of this document cannot be stored, while those of others can.
     pub(crate) refused: bool,
-    /// When the acknowledged version and the unsent mark should be written.
-    pub(crate) meta_at: Option<u64>,
-    pub(crate) acked_dirty: bool,
-    pub(crate) unsent_marked: bool,
-    /// From here on a peer's changes were written again under another id; the stored document has
-    /// to be replaced before anything is appended to it.
-    pub(crate) moved: Option<OpId>,
+    /// When the acknowledged version, which has changed, should be written.
+    pub(crate) acked_at: Option<u64>,
+    /// From here on changes that are stored were written again under other ids; the stored
+    /// document has to be replaced before anything is appended to it.
+    pub(crate) moved: Vec<OpId>,
 }
 
 impl Store {
@@ -55,10 +53,12 @@ impl Store {
         self.queue.is_empty() && self.in_flight.is_empty()
     }
 
-    /// The operations with which unsaved blocks start.
-    pub(crate) fn unsaved(&self) -> BTreeSet<OpId> {
+    /// The operations with which unsaved blocks start that nobody may hear of: all of them, or
+    /// those of which nobody has heard yet.
+    pub(crate) fn held_back(&self, also_announced: bool) -> BTreeSet<OpId> {
         let unsaved = self.in_flight.iter().chain(&self.queue);
-        unsaved.map(|unsaved| OpId::new(unsaved.block.peer(), unsaved.block.seq())).collect()
+        let held = unsaved.filter(|unsaved| also_announced || unsaved.announce);
+        held.map(|unsaved| OpId::new(unsaved.block.peer(), unsaved.block.seq())).collect()
     }
 }
 
@@ -96,6 +96,8 @@ pub(crate) struct Remote {
     pub(crate) phase: Phase,
     /// What the server has durably, as far as it told us.
     pub(crate) acked: VersionVector,
+    /// What any server ever had: others may know it by its names.
+    pub(crate) ever: VersionVector,
     pub(crate) life: Option<ServerLife>,
     pub(crate) pending: Pending,
     pub(crate) rejected: BTreeMap<PeerId, Rejection>,
@@ -115,6 +117,7 @@ impl Remote {
             return false;
         }
         self.acked.merge(version);
+        self.ever.merge(version);
         for (peer, through) in version.iter() {
             self.pending.acked(peer, through);
         }
@@ -144,6 +147,8 @@ pub(crate) struct OpenDoc {
     pub(crate) store: Store,
     pub(crate) remote: Remote,
     pub(crate) presence: Presence,
+    /// Where changes were written again: from which seq of whom on, and as whom.
+    pub(crate) renamed: BTreeMap<PeerId, (u32, PeerId)>,
     /// The status that subscribers know.
     pub(crate) shown: Option<DocStatus>,
 }
@@ -157,6 +162,7 @@ impl OpenDoc {
             store: Store::default(),
             remote: Remote::default(),
             presence: Presence::default(),
+            renamed: BTreeMap::new(),
             shown: None,
         }
     }
@@ -166,8 +172,8 @@ impl OpenDoc {
         self.handles == 0
             && self.load == Load::Done
             && self.store.is_idle()
-            && self.store.moved.is_none()
-            && self.store.meta_at.is_none()
+            && self.store.moved.is_empty()
+            && self.store.acked_at.is_none()
             && (!has_server || self.remote.pending.is_empty())
     }
 
@@ -181,13 +187,13 @@ impl OpenDoc {
         let Phase::Open { sent, contested: false, .. } = &mut self.remote.phase else {
             return Vec::new();
         };
-        let unsaved = if also_unsaved { BTreeSet::new() } else { self.store.unsaved() };
+        let held = self.store.held_back(!also_unsaved);
         let mut blocks = self.content.borrow().blocks_since(sent);
         // Chains are stored and refused from some block on, so what is left has no gaps.
         blocks.retain(|block| {
             let start = OpId::new(block.peer(), block.seq());
             let refused = self.remote.rejected.get(&block.peer());
-            !unsaved.contains(&start) && refused.is_none_or(|refused| block.seq() < refused.seq)
+            !held.contains(&start) && refused.is_none_or(|refused| block.seq() < refused.seq)
         });
         for block in &blocks {
             sent.extend(block.peer(), block.end());

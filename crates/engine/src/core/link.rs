@@ -283,15 +283,14 @@ impl Core {
         self.link.reason = None;
         self.link.backoff.connected(now.ms);
         if self.link.last_life.replace(present) != Some(present) {
-            self.outputs.push_back(Output::FindForgotten(Some(present)));
+            self.outputs.push_back(Output::FindUnsent(Some(present)));
         }
         let wrong = server_ms.abs_diff(now.wall_ms) > CLOCK_ERROR_MS_MAX;
         let ahead = server_ms.cast_signed().wrapping_sub(now.wall_ms.cast_signed());
         self.clock_offset_ms = if wrong { ahead } else { 0 };
         for doc in self.docs.values_mut() {
             if doc.remote.life != Some(present) {
-                doc.forget_acknowledgements(present);
-                doc.mark_meta(now);
+                doc.forget_acknowledgements(now, present);
             }
         }
         let ids: Vec<DocId> = self.docs.keys().cloned().collect();
@@ -308,7 +307,7 @@ impl Core {
             return;
         }
         if doc.remote.life != Some(life) {
-            doc.forget_acknowledgements(life);
+            doc.forget_acknowledgements(now, life);
         }
         doc.remote.phase = Phase::Opening;
         let content = doc.content.borrow();
@@ -331,15 +330,12 @@ impl Core {
     fn received(&mut self, now: Now, id: &DocId, blocks: Vec<Block>) {
         let mut theirs: VersionVector =
             blocks.iter().map(|block| (block.peer(), block.end())).collect();
-        let imported = self.import(self.wall_ms(now), id, blocks, Origin::Remote);
+        let imported = self.import(now, self.wall_ms(now), id, blocks, Origin::Remote);
         let Some(doc) = self.docs.get_mut(id) else { return };
         if let Phase::Open { sent, .. } = &mut doc.remote.phase {
             sent.merge(&theirs);
         }
-        if !imported.conflicts.is_empty() {
-            let split = |peer| imported.conflicts.iter().any(|(other, _)| *other == peer);
-            theirs = theirs.iter().filter(|(peer, _)| !split(*peer)).collect();
-        }
+        theirs = theirs.iter().filter(|(peer, _)| !imported.split.contains_key(peer)).collect();
         doc.acknowledge(now, &theirs);
         for block in imported.applied {
             doc.keep(block, false);
@@ -351,7 +347,7 @@ impl Core {
         for (peer, seq) in imported.conflicts {
             self.conflict(now, id, peer, seq);
         }
-        self.announce_unstored(now);
+        self.announce_unstored(now, id);
     }
 
     fn caught_up(&mut self, now: Now, id: &DocId) {

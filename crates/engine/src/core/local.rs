@@ -28,7 +28,7 @@ impl Core {
             Ok(TabMessage::Presence { doc, session, payload }) => {
                 self.tab_presence(now, &doc, session, payload);
             }
-            Ok(TabMessage::Replaced { doc }) => self.start_again(now, &doc),
+            Ok(TabMessage::Moved { doc, from, to }) => self.moved_elsewhere(now, &doc, from, to),
             // A tab with another version of the program; storage and server carry its changes.
             Err(error) => tracing::debug!(%error, "message of another tab not understood"),
         }
@@ -44,7 +44,7 @@ impl Core {
     ) {
         let name = |block: &Block| OpId::new(block.peer(), block.seq());
         let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
-        let imported = self.import(ANY_TIME, id, blocks, origin);
+        let imported = self.import(now, ANY_TIME, id, blocks, origin);
         let Some(doc) = self.docs.get_mut(id) else { return };
         for block in imported.applied {
             // One that waited here for another came from elsewhere and may not be stored.
@@ -55,7 +55,6 @@ impl Core {
         if !doc.remote.pending.is_empty() {
             doc.remote.adopt_at.get_or_insert(now.ms + ADOPT_AFTER_MS);
         }
-        doc.mark_meta(now);
         self.outputs.push_back(Output::Work);
         for (peer, seq) in imported.conflicts {
             self.conflict(now, id, peer, seq);
@@ -65,7 +64,10 @@ impl Core {
     /// Tells a tab that opened a document what it cannot have read from storage.
     fn answer_tab(&mut self, id: &DocId, have: &VersionVector) {
         let Some(doc) = self.docs.get(id) else { return };
-        let blocks = doc.content.borrow().blocks_since(have);
+        let mut blocks = doc.content.borrow().blocks_since(have);
+        // What nobody has heard of yet may still have to be written again under another id.
+        let held = doc.store.held_back(false);
+        blocks.retain(|block| !held.contains(&OpId::new(block.peer(), block.seq())));
         if !blocks.is_empty() {
             let stored = doc.store.is_idle();
             let message = TabMessage::Changes { doc: id.clone(), stored, blocks };

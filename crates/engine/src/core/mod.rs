@@ -37,7 +37,7 @@ use leptos_sync_storage::{ReadError, StoredDoc};
 
 use self::doc::{Load, OpenDoc, Phase, Unsaved};
 use self::link::Link;
-use self::records::{ServerLife, decode_acked};
+use self::records::{Acked, ServerLife};
 use self::store::Jobs;
 pub(crate) use self::store::{Job, JobResult};
 use self::tabs::TabMessage;
@@ -83,9 +83,9 @@ pub(crate) enum Output {
     Status(SyncStatus),
     /// Ask the platform not to evict what is stored.
     KeepStorage,
-    /// Look for documents that another life of the server than this acknowledged, or for all that
-    /// any did, and call `unsent_found`.
-    FindForgotten(Option<ServerLife>),
+    /// Look for documents of which this life of the server did not acknowledge all that is stored,
+    /// and call `unsent_found`. Without a life, no acknowledgement counts any more.
+    FindUnsent(Option<ServerLife>),
 }
 
 /// What was found of a document in storage.
@@ -93,7 +93,6 @@ pub(crate) enum Output {
 pub(crate) struct Loaded {
     pub(crate) stored: StoredDoc,
     pub(crate) acked: Option<Vec<u8>>,
-    pub(crate) unsent: bool,
 }
 
 /// The engine's state.
@@ -105,6 +104,8 @@ pub(crate) struct Core {
     /// Who this tab writes as, and the slot that the id belongs to, once leased.
     peer: Option<PeerId>,
     slot: Option<u32>,
+    /// Every id that was ever kept for the slot: a later start may write under it again.
+    leased: BTreeSet<PeerId>,
     docs: BTreeMap<DocId, OpenDoc>,
     jobs: Jobs,
     link: Link,
@@ -123,6 +124,7 @@ impl Core {
             seed,
             peer: None,
             slot: None,
+            leased: BTreeSet::new(),
             docs: BTreeMap::new(),
             jobs: Jobs::default(),
             link: Link::new(has_server),
@@ -170,6 +172,7 @@ impl Core {
     pub(crate) fn leased(&mut self, peer: PeerId, slot: Option<u32>) {
         self.peer = Some(peer);
         self.slot = slot;
+        self.leased.insert(peer);
         let waiting = self.docs.iter().filter(|(_, doc)| doc.load == Load::Reading);
         self.outputs.extend(waiting.map(|(id, _)| Output::Load(id.clone())));
     }
@@ -243,14 +246,10 @@ impl Core {
             (content.block(&commit), content.patches(&commit))
         };
         doc.remote.pending.add(&block, &doc.remote.acked);
-        doc.mark_meta(now);
-        let storable = !doc.store.refused && self.jobs.health == StorageHealth::Healthy;
-        doc.keep(block.clone(), storable);
+        doc.keep(block, true);
         let changed = DocEvent::Changed { origin: Origin::Local, patches: patches.into() };
         self.emit(id, changed);
-        if !storable {
-            self.announce(now, id, vec![block], false);
-        }
+        self.announce_unstored(now, id);
         if !self.keep_storage_asked {
             self.keep_storage_asked = true;
             self.outputs.push_back(Output::KeepStorage);
@@ -287,11 +286,10 @@ impl Core {
                     Ok(()) if doc.store.is_idle() => self.jobs.succeed(),
                     Ok(()) => {}
                 }
-                if let Some(peer) = leased {
+                doc.load = Load::Done;
+                if let Some(peer) = leased.filter(|_| self.jobs.health == StorageHealth::Healthy) {
                     doc.content.borrow_mut().set_peer(peer);
                 }
-                doc.load = Load::Done;
-                doc.mark_meta(now);
                 let have = doc.content.borrow().version().clone();
                 let want = TabMessage::Want { doc: id.clone(), have };
                 self.outputs.push_back(Output::Post(want.encode()));
@@ -304,6 +302,8 @@ impl Core {
         }
         self.emit(id, DocEvent::Loaded);
         self.outputs.push_back(Output::Work);
+        self.settle(now, id, &BTreeSet::new());
+        self.announce_all_unstored(now);
         self.open_on_server(now, id);
         // If reading worked at a later try only, the document may have been open for long.
         self.upload(now, id);
@@ -329,8 +329,21 @@ impl Core {
     }
 
     /// Merges blocks that were not made here; returns those that are new in the document.
-    fn import(&mut self, wall_ms: u64, id: &DocId, blocks: Vec<Block>, origin: Origin) -> Imported {
+    fn import(
+        &mut self,
+        now: Now,
+        wall_ms: u64,
+        id: &DocId,
+        mut blocks: Vec<Block>,
+        origin: Origin,
+    ) -> Imported {
+        let begun = blocks.iter().filter(|block| block.seq() == 0).map(Block::peer).collect();
+        self.settle(now, id, &begun);
         let Some(doc) = self.docs.get_mut(id) else { return Imported::default() };
+        // Where the server has such names, they are somebody else's.
+        if origin != Origin::Remote {
+            doc.drop_renamed(&mut blocks);
+        }
         let mut imported = Imported::default();
         let mut patches = Vec::new();
         let mut content = doc.content.borrow_mut();
@@ -343,10 +356,16 @@ impl Core {
         if take(blocks.clone(), &mut imported).is_err() {
             // One bad block must not keep the others out.
             for block in blocks {
+                // What builds on it means another change than ours of that name.
+                if imported.is_split(&block) {
+                    imported.split.entry(block.peer()).or_insert(block.seq());
+                    continue;
+                }
                 match take(vec![block], &mut imported) {
                     Ok(()) => {}
                     Err(ImportError::DuplicatePeer { peer, seq }) => {
                         imported.conflicts.push((peer, seq));
+                        imported.split.entry(peer).or_insert(seq);
                     }
                     Err(error) => tracing::warn!(doc = %id, %error, "change was not merged"),
                 }
@@ -415,13 +434,22 @@ struct Imported {
     applied: Vec<Block>,
     /// Different blocks of these names are in the document already.
     conflicts: Vec<(PeerId, u32)>,
+    /// From where on an author's blocks were left out, because they conflict or build on such.
+    split: BTreeMap<PeerId, u32>,
+}
+
+impl Imported {
+    fn is_split(&self, block: &Block) -> bool {
+        let split = |id: OpId| self.split.get(&id.peer).is_some_and(|seq| *seq <= id.seq);
+        let deps = block.header().deps.iter().copied();
+        deps.chain([OpId::new(block.peer(), block.seq())]).any(split)
+    }
 }
 
 impl OpenDoc {
     /// Merges what storage had with what was written and received meanwhile.
     fn take_stored(&mut self, loaded: Loaded) -> Result<(), StorageFault> {
-        let Loaded { stored, acked, unsent } = loaded;
-        self.store.unsent_marked = unsent;
+        let Loaded { stored, acked } = loaded;
         self.store.log_blocks = stored.blocks.len();
         self.store.log_bytes = stored.blocks.iter().map(|block| block.bytes().len()).sum();
         let mut content = self.content.borrow_mut();
@@ -456,28 +484,16 @@ impl OpenDoc {
             let waited = import.applied.into_iter().filter(|block| !stored.contains(&name(block)));
             self.store.queue.extend(waited.map(|block| Unsaved { block, announce: false }));
         }
-        let known = acked.and_then(|bytes| decode_acked(&bytes).ok());
-        // What this connection said meanwhile is newer than what was written down.
-        if let Some((life, acked)) = known
-            && self.remote.life.is_none_or(|present| present == life)
-        {
-            self.remote.life = Some(life);
-            self.remote.acked.merge(&acked);
+        if let Some(known) = acked.and_then(|bytes| Acked::decode(&bytes).ok()) {
+            self.remote.ever.merge(&known.ever);
+            // What this connection said meanwhile is newer than what was written down.
+            if self.remote.life.is_none_or(|present| present == known.life) {
+                self.remote.life = Some(known.life);
+                self.remote.acked.merge(&known.acked);
+            }
         }
         let unacked = content.blocks_since(&self.remote.acked);
         self.remote.pending.reset(&unacked, &self.remote.acked);
         outcome
-    }
-
-    /// Has the acknowledged version and the unsent mark written soon, if they changed; at once, if
-    /// the mark is missing: another tab may have taken it away a moment before this one's changes.
-    fn mark_meta(&mut self, now: Now) {
-        if !self.store.unsent_marked && !self.remote.pending.is_empty() {
-            self.store.meta_at = Some(now.ms);
-        } else if self.store.acked_dirty
-            || self.store.unsent_marked == self.remote.pending.is_empty()
-        {
-            self.store.meta_at.get_or_insert(now.ms + store::META_DELAY_MS);
-        }
     }
 }

@@ -11,6 +11,9 @@ use super::records::ServerLife;
 use super::{Core, Now, OpenDoc, Output};
 use crate::status::Reason;
 
+/// How long the acknowledged version waits for further ones before it is written.
+const ACKED_DELAY_MS: u64 = 300;
+
 impl Core {
     pub(super) fn opened(
         &mut self,
@@ -62,9 +65,8 @@ impl Core {
         let Some(life) = self.link.life() else { return };
         tracing::warn!(doc = %id, "the server lost changes that it had acknowledged");
         let Some(doc) = self.docs.get_mut(id) else { return };
-        doc.forget_acknowledgements(life);
-        doc.mark_meta(now);
-        self.outputs.push_back(Output::FindForgotten(None));
+        doc.forget_acknowledgements(now, life);
+        self.outputs.push_back(Output::FindUnsent(None));
     }
 
     /// The server has other changes than we under an id of ours. Asks for them, and sends none
@@ -120,18 +122,22 @@ impl OpenDoc {
     }
 
     /// Another server, or another life of it: what an earlier one acknowledged does not count.
-    pub(super) fn forget_acknowledgements(&mut self, life: ServerLife) {
+    pub(super) fn forget_acknowledgements(&mut self, now: Now, life: ServerLife) {
         self.remote.life = Some(life);
         self.remote.acked = VersionVector::new();
-        self.store.acked_dirty = true;
+        self.note_acknowledged(now);
         let blocks = self.content.borrow().blocks_since(&VersionVector::new());
         self.remote.pending.reset(&blocks, &self.remote.acked);
     }
 
     pub(super) fn acknowledge(&mut self, now: Now, version: &VersionVector) {
         if self.remote.acknowledge(version) {
-            self.store.acked_dirty = true;
-            self.mark_meta(now);
+            self.note_acknowledged(now);
         }
+    }
+
+    /// Has the acknowledged version written soon.
+    fn note_acknowledged(&mut self, now: Now) {
+        self.store.acked_at.get_or_insert(now.ms + ACKED_DELAY_MS);
     }
 }

@@ -3,12 +3,10 @@
 //! | key | value |
 //! |---|---|
 //! | `peer/<slot>` | the slot's peer id, 8 bytes little-endian |
-//! | `acked/<document>` | server id (8), epoch (8), then the version vector it has durably |
-//! | `unsent/<document>` | empty; present while changes wait for the server |
-//! | `rescue/<document>` | version vector, snapshot: present while it replaces what is stored |
+//! | `acked/<document>` | server id (8), epoch (8), then the version vector it has durably; and |
+//! | | what any server ever had, if that is more |
 
 use leptos_sync_crdt::{DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
-use leptos_sync_storage::Snapshot;
 
 /// Which server, and which life of it: a server restored from a backup has another epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +14,6 @@ pub(crate) struct ServerLife {
     pub(crate) server: u64,
     pub(crate) epoch: u64,
 }
-
-/// What the keys of documents with unsent changes start with.
-pub(crate) const UNSENT: &str = "unsent/";
 
 pub(crate) fn peer_key(slot: u32) -> String {
     format!("peer/{slot}")
@@ -31,14 +26,6 @@ pub(crate) fn acked_key(doc: &DocId) -> String {
     format!("{ACKED}{doc}")
 }
 
-pub(crate) fn unsent_key(doc: &DocId) -> String {
-    format!("{UNSENT}{doc}")
-}
-
-pub(crate) fn rescue_key(doc: &DocId) -> String {
-    format!("rescue/{doc}")
-}
-
 pub(crate) fn encode_peer(peer: PeerId) -> Vec<u8> {
     peer.0.to_le_bytes().to_vec()
 }
@@ -47,35 +34,37 @@ pub(crate) fn decode_peer(bytes: &[u8]) -> Option<PeerId> {
     bytes.try_into().ok().map(|bytes| PeerId(u64::from_le_bytes(bytes)))
 }
 
-pub(crate) fn encode_acked(life: ServerLife, acked: &VersionVector) -> Vec<u8> {
-    let mut out = Writer::new();
-    out.u64_le(life.server);
-    out.u64_le(life.epoch);
-    acked.encode(&mut out);
-    out.into_vec()
+/// What is known of servers' parts of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acked {
+    pub(crate) life: ServerLife,
+    /// What this life of the server has durably.
+    pub(crate) acked: VersionVector,
+    /// What any server ever had: others may know it by its names.
+    pub(crate) ever: VersionVector,
 }
 
-pub(crate) fn decode_acked(bytes: &[u8]) -> Result<(ServerLife, VersionVector), DecodeError> {
-    let mut input = Reader::new(bytes);
-    let life = ServerLife { server: input.u64_le()?, epoch: input.u64_le()? };
-    let acked = VersionVector::decode(&mut input)?;
-    input.finish()?;
-    Ok((life, acked))
-}
+impl Acked {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u64_le(self.life.server);
+        out.u64_le(self.life.epoch);
+        self.acked.encode(&mut out);
+        if self.ever != self.acked {
+            self.ever.encode(&mut out);
+        }
+        out.into_vec()
+    }
 
-pub(crate) fn encode_rescue(snapshot: &Snapshot) -> Vec<u8> {
-    let mut out = Writer::new();
-    snapshot.version.encode(&mut out);
-    out.bytes(&snapshot.bytes);
-    out.into_vec()
-}
-
-pub(crate) fn decode_rescue(bytes: &[u8]) -> Result<Snapshot, DecodeError> {
-    let mut input = Reader::new(bytes);
-    let version = VersionVector::decode(&mut input)?;
-    let snapshot = Snapshot { version, bytes: input.bytes()?.to_vec() };
-    input.finish()?;
-    Ok(snapshot)
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes);
+        let life = ServerLife { server: input.u64_le()?, epoch: input.u64_le()? };
+        let acked = VersionVector::decode(&mut input)?;
+        let more = !input.is_empty();
+        let ever = if more { VersionVector::decode(&mut input)? } else { acked.clone() };
+        input.finish()?;
+        Ok(Self { life, acked, ever })
+    }
 }
 
 #[cfg(test)]
@@ -86,10 +75,11 @@ mod tests {
     fn records_read_back() {
         let life = ServerLife { server: 7, epoch: u64::MAX };
         let acked: VersionVector = [(PeerId(1), 3), (PeerId(9), 1)].into_iter().collect();
-        assert_eq!(decode_acked(&encode_acked(life, &acked)), Ok((life, acked.clone())));
+        let known = Acked { life, acked: acked.clone(), ever: acked.clone() };
+        assert_eq!(Acked::decode(&known.encode()), Ok(known.clone()));
+        let lost = Acked { acked: VersionVector::new(), ..known };
+        assert_eq!(Acked::decode(&lost.encode()), Ok(lost));
         assert_eq!(decode_peer(&encode_peer(PeerId(5))), Some(PeerId(5)));
         assert_eq!(decode_peer(b"short"), None);
-        let snapshot = Snapshot { version: acked, bytes: vec![1, 2, 3] };
-        assert_eq!(decode_rescue(&encode_rescue(&snapshot)), Ok(snapshot));
     }
 }

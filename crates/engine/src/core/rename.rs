@@ -1,18 +1,22 @@
-//! Two authors under one peer id: ours takes a fresh one and writes what the server lacks again.
+//! Two authors under one peer id: ours writes again, as somebody else, what the server lacks.
 //!
-//! It happens when a browser profile is copied or restored. What another author wrote under the
-//! old id stays; what we wrote under it, and nobody acknowledged, is in the document under the new.
+//! It happens when a browser profile is copied or restored, or when somebody else claimed an id
+//! first. What another author wrote under the old id stays; what was written here under it and
+//! never left the device, and whatever builds on that, is in the document under other ids. Those
+//! follow from the changes, so that all tabs, and all copies of a profile, come to the same ones.
 
-use leptos_sync_crdt::{Doc, DocId, OpId, PeerId, VersionVector};
+use std::collections::BTreeSet;
+
+use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
 use leptos_sync_protocol::NackCode;
-use leptos_sync_storage::Snapshot;
+use leptos_sync_storage::{CompactError, Snapshot};
 
-use super::doc::{Load, Phase, Rejection, Unsaved};
+use super::doc::{Load, OpenDoc, Phase, Rejection, Unsaved};
 use super::store::Job;
 use super::tabs::TabMessage;
 use super::{Core, Now, Output};
 use crate::event::DocEvent;
-use crate::status::{Reason, StorageFault, StorageHealth};
+use crate::status::{Reason, StorageFault};
 
 impl Core {
     /// Somebody else writes under an id of ours: later changes get a fresh one.
@@ -20,6 +24,7 @@ impl Core {
         let fresh = self.fresh_peer();
         if self.peer == Some(peer) {
             self.peer = Some(fresh);
+            self.leased.insert(fresh);
             if let Some(slot) = self.slot {
                 self.jobs.rename_slot(slot, fresh);
                 self.outputs.push_back(Output::Work);
@@ -36,104 +41,180 @@ impl Core {
 
     /// From `seq` on, `peer` names other changes at the server, or in storage, than here.
     pub(super) fn conflict(&mut self, now: Now, id: &DocId, peer: PeerId, seq: u32) {
-        let Some(doc) = self.docs.get(id) else { return };
-        let writing_as = doc.content.borrow().peer();
+        let Some(doc) = self.docs.get_mut(id) else { return };
         if doc.content.borrow().version().get(peer) <= seq {
             return;
         }
-        if let Some(doc) = self.docs.get_mut(id) {
-            doc.remote.doubted.take_if(|doubted| *doubted == peer);
-        }
+        doc.remote.doubted.take_if(|doubted| *doubted == peer);
         tracing::warn!(doc = %id, %peer, seq, "another author uses the same peer id");
-        let ours = self.peer == Some(peer) || writing_as == peer;
-        let fresh = self.leave_peer(peer);
-        let moved = OpId::new(peer, seq);
-        if ours && self.write_again(now, id, moved, fresh) {
+        self.leave_peer(peer);
+        if self.write_again(now, id, OpId::new(peer, seq)) {
             return;
         }
-        // Another tab's, or built upon by others: kept here and named in the status.
+        // Others know it by its name: kept here and named in the status.
         let reason = Reason::Rejected(NackCode::DuplicatePeer);
         self.reject(id, peer, Rejection { seq, reason, retry_at: None });
         self.upload(now, id);
     }
 
-    /// Whether our changes from `moved` on are now in the document as `fresh`'s.
-    fn write_again(&mut self, now: Now, id: &DocId, moved: OpId, fresh: PeerId) -> bool {
+    /// Another tab wrote changes again that are here, too.
+    pub(super) fn moved_elsewhere(&mut self, now: Now, id: &DocId, from: OpId, to: PeerId) {
+        self.settle(now, id, &BTreeSet::from([to]));
+        // If they were not here, they may still come under their old names.
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if doc.content.borrow().version().get(from.peer) <= from.seq {
+            doc.renamed.insert(from.peer, (from.seq, to));
+        }
+    }
+
+    /// Writes changes again that somebody else wrote again under an id that begins now, or that is
+    /// in the document already: it would have two of each.
+    pub(super) fn settle(&mut self, now: Now, id: &DocId, begun: &BTreeSet<PeerId>) {
+        let doubled = |doc: &OpenDoc| {
+            let content = doc.content.borrow();
+            let known = content.version();
+            let is_new = |peer: &PeerId| known.get(*peer) == 0;
+            if doc.load == Load::Reading || !(begun.is_empty() || begun.iter().any(is_new)) {
+                return None;
+            }
+            let unknown = content.blocks_since(&doc.remote.ever);
+            let again = unknown.iter().find(|block| {
+                let successor = block.successor();
+                begun.contains(&successor) || known.get(successor) > 0
+            })?;
+            Some(OpId::new(again.peer(), again.seq()))
+        };
+        while let Some(from) = self.docs.get(id).and_then(doubled) {
+            if !self.write_again(now, id, from) {
+                return;
+            }
+        }
+    }
+
+    /// Whether our changes from `from` on, and what builds on them, are now in the document under
+    /// other ids.
+    fn write_again(&mut self, now: Now, id: &DocId, from: OpId) -> bool {
+        let Some(were_stored) = self.rename(id, from) else { return false };
         let Some(doc) = self.docs.get_mut(id) else { return false };
+        let renamed = doc.renamed.clone();
+        for peer in renamed.keys() {
+            doc.remote.rejected.remove(peer);
+        }
+        doc.remote.phase = Phase::Closed;
+        if !were_stored {
+            // Nothing of ours was stored under the old name, but perhaps the other author's.
+            self.outputs.push_back(Output::Reread(id.clone()));
+        }
+        for peer in renamed.keys() {
+            self.leave_peer(*peer);
+        }
+        if let Some((_, to)) = renamed.get(&from.peer) {
+            let message = TabMessage::Moved { doc: id.clone(), from, to: *to };
+            self.outputs.push_back(Output::Post(message.encode()));
+        }
+        self.open_on_server(now, id);
+        self.announce_unstored(now, id);
+        true
+    }
+
+    /// Has the document go on under an id that no later start will write under, together with what
+    /// was made under the leased one and nobody has heard of.
+    pub(super) fn leave_lease(&mut self, id: &DocId) {
+        let fresh = self.fresh_peer();
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        // What is being read is written under an id of its own, and so is what cannot be read.
+        if doc.load != Load::Done {
+            return;
+        }
+        let mut held = doc.store.queue.iter().filter(|held| held.announce);
+        let first = held.find(|held| self.leased.contains(&held.block.peer()));
+        let first = first.map(|held| OpId::new(held.block.peer(), held.block.seq()));
+        let writing_as = doc.content.borrow().peer();
+        if let Some(first) = first {
+            self.rename(id, first);
+        }
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if self.leased.contains(&writing_as) {
+            doc.content.borrow_mut().set_peer(fresh);
+        }
+    }
+
+    /// Writes the changes from `from` on again, and what builds on them; whether some of them were
+    /// stored, or are about to be. `None` if it cannot be done.
+    fn rename(&mut self, id: &DocId, from: OpId) -> Option<bool> {
+        let doc = self.docs.get_mut(id)?;
         let mut content = doc.content.borrow_mut();
-        let blocks = match content.reauthor(moved, fresh) {
-            Ok(blocks) => blocks,
+        let again = match content.reauthor_all(from, &doc.remote.ever) {
+            Ok(again) => again,
             Err(error) => {
                 tracing::warn!(doc = %id, %error, "changes were not written again");
-                return false;
+                return None;
             }
         };
         let unacked = content.blocks_since(&doc.remote.acked);
         drop(content);
         doc.remote.pending.reset(&unacked, &doc.remote.acked);
-        doc.remote.rejected.remove(&moved.peer);
-        let is_moved =
-            |held: &Unsaved| held.block.peer() == moved.peer && held.block.seq() >= moved.seq;
+        doc.renamed.extend(again.moved.iter().map(|(from, to)| (from.peer, (from.seq, *to))));
+        let is_moved = |held: &Unsaved| {
+            let (peer, seq) = (held.block.peer(), held.block.seq());
+            again.moved.iter().any(|(from, _)| from.peer == peer && from.seq <= seq)
+        };
         let unsaved = doc.store.queue.iter().filter(|held| is_moved(held)).count();
         doc.store.queue.retain(|held| !is_moved(held));
         doc.store.in_flight.iter_mut().filter(|held| is_moved(held)).for_each(|held| {
             held.announce = false;
         });
-        if unsaved < blocks.len() {
-            doc.store.moved = Some(moved);
-        } else {
-            // Nothing of ours was stored under the old name, but perhaps the other author's.
-            self.outputs.push_back(Output::Reread(id.clone()));
+        let were_stored = unsaved < again.blocks.len();
+        if were_stored {
+            doc.store.moved.extend(again.moved.iter().map(|(from, _)| *from));
         }
-        for block in blocks {
+        for block in again.blocks {
             doc.keep(block, true);
         }
-        doc.remote.phase = Phase::Closed;
         self.emit(id, DocEvent::Loaded);
         self.outputs.push_back(Output::Work);
-        self.open_on_server(now, id);
-        if self.jobs.health != StorageHealth::Healthy {
-            self.announce_unstored(now);
-        }
-        true
+        Some(were_stored)
     }
 
     /// Puts the document as it is now in the place of what is stored.
     pub(super) fn replace_job(&mut self) -> Option<Job> {
-        let (id, doc) = self.docs.iter().find(|(_, doc)| doc.store.moved.is_some())?;
-        let moved = doc.store.moved?;
+        let (id, doc) = self.docs.iter().find(|(_, doc)| !doc.store.moved.is_empty())?;
         let content = doc.content.borrow();
         let snapshot =
             Snapshot { version: content.version().clone(), bytes: content.encode_snapshot() };
-        Some(Job::Replace { doc: id.clone(), snapshot, moved })
+        Some(Job::Replace { doc: id.clone(), snapshot, moved: doc.store.moved.clone() })
     }
 
-    pub(super) fn replaced(&mut self, now: Now, id: &DocId, result: Result<(), StorageFault>) {
-        if let Err(fault) = result {
-            return self.jobs.fail(now, fault);
-        }
-        if let Some(doc) = self.docs.get_mut(id) {
-            doc.store.moved = None;
-            doc.store.log_blocks = 0;
-            doc.store.log_bytes = 0;
-        }
-        let message = TabMessage::Replaced { doc: id.clone() };
-        self.outputs.push_back(Output::Post(message.encode()));
-    }
-
-    /// Another tab replaced what is stored: start again from that.
-    pub(super) fn start_again(&mut self, now: Now, id: &DocId) {
-        let provisional = self.fresh_peer();
+    pub(super) fn replaced(&mut self, now: Now, id: &DocId, result: Result<(), CompactError>) {
         let Some(doc) = self.docs.get_mut(id) else { return };
-        if doc.load == Load::Reading {
-            return;
+        match result {
+            Ok(()) => {
+                doc.store.moved.clear();
+                doc.store.log_blocks = 0;
+                doc.store.log_bytes = 0;
+                self.jobs.succeed();
+            }
+            // Another tab compacted what this one has not seen: merge it first.
+            Err(CompactError::Stale { .. }) => {
+                self.outputs.push_back(Output::Reread(id.clone()));
+                self.jobs.pause(now);
+            }
+            Err(error) => self.jobs.fail(now, StorageFault::from(&error)),
         }
-        // What is in the queue is merged in again when the stored part is there.
-        *doc.content.borrow_mut() = Doc::new(provisional);
-        doc.load = Load::Reading;
-        doc.remote.phase = Phase::Closed;
-        doc.remote.pending.reset([], &VersionVector::new());
-        self.close_on_server(now, id);
-        self.outputs.push_back(Output::Load(id.clone()));
+    }
+}
+
+impl OpenDoc {
+    /// Leaves out what is here under another name: a tab, or storage, may still have the old one.
+    pub(super) fn drop_renamed(&self, blocks: &mut Vec<Block>) {
+        for (peer, (from, to)) in &self.renamed {
+            let first = blocks.iter().find(|block| block.peer() == *peer && block.seq() == *from);
+            let is_ours = match first {
+                Some(first) => first.successor() == *to,
+                // Another author's changes come in order.
+                None => self.content.borrow().version().get(*peer) <= *from,
+            };
+            blocks.retain(|block| !is_ours || block.peer() != *peer || block.seq() < *from);
+        }
     }
 }

@@ -1,24 +1,22 @@
 //! What is written to storage, in which order, and how failures are outlived.
 //!
 //! One job runs at a time, so blocks become durable in the order in which they were made. A failed
-//! write puts its blocks back at the head of the queue and is tried again with growing delays;
-//! meanwhile changes are announced unstored, under a fresh peer id: should they never be stored,
-//! no later life of this tab can reuse their names.
+//! write puts its blocks back at the head of the queue and is tried again with growing delays.
+//! Meanwhile changes are announced from memory, but never under a leased id: should they be lost
+//! here, a later start would use their names again. What was made under the leased id and nobody
+//! has heard of is written again under a fresh one first.
 
 use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
-use super::doc::{Load, OpenDoc};
+use super::doc::{Load, OpenDoc, Remote, Unsaved};
 use super::local::ADOPT_AFTER_MS;
-use super::records::{acked_key, encode_acked, encode_peer, peer_key, unsent_key};
+use super::records::{Acked, acked_key, encode_peer, peer_key};
 use super::{Core, Now, Output};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
-
-/// How long small values wait for more changes before they are written.
-pub(super) const META_DELAY_MS: u64 = 300;
 
 const RETRY_MS_MIN: u64 = 500;
 const RETRY_MS_MAX: u64 = 30_000;
@@ -33,9 +31,8 @@ pub(crate) enum Job {
     Meta { key: String, value: Option<Vec<u8>> },
     /// Replace a document's log by a snapshot.
     Compact { doc: DocId, snapshot: Snapshot },
-    /// Replace all that is stored of a document, but for other authors' changes: those of one peer
-    /// from `moved` on are gone from it.
-    Replace { doc: DocId, snapshot: Snapshot, moved: OpId },
+    /// Replace a document's log by a snapshot that has the changes from `moved` on under other ids.
+    Replace { doc: DocId, snapshot: Snapshot, moved: Vec<OpId> },
 }
 
 /// How a [`Job`] ended.
@@ -44,7 +41,7 @@ pub(crate) enum JobResult {
     Append(Result<(), AppendError>),
     Meta(Result<(), AppendError>),
     Compact(DocId, Result<(), CompactError>),
-    Replace(DocId, Result<(), StorageFault>),
+    Replace(DocId, Result<(), CompactError>),
 }
 
 /// The storage work in progress.
@@ -54,6 +51,8 @@ pub(super) struct Jobs {
     busy: bool,
     retry_at: Option<u64>,
     failures: u32,
+    /// Whether what storage failed to write may be there all the same.
+    in_doubt: bool,
     /// The slot's new peer id, not written yet.
     slot_name: Option<(u32, PeerId)>,
     slot_running: Option<(u32, PeerId)>,
@@ -71,6 +70,12 @@ impl Jobs {
         self.health = StorageHealth::Healthy;
         self.retry_at = None;
         self.failures = 0;
+        self.in_doubt = false;
+    }
+
+    /// Waits a moment for what is being read, though nothing failed.
+    pub(super) fn pause(&mut self, now: Now) {
+        self.retry_at = Some(now.ms + RETRY_MS_MIN);
     }
 
     pub(super) fn rename_slot(&mut self, slot: u32, peer: PeerId) {
@@ -86,28 +91,12 @@ impl Core {
         }
         let job = self
             .replace_job()
-            .or_else(|| self.mark_job())
             .or_else(|| self.append_job())
             .or_else(|| self.slot_job())
             .or_else(|| self.compact_job(now))
-            .or_else(|| self.meta_job(now))?;
+            .or_else(|| self.acked_job(now))?;
         self.jobs.busy = true;
         Some(job)
-    }
-
-    /// Marks a document as unsent before its first such change is stored, whichever tab made it: a
-    /// page can be gone a moment later, and the next start must know what to upload. While storage
-    /// fails, the change itself comes first.
-    fn mark_job(&mut self) -> Option<Job> {
-        if self.jobs.health != StorageHealth::Healthy || !self.link.has_server() {
-            return None;
-        }
-        let (id, doc) = self.docs.iter_mut().find(|(_, doc)| {
-            let unmarked = !doc.remote.pending.is_empty() && !doc.store.unsent_marked;
-            unmarked && doc.load == Load::Done && doc.can_append()
-        })?;
-        doc.store.unsent_marked = true;
-        Some(Job::Meta { key: unsent_key(id), value: Some(Vec::new()) })
     }
 
     fn append_job(&mut self) -> Option<Job> {
@@ -142,23 +131,14 @@ impl Core {
         Some(Job::Compact { doc: id.clone(), snapshot })
     }
 
-    fn meta_job(&mut self, now: Now) -> Option<Job> {
+    fn acked_job(&mut self, now: Now) -> Option<Job> {
         let mut due = self.docs.iter_mut().filter(|(_, doc)| doc.load == Load::Done);
-        let (id, doc) = due.find(|(_, doc)| doc.store.meta_at.is_some_and(|at| at <= now.ms))?;
-        if let Some(life) = doc.remote.life.filter(|_| doc.store.acked_dirty) {
-            doc.store.acked_dirty = false;
-            let value = encode_acked(life, &doc.remote.acked);
-            return Some(Job::Meta { key: acked_key(id), value: Some(value) });
-        }
-        doc.store.meta_at = None;
-        let unsent = !doc.remote.pending.is_empty();
-        if unsent == doc.store.unsent_marked {
-            let id = id.clone();
-            self.drop_done(now);
-            return self.docs.contains_key(&id).then(|| self.meta_job(now)).flatten();
-        }
-        doc.store.unsent_marked = unsent;
-        Some(Job::Meta { key: unsent_key(id), value: unsent.then(Vec::new) })
+        let (id, doc) = due.find(|(_, doc)| doc.store.acked_at.is_some_and(|at| at <= now.ms))?;
+        doc.store.acked_at = None;
+        let Remote { acked, ever, .. } = &doc.remote;
+        let known = |life| Acked { life, acked: acked.clone(), ever: ever.clone() };
+        let value = doc.remote.life.map(|life| known(life).encode());
+        Some(Job::Meta { key: acked_key(id), value })
     }
 
     /// Storage answered.
@@ -177,12 +157,12 @@ impl Core {
             JobResult::Replace(id, result) => self.replaced(now, &id, result),
             JobResult::Compact(id, Err(error)) => self.compact_failed(now, &id, &error),
         }
+        self.announce_all_unstored(now);
         self.outputs.push_back(Output::Work);
         self.drop_done(now);
     }
 
     fn appended(&mut self, now: Now) {
-        let was_failing = self.jobs.health != StorageHealth::Healthy;
         self.jobs.succeed();
         let mut announcements = Vec::new();
         for (id, doc) in &mut self.docs {
@@ -203,21 +183,14 @@ impl Core {
         for (id, blocks) in announcements {
             self.announce(now, &id, blocks, true);
         }
-        if was_failing {
-            for doc in self.docs.values_mut() {
-                doc.mark_meta(now);
-            }
-        }
     }
 
-    /// Has all small values written again: which one it was does not matter.
+    /// Has all acknowledged versions written again: which one it was does not matter.
     fn meta_failed(&mut self, now: Now, error: &AppendError) {
         tracing::warn!(%error, "a small value was not stored");
         self.jobs.fail(now, StorageFault::from(error));
         for doc in self.docs.values_mut().filter(|doc| doc.load == Load::Done) {
-            doc.store.acked_dirty = doc.remote.life.is_some();
-            doc.store.unsent_marked = doc.remote.pending.is_empty();
-            doc.store.meta_at = Some(now.ms);
+            doc.store.acked_at = doc.remote.life.map(|_| now.ms);
         }
     }
 
@@ -239,34 +212,42 @@ impl Core {
                 }
                 self.jobs.fail(now, StorageFault::Corrupt);
             }
-            error => self.jobs.fail(now, StorageFault::from(error)),
+            error => {
+                self.jobs.fail(now, StorageFault::from(error));
+                self.jobs.in_doubt |= error.is_in_doubt();
+            }
         }
-        self.announce_unstored(now);
     }
 
     /// Sends on what waits for storage that does not work.
-    pub(super) fn announce_unstored(&mut self, now: Now) {
-        if self.jobs.health == StorageHealth::Healthy {
+    pub(super) fn announce_all_unstored(&mut self, now: Now) {
+        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        ids.iter().for_each(|id| self.announce_unstored(now, id));
+    }
+
+    /// Sends on what waits in a document for storage that does not work, unless storage may still
+    /// take it, or has to: what could not be written again under an id that no start will lease.
+    pub(super) fn announce_unstored(&mut self, now: Now, id: &DocId) {
+        let is_failing = self.jobs.health != StorageHealth::Healthy;
+        let waits =
+            |doc: &&OpenDoc| (is_failing || doc.store.refused) && doc.store.in_flight.is_empty();
+        if self.docs.get(id).filter(waits).is_none() {
             return;
         }
-        let ids: Vec<DocId> = self.docs.keys().cloned().collect();
-        for id in ids {
-            let Some(doc) = self.docs.get_mut(&id) else { continue };
-            let waiting = doc.store.queue.iter_mut().filter(|unsaved| unsaved.announce);
-            let blocks: Vec<Block> = waiting
-                .map(|unsaved| {
-                    unsaved.announce = false;
-                    unsaved.block.clone()
-                })
-                .collect();
-            let own = doc.content.borrow().peer();
-            if Some(own) == self.peer && doc.load != Load::Reading {
-                let provisional = self.fresh_peer();
-                let doc = self.docs.get_mut(&id).expect("still there");
-                doc.content.borrow_mut().set_peer(provisional);
-            }
-            self.announce(now, &id, blocks, false);
+        if !self.jobs.in_doubt {
+            self.leave_lease(id);
         }
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let may_be_told = |held: &&mut Unsaved| {
+            let is_leased = self.leased.contains(&held.block.peer());
+            held.announce && (self.jobs.in_doubt || !is_leased)
+        };
+        let told = doc.store.queue.iter_mut().filter(may_be_told).map(|unsaved| {
+            unsaved.announce = false;
+            unsaved.block.clone()
+        });
+        let blocks: Vec<Block> = told.collect();
+        self.announce(now, id, blocks, false);
     }
 
     /// Another block of the same name is stored: whoever else wrote under our id was first.
@@ -299,9 +280,7 @@ impl Core {
         tracing::warn!("what was stored on this device is gone and is stored anew");
         for doc in self.docs.values_mut().filter(|doc| doc.load != Load::Reading) {
             doc.keep_all();
-            doc.store.acked_dirty = doc.remote.life.is_some();
-            doc.store.unsent_marked = false;
-            doc.store.meta_at = Some(now.ms);
+            doc.store.acked_at = doc.remote.life.is_some().then_some(now.ms);
         }
         if let (Some(slot), Some(peer)) = (self.slot, self.peer) {
             self.jobs.rename_slot(slot, peer);
@@ -325,14 +304,14 @@ impl Core {
             return None;
         }
         let urgent = self.jobs.slot_name.is_some()
-            || self.docs.values().any(|doc| doc.store.moved.is_some() || doc.can_append());
+            || self.docs.values().any(|doc| !doc.store.moved.is_empty() || doc.can_append());
         if urgent {
             return self.jobs.retry_at;
         }
         let done = self.docs.values().filter(|doc| doc.load == Load::Done);
         let due = done.flat_map(|doc| {
             let compaction = doc.is_long(&self.config).then_some(doc.store.compact_after);
-            doc.store.meta_at.into_iter().chain(compaction)
+            doc.store.acked_at.into_iter().chain(compaction)
         });
         due.min().map(|due| due.max(self.jobs.retry_at.unwrap_or(0)))
     }

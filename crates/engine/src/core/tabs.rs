@@ -5,9 +5,9 @@
 //! | 1 | changes | document, stored (0 or 1), count, blocks |
 //! | 2 | want | document, version vector: what the asking tab has |
 //! | 3 | presence | document, session (8), present (0 or 1), payload if present |
-//! | 4 | replaced | document |
+//! | 4 | moved | document, author (8), seq, new author (8) |
 
-use leptos_sync_crdt::{Block, DecodeError, DocId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionVector, Writer};
 
 /// One message to all other tabs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,9 @@ pub(crate) enum TabMessage {
     Want { doc: DocId, have: VersionVector },
     /// Somebody is in the document; without a payload: has left.
     Presence { doc: DocId, session: u64, payload: Option<Vec<u8>> },
-    /// What is stored of the document was replaced: changes in it have other names now.
-    Replaced { doc: DocId },
+    /// An author's changes from there on, and what builds on them, were written again; the first
+    /// is the new author's first.
+    Moved { doc: DocId, from: OpId, to: PeerId },
 }
 
 impl TabMessage {
@@ -47,9 +48,12 @@ impl TabMessage {
                 out.u8(u8::from(payload.is_some()));
                 out.raw(payload.as_deref().unwrap_or_default());
             }
-            Self::Replaced { doc } => {
+            Self::Moved { doc, from, to } => {
                 out.u8(4);
                 out.str(doc.as_str());
+                out.u64_le(from.peer.0);
+                out.u32_le(from.seq);
+                out.u64_le(to.0);
             }
         }
         out.into_vec()
@@ -76,7 +80,10 @@ impl TabMessage {
                 let payload = input.take(input.remaining())?;
                 Self::Presence { doc, session, payload: present.then(|| payload.to_vec()) }
             }
-            4 => Self::Replaced { doc },
+            4 => {
+                let from = OpId::new(PeerId(input.u64_le()?), input.u32_le()?);
+                Self::Moved { doc, from, to: PeerId(input.u64_le()?) }
+            }
             _ => return Err(DecodeError::Invalid("tab message")),
         };
         input.finish()?;
@@ -86,7 +93,7 @@ impl TabMessage {
 
 #[cfg(test)]
 mod tests {
-    use leptos_sync_crdt::{Doc, PeerId};
+    use leptos_sync_crdt::Doc;
 
     use super::*;
 
@@ -104,7 +111,7 @@ mod tests {
             TabMessage::Want { doc: doc.clone(), have: content.version().clone() },
             TabMessage::Presence { doc: doc.clone(), session: 3, payload: Some(b"Ada".to_vec()) },
             TabMessage::Presence { doc: doc.clone(), session: 3, payload: None },
-            TabMessage::Replaced { doc },
+            TabMessage::Moved { doc, from: OpId::new(PeerId(1), 2), to: PeerId(u64::MAX) },
         ];
         for message in messages {
             assert_eq!(TabMessage::decode(&message.encode()), Ok(message));

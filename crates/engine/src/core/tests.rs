@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
-use leptos_sync_storage::{AppendError, StoredDoc};
+use leptos_sync_storage::{AppendError, ReadError, Snapshot, StoredDoc};
 use leptos_sync_transport::{Closed, ConnectError};
 
 use super::tabs::TabMessage;
@@ -46,7 +46,7 @@ fn loaded(has_server: bool) -> Core {
     let mut core = Core::new(EngineConfig::default(), 1, has_server);
     core.open(&board());
     core.leased(PeerId(7), Some(0));
-    let nothing = Loaded { stored: StoredDoc::default(), acked: None, unsent: false };
+    let nothing = Loaded { stored: StoredDoc::default(), acked: None };
     core.load_finished(at(0), &board(), Ok(nothing));
     outputs(&mut core);
     core
@@ -83,12 +83,16 @@ fn nothing_is_read_before_the_lease_and_nothing_told_before_it_is_stored() {
 #[test]
 fn a_failed_write_is_told_unstored_and_tried_again_in_order_under_a_fresh_peer() {
     let mut core = loaded(false);
-    let first = write(&mut core, at(1));
-    assert_eq!(first.peer(), PeerId(7));
+    let lost = write(&mut core, at(1));
+    assert_eq!(lost.peer(), PeerId(7));
     assert!(core.next_job(at(1)).is_some());
     core.job_finished(at(2), JobResult::Append(Err(AppendError::QuotaExceeded)));
-    let told = TabMessage::Changes { doc: board(), stored: false, blocks: vec![first.clone()] };
-    assert_eq!(posted(&outputs(&mut core)), [told]);
+    let told = posted(&outputs(&mut core));
+    let [TabMessage::Changes { stored: false, blocks, .. }] = &told[..] else { panic!("{told:?}") };
+    let [first] = &blocks[..] else { panic!("one change was made") };
+    // A later start goes on as peer 7 where storage ends: nobody may know that name.
+    assert_ne!(first.peer(), PeerId(7));
+    assert_eq!(first.header().stamp, lost.header().stamp);
     let full = StorageHealth::Failing(StorageFault::QuotaExceeded);
     assert_eq!(core.status().storage, full);
 
@@ -97,10 +101,55 @@ fn a_failed_write_is_told_unstored_and_tried_again_in_order_under_a_fresh_peer()
     assert!(core.next_job(at(3)).is_none(), "a full disk is not hammered");
     let retry = core.deadline().expect("it is tried again");
     let Some(Job::Append(batch)) = core.next_job(at(retry)) else { panic!("nothing to store") };
-    assert_eq!(batch, [(board(), vec![first, second])]);
+    assert_eq!(batch, [(board(), vec![first.clone(), second])]);
     core.job_finished(at(retry), JobResult::Append(Ok(())));
     assert_eq!(core.status().storage, StorageHealth::Healthy);
     assert!(core.doc_status(&board()).expect("it is open").saved_here);
+}
+
+#[test]
+fn a_write_in_doubt_keeps_its_name_because_it_may_be_stored() {
+    let mut core = loaded(false);
+    let written = write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    let detail = String::from("the fsync failed");
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::Broken { detail })));
+    let told = TabMessage::Changes { doc: board(), stored: false, blocks: vec![written] };
+    assert_eq!(posted(&outputs(&mut core)), [told]);
+}
+
+#[test]
+fn beside_a_damaged_stored_part_nothing_is_made_under_the_leased_name() {
+    let mut core = Core::new(EngineConfig::default(), 1, false);
+    core.open(&board());
+    core.leased(PeerId(7), Some(0));
+    let version = [(PeerId(7), 3)].into_iter().collect();
+    let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
+    let stored = StoredDoc { snapshot, blocks: Vec::new() };
+    core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
+    assert_ne!(write(&mut core, at(1)).peer(), PeerId(7));
+}
+
+#[test]
+fn while_storage_works_on_changes_nobody_hears_of_them_though_reading_fails() {
+    let mut core = loaded(false);
+    let first = write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    let other = DocId::new("board/43").expect("a valid id");
+    core.open(&other);
+    core.load_finished(at(2), &other, Err(ReadError::Unavailable));
+    let second = write(&mut core, at(3));
+    assert_eq!(posted(&outputs(&mut core)), []);
+    core.job_finished(at(4), JobResult::Append(Ok(())));
+    let told: Vec<Block> = posted(&outputs(&mut core))
+        .into_iter()
+        .flat_map(|message| match message {
+            TabMessage::Changes { blocks, .. } => blocks,
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(told[0], first);
+    assert!(told.len() == 1 || told[1] == second);
 }
 
 #[test]
@@ -169,28 +218,41 @@ fn without_network_nothing_is_dialed_until_it_is_back() {
 }
 
 #[test]
-fn a_tab_that_asks_is_told_what_is_not_stored_yet() {
+fn a_tab_that_asks_is_told_what_is_not_stored_yet_unless_it_is_about_to_be() {
     let mut core = loaded(false);
-    let block = write(&mut core, at(1));
+    let theirs = other_tabs_change(&mut core);
+    let ours = write(&mut core, at(1));
     core.set_presence(at(1), &board(), Some(b"Ada".to_vec()));
     outputs(&mut core);
     let want = TabMessage::Want { doc: board(), have: VersionVector::new() };
     core.tab_message(at(2), &want.encode());
     let answer = posted(&outputs(&mut core));
-    let told = TabMessage::Changes { doc: board(), stored: false, blocks: vec![block] };
+    let told = TabMessage::Changes { doc: board(), stored: false, blocks: theirs };
     assert_eq!(answer[0], told);
     assert!(matches!(&answer[1], TabMessage::Presence { payload: Some(name), .. }
         if name == b"Ada"));
+
+    // It may have to be written again under another id, until it is stored; then all hear of it.
+    assert!(core.next_job(at(3)).is_some());
+    core.job_finished(at(3), JobResult::Append(Ok(())));
+    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![ours] };
+    assert_eq!(posted(&outputs(&mut core)), [told]);
 }
 
-#[test]
-fn an_unstored_change_of_another_tab_is_stored_here() {
-    let mut core = loaded(false);
+/// A change of another tab's that this one has heard of and not stored.
+fn other_tabs_change(core: &mut Core) -> Vec<Block> {
     let mut other = Doc::new(PeerId(8));
     other.transact(0, |tx| tx.counter("n").add(1));
     let blocks = other.blocks_since(&VersionVector::new());
     let told = TabMessage::Changes { doc: board(), stored: false, blocks: blocks.clone() };
     core.tab_message(at(1), &told.encode());
+    blocks
+}
+
+#[test]
+fn an_unstored_change_of_another_tab_is_stored_here() {
+    let mut core = loaded(false);
+    let blocks = other_tabs_change(&mut core);
     assert_eq!(posted(&outputs(&mut core)), [], "the tab that made it has told everybody");
     let Some(Job::Append(batch)) = core.next_job(at(1)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), blocks)]);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, Shared};
 use gloo_timers::future::TimeoutFuture;
-use leptos_sync_crdt::{Block, DocId};
+use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
 use leptos_sync_storage::{
     AppendError, BackendError, CompactError, OpenError, ReadError, Snapshot, Storage, StoredDoc,
 };
@@ -101,6 +101,10 @@ impl<S: Storage> Storage for LateStorage<S> {
         self.get().await?.docs().await
     }
 
+    async fn versions(&self) -> Result<Vec<(DocId, VersionVector)>, ReadError> {
+        self.get().await?.versions().await
+    }
+
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
         self.get().await?.load(doc).await
     }
@@ -111,6 +115,15 @@ impl<S: Storage> Storage for LateStorage<S> {
 
     async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
         self.get().await?.compact(doc, snapshot).await
+    }
+
+    async fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
+    ) -> Result<(), CompactError> {
+        self.get().await?.replace(doc, snapshot, moved).await
     }
 
     async fn remove(&self, doc: &DocId) -> Result<(), AppendError> {

@@ -8,7 +8,7 @@ mod idb;
 mod ops;
 mod schema;
 
-use leptos_sync_crdt::{Block, DocId};
+use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
 
 pub use connection::{Durability, IndexedDbOptions, IndexedDbStorage, ask_to_persist};
 
@@ -18,6 +18,10 @@ use crate::storage::{Snapshot, Storage, StoredDoc};
 impl Storage for IndexedDbStorage {
     async fn docs(&self) -> Result<Vec<DocId>, ReadError> {
         Ok(self.run(async |db, _| ops::docs(db).await).await?)
+    }
+
+    async fn versions(&self) -> Result<Vec<(DocId, VersionVector)>, ReadError> {
+        Ok(self.run(async |db, _| ops::versions(db).await).await?)
     }
 
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
@@ -33,7 +37,17 @@ impl Storage for IndexedDbStorage {
     }
 
     async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
-        let done = self.run(async |db, mode| ops::compact(db, mode, doc, &snapshot).await).await?;
+        self.replace(doc, snapshot, Vec::new()).await
+    }
+
+    async fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
+    ) -> Result<(), CompactError> {
+        let replace = async |db: &_, mode| ops::replace(db, mode, doc, &snapshot, &moved).await;
+        let done = self.run(replace).await?;
         if done { Ok(()) } else { Err(CompactError::Stale { doc: doc.clone() }) }
     }
 

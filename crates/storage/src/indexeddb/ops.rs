@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use js_sys::{Array, JsString, Uint8Array};
-use leptos_sync_crdt::{Block, DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionVector, Writer};
 use wasm_bindgen::JsValue;
 use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore};
 
@@ -11,7 +11,7 @@ use super::OpError;
 use super::idb::{Mode, Request, Transaction};
 use super::schema::{BLOCKS, DOCS, META, SNAPSHOTS};
 use crate::error::{BackendError, Failure};
-use crate::merge::{Conflict, Log, assemble};
+use crate::merge::{Conflict, Log, assemble, covers};
 use crate::record::{Record, pack, unpack};
 use crate::storage::{Snapshot, StoredDoc};
 
@@ -22,14 +22,34 @@ pub(super) async fn docs(db: &IdbDatabase) -> Result<Vec<DocId>, OpError> {
     let mut read = Transaction::begin(db, &[DOCS], Mode::Read)?;
     let request = Request::new(read.store(DOCS)?.get_all_keys()?);
     let keys = Array::from(&read.wait(request).await?);
-    let id = |key: JsValue| {
-        DocId::new(key.as_string().unwrap_or_default())
-            .map_err(|error| Failure::Backend(BackendError::new(error)))
-    };
-    let mut docs: Vec<DocId> = keys.iter().map(id).collect::<Result<_, _>>()?;
+    let mut docs: Vec<DocId> = keys.iter().map(|key| doc_id(&key)).collect::<Result<_, _>>()?;
     // The browser sorts by UTF-16 code units.
     docs.sort();
     Ok(docs)
+}
+
+pub(super) async fn versions(db: &IdbDatabase) -> Result<Vec<(DocId, VersionVector)>, OpError> {
+    let mut read = Transaction::begin(db, &[DOCS, BLOCKS], Mode::Read)?;
+    let names = Request::new(read.store(DOCS)?.get_all_keys()?);
+    let snapshots = Request::new(read.store(DOCS)?.get_all()?);
+    let records = Request::new(read.store(BLOCKS)?.get_all_keys()?);
+    let names = Array::from(&read.wait(names).await?);
+    let snapshots = Array::from(&read.wait(snapshots).await?);
+    let mut found: BTreeMap<DocId, VersionVector> = BTreeMap::new();
+    for (name, snapshot) in names.iter().zip(snapshots.iter()) {
+        let doc = doc_id(&name)?;
+        let version = decode_version(&bytes(&snapshot).unwrap_or_default());
+        let version = version.map_err(|source| corrupt(&doc, source))?;
+        found.insert(doc, version);
+    }
+    for key in Array::from(&read.wait(records).await?) {
+        let key = Array::from(&key);
+        let doc = doc_id(&key.get(0))?;
+        let peer = u64::from_str_radix(&key.get(1).as_string().unwrap_or_default(), 16);
+        let (Ok(peer), Some(end)) = (peer, key.get(2).as_f64()) else { continue };
+        found.entry(doc).or_default().extend(PeerId(peer), end as u32);
+    }
+    Ok(found.into_iter().collect())
 }
 
 pub(super) async fn load(db: &IdbDatabase, doc: &DocId) -> Result<StoredDoc, OpError> {
@@ -155,19 +175,21 @@ async fn read_stored(
     Ok(stored)
 }
 
-/// Replaces the snapshot and what it covers; false if it lacks what the stored one has.
-pub(super) async fn compact(
+/// Replaces the snapshot and what it covers or has under other names; false if it lacks what the
+/// stored one has.
+pub(super) async fn replace(
     db: &IdbDatabase,
     mode: Mode,
     doc: &DocId,
     snapshot: &Snapshot,
+    moved: &[OpId],
 ) -> Result<bool, OpError> {
     let mut write = Transaction::begin(db, &[BLOCKS, SNAPSHOTS, DOCS], mode)?;
     let (blocks, docs) = (write.store(BLOCKS)?, write.store(DOCS)?);
     let stored = write.wait(Request::new(docs.get(&doc_key(doc))?)).await?;
     if let Some(stored) = bytes(&stored) {
         let stored = decode_version(&stored).map_err(|source| corrupt(doc, source))?;
-        if !snapshot.version.covers(&stored) {
+        if !covers(&snapshot.version, &stored, moved) {
             write.abort();
             return Ok(false);
         }
@@ -176,6 +198,13 @@ pub(super) async fn compact(
         let from = key(&[doc_key(doc), peer_key(peer)]);
         let to = key(&[doc_key(doc), peer_key(peer), f64::from(count).into(), Array::new().into()]);
         blocks.delete(&IdbKeyRange::bound(&from, &to)?.into())?;
+    }
+    for from in moved {
+        // The part before `from` of a record that has both is in the snapshot.
+        let peer = peer_key(from.peer);
+        let first = key(&[doc_key(doc), peer.clone(), (f64::from(from.seq) + 1.0).into()]);
+        let last = key(&[doc_key(doc), peer, Array::new().into()]);
+        blocks.delete(&IdbKeyRange::bound(&first, &last)?.into())?;
     }
     let mut out = Writer::new();
     snapshot.version.encode(&mut out);
@@ -243,6 +272,11 @@ pub(super) async fn list_meta(
 
 fn key(parts: &[JsValue]) -> JsValue {
     parts.iter().collect::<Array>().into()
+}
+
+fn doc_id(key: &JsValue) -> Result<DocId, Failure> {
+    DocId::new(key.as_string().unwrap_or_default())
+        .map_err(|error| Failure::Backend(BackendError::new(error)))
 }
 
 fn doc_key(doc: &DocId) -> JsValue {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use leptos_sync_crdt::{Block, DocId};
+use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -133,6 +133,10 @@ impl Storage for SqliteStorage {
         self.read(|connection| reader::docs(connection)).await
     }
 
+    async fn versions(&self) -> Result<Vec<(DocId, VersionVector)>, ReadError> {
+        self.read(reader::versions).await
+    }
+
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
         let doc = doc.clone();
         self.read(move |connection| reader::load(connection, &doc)).await
@@ -144,7 +148,17 @@ impl Storage for SqliteStorage {
 
     async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
         let doc = doc.clone();
-        self.write(move |connection| writer::compact(connection, &doc, &snapshot)).await
+        self.write(move |connection| writer::replace(connection, &doc, &snapshot, &[])).await
+    }
+
+    async fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
+    ) -> Result<(), CompactError> {
+        let doc = doc.clone();
+        self.write(move |connection| writer::replace(connection, &doc, &snapshot, &moved)).await
     }
 
     async fn remove(&self, doc: &DocId) -> Result<(), AppendError> {

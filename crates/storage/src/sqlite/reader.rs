@@ -1,9 +1,10 @@
 //! The reading threads, and the queries they run. Readers never wait for the writer.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
-use leptos_sync_crdt::{Block, DocId, Reader, VersionVector};
+use leptos_sync_crdt::{Block, DocId, PeerId, Reader, VersionVector};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::{BackendError, Failure, OpenError};
@@ -43,6 +44,32 @@ pub(super) fn docs(connection: &Connection) -> Result<Vec<DocId>, Failure> {
     names.map(|name| doc_id(&name?)).collect()
 }
 
+pub(super) fn versions(
+    connection: &mut Connection,
+) -> Result<Vec<(DocId, VersionVector)>, Failure> {
+    // One transaction, so that a compaction between the queries cannot take blocks away.
+    let now = connection.transaction()?;
+    let mut found: BTreeMap<DocId, VersionVector> = BTreeMap::new();
+    let mut query =
+        now.prepare_cached("SELECT name, version FROM snapshots JOIN docs ON docs.id = doc")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let doc = doc_id(&row.get::<_, String>(0)?)?;
+        let version = version(&doc, &row.get::<_, Vec<u8>>(1)?)?;
+        found.insert(doc, version);
+    }
+    let mut query = now.prepare_cached(
+        "SELECT name, peer, max(end) FROM blocks JOIN docs ON docs.id = doc GROUP BY doc, peer",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let doc = doc_id(&row.get::<_, String>(0)?)?;
+        let peer = PeerId(row.get::<_, i64>(1)?.cast_unsigned());
+        found.entry(doc).or_default().extend(peer, row.get(2)?);
+    }
+    Ok(found.into_iter().collect())
+}
+
 pub(super) fn load(connection: &mut Connection, doc: &DocId) -> Result<StoredDoc, Failure> {
     // One transaction, so that a compaction between the queries cannot take blocks away.
     let now = connection.transaction()?;
@@ -65,9 +92,12 @@ pub(super) fn load(connection: &mut Connection, doc: &DocId) -> Result<StoredDoc
 }
 
 fn snapshot(doc: &DocId, version: &[u8], bytes: Vec<u8>) -> Result<Snapshot, Failure> {
-    let version = VersionVector::decode(&mut Reader::new(version))
-        .map_err(|source| Failure::Corrupt { doc: doc.clone(), source })?;
-    Ok(Snapshot { version, bytes })
+    Ok(Snapshot { version: self::version(doc, version)?, bytes })
+}
+
+fn version(doc: &DocId, bytes: &[u8]) -> Result<VersionVector, Failure> {
+    VersionVector::decode(&mut Reader::new(bytes))
+        .map_err(|source| Failure::Corrupt { doc: doc.clone(), source })
 }
 
 pub(super) fn block(doc: &DocId, bytes: Vec<u8>) -> Result<Block, Failure> {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::thread;
 
-use leptos_sync_crdt::{Block, DocId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{Block, DocId, OpId, Reader, VersionVector, Writer};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use crate::error::{AppendError, BackendError, CompactError, Failure, OpenError, ReadError};
-use crate::merge::{Conflict, Log, is_new};
+use crate::merge::{Conflict, Log, covers, is_new};
 use crate::storage::Snapshot;
 
 /// The most calls that share one transaction, so that the first is not kept waiting for ever.
@@ -297,15 +297,16 @@ fn snapshot_version(
     decoded.map_err(|source| Failure::Corrupt { doc: doc.clone(), source })
 }
 
-/// Replaces the snapshot and deletes the blocks that it covers.
-pub(super) fn compact(
+/// Replaces the snapshot and deletes the blocks that it covers, or has under other names.
+pub(super) fn replace(
     connection: &Connection,
     doc: &DocId,
     snapshot: &Snapshot,
+    moved: &[OpId],
 ) -> Result<(), Refusal<CompactError>> {
     if let Some(number) = doc_number(connection, doc)?
         && let Some(stored) = snapshot_version(connection, doc, number)?
-        && !snapshot.version.covers(&stored)
+        && !covers(&snapshot.version, &stored, moved)
     {
         return Err(Refusal::Call(CompactError::Stale { doc: doc.clone() }));
     }
@@ -319,6 +320,11 @@ pub(super) fn compact(
         .prepare_cached("DELETE FROM blocks WHERE doc = ?1 AND peer = ?2 AND end <= ?3")?;
     for (peer, count) in snapshot.version.iter() {
         delete.execute(params![number, peer.0.cast_signed(), count])?;
+    }
+    let mut delete = connection
+        .prepare_cached("DELETE FROM blocks WHERE doc = ?1 AND peer = ?2 AND seq >= ?3")?;
+    for from in moved {
+        delete.execute(params![number, from.peer.0.cast_signed(), from.seq])?;
     }
     Ok(())
 }
