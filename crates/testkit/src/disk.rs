@@ -398,9 +398,9 @@ impl Storage for DiskStorage {
         snapshot: Snapshot,
         moved: Vec<OpId>,
     ) -> Result<(), CompactError> {
-        if is_planted(Bug::CompactionForgetsNewerBlocks) {
+        if is_planted(Bug::CompactionForgetsTheSnapshot) {
             let removed = self.write(Record::Remove(doc.clone())).await;
-            removed.map_err(|_| CompactError::Unavailable)?;
+            return removed.map_err(|_| CompactError::Unavailable);
         }
         match self.write(Record::Replace(doc.clone(), snapshot, moved)).await {
             Ok(()) => Ok(()),

@@ -24,7 +24,7 @@ bugs! {
     TornTailLosesAll: "recovery gives up on a journal whose last record is torn",
     RecoveryDropsTheLastRecord: "recovery drops the last whole record",
     RecoveryStopsHalfway: "recovery reads only the first half of a long journal",
-    CompactionForgetsNewerBlocks: "compaction removes blocks that the snapshot does not cover",
+    CompactionForgetsTheSnapshot: "compaction removes the blocks, and the snapshot is not written",
     BatchIsSplit: "of a batch of several blocks the last one is not stored",
     QuotaIsNotReported: "a write that found no room is answered as a success",
     UnsentIsNotFound: "what an earlier tab stored and did not send is not looked for",
