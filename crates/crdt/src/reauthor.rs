@@ -2,18 +2,21 @@
 //!
 //! A copied browser profile or a restored backup can continue a peer's sequence twice. The side
 //! whose changes were not acknowledged writes them again as somebody else; positions on the wire
-//! are relative to a version, so only names have to change.
+//! are relative to a version, so only names have to change. But names decide in which order stands
+//! what was inserted in one place at once, and that must not change, or positions meant something
+//! else. So new ids are so little above the old ones that no other author's lies between.
 
 use std::collections::BTreeMap;
 
 use xxhash_rust::xxh64::xxh64;
 
 use crate::block::{Block, BlockHeader};
-use crate::cells::RowRef;
+use crate::cells::{CellOp, RowRef};
 use crate::doc::Doc;
 use crate::id::{OpId, PeerId};
 use crate::op::{Action, Body};
 use crate::sorting::sort;
+use crate::tree::order;
 use crate::version::VersionVector;
 
 /// Keeps successors apart from other hashes of the same bytes.
@@ -26,9 +29,6 @@ pub enum ReauthorError {
     /// A change that has to keep its name already builds on them.
     #[error("changes of peer {0} depend on the ones to be written again")]
     DependedOn(PeerId),
-    /// The new peer id has already written something else here.
-    #[error("peer {0} has already written to this document")]
-    PeerInUse(PeerId),
     /// No known block of the old peer starts at that seq, or it could not be read from a damaged
     /// snapshot.
     #[error("no change starts at {0}")]
@@ -76,7 +76,12 @@ impl Renaming {
                 known => known,
             };
             match &mut op.action {
-                Action::Cell(cell) => *cell = cell.clone().map_rows(&mut &renamed),
+                Action::Cell(cell) => {
+                    *cell = cell.clone().map_rows(&mut &renamed);
+                    if let CellOp::Create { key, .. } | CellOp::Place { key, .. } = cell {
+                        order::map_ids(key, &|id| self.id(id));
+                    }
+                }
                 Action::Move { element, .. } => *element = renamed(*element),
                 Action::Text { .. } | Action::List { .. } => {}
             }
@@ -100,40 +105,21 @@ impl Renaming {
 
 impl Block {
     /// Who this block's author becomes where it is the first to be written again by
-    /// [`Doc::reauthor_all`]: whoever does that comes to the same id, and to the same bytes.
+    /// [`Doc::reauthor_all`]: whoever does that comes to the same id, and to the same bytes. It is
+    /// at most 2^32 above the author's own; among random ids, none lies between.
     #[must_use]
     pub fn successor(&self) -> PeerId {
-        PeerId(xxh64(self.bytes(), SUCCESSOR_SEED))
+        let above = 1 + (xxh64(self.bytes(), SUCCESSOR_SEED) >> 32);
+        PeerId(self.peer().0.wrapping_add(above))
     }
 }
 
 impl Doc {
-    /// Writes this replica's changes from `from` on again as peer `to`, and goes on as `to`.
-    /// Returns the new blocks; rows inserted by them have new ids. Undo history is forgotten.
-    ///
-    /// # Errors
-    /// [`ReauthorError`]; the document is as it was then.
-    pub fn reauthor(&mut self, from: OpId, to: PeerId) -> Result<Vec<Block>, ReauthorError> {
-        if self.version().get(to) > 0 {
-            return Err(ReauthorError::PeerInUse(to));
-        }
-        self.starts_at(from)?;
-        let mut renaming = Renaming::default();
-        renaming.add(from, to);
-        let blocks = self.blocks_since(self.history_start());
-        let depends = |block: &&Block| {
-            block.peer() != from.peer && block.header().deps.iter().any(|dep| renaming.has(*dep))
-        };
-        if let Some(block) = blocks.iter().find(depends) {
-            return Err(ReauthorError::DependedOn(block.peer()));
-        }
-        self.rename(&renaming, blocks, to).ok_or(ReauthorError::NoSuchChange(from))
-    }
-
     /// Writes the changes of one author from `from` on again, and whatever builds on them, each
     /// author's under the id that is [`Block::successor`] of the first that moves. Who does that
     /// twice, or in two places, has the same changes in the end, and not two of each. Rows
-    /// inserted by them have new ids. Undo history is forgotten.
+    /// inserted by them have new ids; but for those, the document shows what it showed before.
+    /// Undo history is forgotten.
     ///
     /// If this document's own peer is among those that move, it has to go on as another one.
     ///
@@ -160,7 +146,7 @@ impl Doc {
         }
         let moved = renaming.moved.iter().map(|(peer, (seq, to))| (OpId::new(*peer, *seq), *to));
         let moved = moved.collect();
-        let blocks = self.rename(&renaming, blocks, self.peer());
+        let blocks = self.rename(&renaming, blocks);
         Ok(Reauthored { moved, blocks: blocks.ok_or(ReauthorError::NoSuchChange(from))? })
     }
 
@@ -170,12 +156,7 @@ impl Doc {
     }
 
     /// Replaces the document by one of `blocks` in which some have another name; returns those.
-    fn rename(
-        &mut self,
-        renaming: &Renaming,
-        blocks: Vec<Block>,
-        peer: PeerId,
-    ) -> Option<Vec<Block>> {
+    fn rename(&mut self, renaming: &Renaming, blocks: Vec<Block>) -> Option<Vec<Block>> {
         let (mut all, mut renamed) = (Vec::new(), Vec::new());
         for block in blocks {
             if renaming.has(OpId::new(block.peer(), block.seq())) {
@@ -185,7 +166,7 @@ impl Doc {
             }
         }
         all.extend(renamed.iter().cloned());
-        let mut again = self.at_base(peer);
+        let mut again = self.at_base(self.peer());
         // Blocks that were applied once apply again, unless they came with an unsound log.
         again.import(u64::MAX, all).ok()?;
         // What waits for its time goes on waiting.
@@ -198,8 +179,60 @@ impl Doc {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
-    use crate::ContainerId;
+    use crate::histories::{assert_is_model, run, step};
+    use crate::model::Model;
+    use crate::rebase::tests::shown;
+    use crate::{ContainerId, tree};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(
+            std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+        ))]
+
+        /// Whatever several people did, and from wherever on it is written again, it shows the
+        /// same, and what others know of it and write again equals that.
+        #[test]
+        fn what_is_written_again_shows_the_same(
+            steps in prop::collection::vec((any::<Index>(), step(), 0u64..9_000), 1..60),
+            from in any::<Index>(),
+        ) {
+            let nothing = VersionVector::new();
+            let peer = |number: u64| PeerId(((number * 7 + 3) % 11) << 40);
+            let mut docs: Vec<Doc> = (0..4).map(|number| Doc::new(peer(number))).collect();
+            for (who, step, wall_ms) in &steps {
+                run(&mut docs, who.index(4), step, *wall_ms);
+            }
+            let mut other = docs[1].fork(PeerId(9));
+            let doc = &mut docs[0];
+            let blocks = doc.blocks_since(&nothing);
+            prop_assume!(!blocks.is_empty());
+            let from = from.get(&blocks);
+            let from = OpId::new(from.peer(), from.seq());
+            let (before, nodes) = (shown(doc), tree::shown(doc, "o"));
+            let again = doc.reauthor_all(from, &nothing).unwrap();
+            prop_assert_eq!(shown(doc), before);
+            let mut renaming = Renaming::default();
+            again.moved.iter().for_each(|(from, to)| renaming.add(*from, *to));
+            let nodes: Vec<_> =
+                nodes.into_iter().map(|(depth, node)| (depth, renaming.id(node))).collect();
+            prop_assert_eq!(tree::shown(doc, "o"), nodes);
+            assert_is_model(doc, &Model::of(&doc.blocks_since(&nothing)));
+
+            let before = shown(&other);
+            if other.reauthor_all(from, &nothing).is_ok() {
+                prop_assert_eq!(shown(&other), before);
+                let missing = doc.blocks_since(other.version());
+                other.import(u64::MAX, missing).unwrap();
+                doc.import(u64::MAX, other.blocks_since(doc.version())).unwrap();
+                prop_assert_eq!(other.version(), doc.version());
+                prop_assert_eq!(shown(&other), shown(doc));
+            }
+        }
+    }
 
     #[test]
     fn a_cloned_peers_changes_survive_under_a_new_name() {
@@ -216,7 +249,8 @@ mod tests {
         let theirs = original.blocks_since(&VersionVector::new());
         assert!(clone.import(0, theirs.clone()).is_err());
 
-        let renamed = clone.reauthor(OpId::new(PeerId(5), 1), PeerId(6)).unwrap();
+        let known = [(PeerId(5), 1)].into_iter().collect();
+        let renamed = clone.reauthor_all(OpId::new(PeerId(5), 1), &known).unwrap().blocks;
         assert_eq!(renamed.len(), 3);
         clone.import(0, theirs).unwrap();
         original.import(0, renamed).unwrap();
@@ -265,6 +299,23 @@ mod tests {
         again.import(0, one.blocks).unwrap();
         assert_eq!(again.version(), both.version());
         assert_eq!(again.table("t").rows().count(), 1);
+    }
+
+    #[test]
+    fn what_was_taken_out_of_insertions_at_once_is_the_same_when_written_again() {
+        // Whatever the hash of the change is, and whose name comes first.
+        for number in (0..10).chain(11..21) {
+            let mut own = Doc::new(PeerId(number << 40));
+            let mut other = Doc::new(PeerId(10 << 40));
+            own.transact(0, |tx| tx.text("x").insert(0, "own")).0.unwrap();
+            other.transact(0, |tx| tx.text("x").insert(0, "else")).0.unwrap();
+            own.import(0, other.blocks_since(&VersionVector::new())).unwrap();
+            own.transact(0, |tx| tx.text("x").delete(1, 3)).0.unwrap();
+            let before = own.text("x").to_string();
+            let from = OpId::new(own.peer(), 0);
+            own.reauthor_all(from, other.version()).unwrap();
+            assert_eq!(own.text("x").to_string(), before);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! neighbour that the trimmed document has too.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

@@ -336,10 +336,13 @@ fn deleted_text_comes_back_with_its_marks() {
 fn a_mark_that_is_written_again_by_another_peer_stays() {
     let mut doc = with(1, "abc");
     mark(&mut doc, 0..2, "bold", true);
-    doc.reauthor(OpId::new(PeerId(1), 0), PeerId(7)).unwrap();
+    let nothing = VersionVector::new();
+    let again = doc.reauthor_all(OpId::new(PeerId(1), 0), &nothing).unwrap();
     assert_eq!(spans(&doc), [bold("ab"), plain("c")]);
+    let (_, to) = again.moved[0];
+    doc.set_peer(to);
     mark(&mut doc, 2..3, "bold", true);
-    doc.reauthor(OpId::new(PeerId(7), 4), PeerId(8)).unwrap();
+    doc.reauthor_all(OpId::new(to, 4), &nothing).unwrap();
     assert_eq!(spans(&doc), [bold("abc")]);
 }
 

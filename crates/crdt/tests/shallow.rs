@@ -257,11 +257,13 @@ fn a_shared_peer_id_can_be_given_up_after_trimming() {
     ada.trim_history(&all).unwrap();
     let from = leptos_sync_crdt::OpId::new(PeerId(1), all.get(PeerId(1)));
     ada.transact(0, |tx| tx.text("note").insert(0, "oh, ")).0.unwrap();
-    assert_eq!(ada.reauthor(from, PeerId(7)).unwrap().len(), 1);
+    let again = ada.reauthor_all(from, &all).unwrap();
+    assert_eq!(again.blocks.len(), 1);
     assert_eq!(ada.text("note").to_string(), "oh, hello world");
-    assert_eq!((ada.version().get(PeerId(7)), ada.history_start()), (4, &all));
+    let (_, to) = again.moved[0];
+    assert_eq!((ada.version().get(to), ada.history_start()), (4, &all));
     let gone = leptos_sync_crdt::OpId::new(PeerId(1), 0);
-    assert_eq!(ada.reauthor(gone, PeerId(8)), Err(ReauthorError::NoSuchChange(gone)));
+    assert_eq!(ada.reauthor_all(gone, &all).unwrap_err(), ReauthorError::NoSuchChange(gone));
 }
 
 /// Ben goes offline and edits everything; meanwhile Ada edits on and trims.

@@ -47,7 +47,7 @@ struct Args {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
-    /// Copy profiles, and close stores under tabs, too: what is not sound yet.
+    /// Copy profiles, too: what is not sound yet.
     #[arg(long)]
     copies: bool,
     /// Play one seed with these of its steps only, as a failure prints them.

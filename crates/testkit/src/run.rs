@@ -41,7 +41,7 @@ thread_local! {
 pub struct Run {
     /// Decides everything.
     pub seed: u64,
-    /// Whether profiles are copied, and stores closed, too.
+    /// Whether profiles are copied, too.
     pub copies: bool,
     /// Whether only what was played at first is played: for seeds that have found something.
     pub as_at_first: bool,

@@ -117,3 +117,24 @@ fn what_builds_on_changes_under_a_claimed_id_is_written_again_with_them() {
         assert_eq!(as_at_first(seed), None, "seed {seed}");
     }
 }
+
+/// What took out a character goes on to take out the same one when it is written again.
+#[test]
+fn what_is_written_again_takes_out_what_it_took_out() {
+    let steps = [
+        Step::Write { tab: 9464482859058155894, doc: 2, at: 43, kind: 3 },
+        Step::Write { tab: 13967974704218654825, doc: 2, at: 57, kind: 1 },
+        Step::DiskStall { device: 7063077233273715791, stalled: true },
+        Step::WriteLarge { tab: 12127837526312977506, doc: 1, at: 6, bytes: 69_404 },
+        Step::StoreClosed { tab: 2954323685689794885 },
+        Step::Write { tab: 6325395506605040797, doc: 0, at: 0, kind: 0 },
+        Step::Pass { ms: 1_039 },
+        Step::Write { tab: 16509314263129446792, doc: 0, at: 1, kind: 2 },
+        Step::CloseTab { tab: 4321718858240452837 },
+        Step::StoreClosed { tab: 18231118026334430313 },
+        Step::Write { tab: 12449882358747630367, doc: 0, at: 7, kind: 5 },
+        Step::Pass { ms: 19 },
+        Step::TakeOut { tab: 10709373108196407387, doc: 0, at: 50 },
+    ];
+    goes_well(12_014, &steps);
+}

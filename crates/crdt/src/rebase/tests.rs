@@ -10,7 +10,7 @@ use crate::{ContainerId, Doc, PeerId, Value};
 const LATE: u64 = u64::MAX >> 16;
 
 /// What a document shows, but for the names of things.
-fn shown(doc: &Doc) -> impl PartialEq + std::fmt::Debug {
+pub(crate) fn shown(doc: &Doc) -> impl PartialEq + std::fmt::Debug + use<> {
     let table = doc.table("t");
     let mut rows: Vec<_> = table
         .rows()

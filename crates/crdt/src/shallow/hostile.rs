@@ -174,7 +174,7 @@ fn use_it(mut doc: Doc, others: &Doc) {
     let _ = others.rebase(LATE, &doc.encode_snapshot(), PeerId(90));
     let _ = doc.rebase(LATE, &others.encode_snapshot(), PeerId(91));
     let own = OpId::new(PeerId(70), 0);
-    let _ = doc.reauthor(own, PeerId(71));
+    let _ = doc.reauthor_all(own, &crate::VersionVector::new());
     let version = doc.version().clone();
     let _ = doc.trim_history(&version);
     read(&doc);

@@ -13,7 +13,7 @@
 
 use std::cmp::Ordering;
 
-use crate::id::OpId;
+use crate::id::{OpId, PeerId};
 
 /// Where the first node goes.
 const MIDDLE: u8 = 128;
@@ -30,6 +30,11 @@ fn id_bytes(id: OpId) -> [u8; ID_LEN] {
     bytes
 }
 
+fn id_of(bytes: [u8; ID_LEN]) -> OpId {
+    let both = bytes.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+    OpId::new(PeerId((both >> 32) as u64), both as u32)
+}
+
 /// Whether the bytes are a key: segments, with a zero and a node id between two.
 pub(crate) fn is_key(mut bytes: &[u8]) -> bool {
     loop {
@@ -42,6 +47,19 @@ pub(crate) fn is_key(mut bytes: &[u8]) -> bool {
             Some(rest) if rest.len() > ID_LEN => bytes = &rest[1 + ID_LEN..],
             Some(_) => return false,
         }
+    }
+}
+
+/// Gives the nodes that a key names other ids.
+pub(crate) fn map_ids(key: &mut [u8], rename: &impl Fn(OpId) -> OpId) {
+    let mut at = 0;
+    loop {
+        at += segment(key, at).len() + 1;
+        let Some(id) = key.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<ID_LEN>) else {
+            return;
+        };
+        *id = id_bytes(rename(id_of(*id)));
+        at += ID_LEN;
     }
 }
 
@@ -181,7 +199,6 @@ fn inside(low: &[u8], high: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::PeerId;
     use proptest::prelude::*;
 
     type Item = (Vec<u8>, OpId);
