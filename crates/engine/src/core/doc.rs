@@ -46,6 +46,8 @@ pub(crate) struct Store {
     /// From here on changes that are stored were written again under other ids; the stored
     /// document has to be replaced before anything is appended to it.
     pub(crate) moved: Vec<OpId>,
+    /// How many of these the replacement in progress takes care of.
+    pub(crate) replacing: usize,
 }
 
 impl Store {

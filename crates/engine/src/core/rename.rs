@@ -161,10 +161,10 @@ impl Core {
         };
         let unsaved = doc.store.queue.iter().filter(|held| is_moved(held)).count();
         doc.store.queue.retain(|held| !is_moved(held));
-        doc.store.in_flight.iter_mut().filter(|held| is_moved(held)).for_each(|held| {
-            held.announce = false;
-        });
-        let were_stored = unsaved < again.blocks.len();
+        // Should it not be stored after all, it is not to be tried again.
+        doc.store.in_flight.retain(|held| !is_moved(held));
+        // A replacement in progress stores what is unsaved, too.
+        let were_stored = unsaved < again.blocks.len() || doc.store.replacing > 0;
         if were_stored {
             doc.store.moved.extend(again.moved.iter().map(|(from, _)| *from));
         }
@@ -178,7 +178,8 @@ impl Core {
 
     /// Puts the document as it is now in the place of what is stored.
     pub(super) fn replace_job(&mut self) -> Option<Job> {
-        let (id, doc) = self.docs.iter().find(|(_, doc)| !doc.store.moved.is_empty())?;
+        let (id, doc) = self.docs.iter_mut().find(|(_, doc)| !doc.store.moved.is_empty())?;
+        doc.store.replacing = doc.store.moved.len();
         let content = doc.content.borrow();
         let snapshot =
             Snapshot { version: content.version().clone(), bytes: content.encode_snapshot() };
@@ -187,9 +188,10 @@ impl Core {
 
     pub(super) fn replaced(&mut self, now: Now, id: &DocId, result: Result<(), CompactError>) {
         let Some(doc) = self.docs.get_mut(id) else { return };
+        let replaced = std::mem::take(&mut doc.store.replacing);
         match result {
             Ok(()) => {
-                doc.store.moved.clear();
+                doc.store.moved.drain(..replaced);
                 doc.store.log_blocks = 0;
                 doc.store.log_bytes = 0;
                 self.jobs.succeed();

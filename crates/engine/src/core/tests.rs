@@ -1,7 +1,7 @@
 //! Decisions one at a time, with the time and every answer in the test's hands.
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, Doc, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, ReadError, Snapshot, StoredDoc};
 use leptos_sync_transport::{Closed, ConnectError};
 
@@ -276,4 +276,68 @@ fn an_erased_store_gets_all_that_is_in_memory() {
     assert!(core.status().saved_here);
     let Some(Job::Meta { key, value }) = core.next_job(at(6)) else { panic!("no name") };
     assert_eq!((key.as_str(), value), ("peer/0", Some(7_u64.to_le_bytes().to_vec())));
+}
+
+/// A loaded document with a change that is stored.
+fn stored() -> (Core, Block) {
+    let mut core = loaded(false);
+    let block = write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    core.job_finished(at(1), JobResult::Append(Ok(())));
+    (core, block)
+}
+
+/// Has a change written again, as if another tab had done that.
+fn move_away(core: &mut Core, block: &Block) -> OpId {
+    let from = OpId::new(block.peer(), block.seq());
+    let moved = TabMessage::Moved { doc: board(), from, to: block.successor() };
+    core.tab_message(at(2), &moved.encode());
+    from
+}
+
+fn replacement(core: &mut Core) -> Vec<OpId> {
+    match core.next_job(at(60_000)) {
+        Some(Job::Replace { moved, .. }) => moved,
+        other => panic!("no replacement, but {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_written_again_during_a_replacement_is_replaced_too() {
+    let (mut core, first) = stored();
+    let second = write(&mut core, at(2));
+    assert!(core.next_job(at(2)).is_some());
+    core.job_finished(at(2), JobResult::Append(Ok(())));
+    let from = move_away(&mut core, &second);
+    assert_eq!(replacement(&mut core), [from]);
+    let from = move_away(&mut core, &first);
+    core.job_finished(at(3), JobResult::Replace(board(), Ok(())));
+    assert!(replacement(&mut core).contains(&from));
+    core.job_finished(at(4), JobResult::Replace(board(), Ok(())));
+    assert!(matches!(core.next_job(at(4)), Some(Job::Append(_))));
+}
+
+#[test]
+fn what_a_replacement_stored_under_an_old_name_is_replaced() {
+    let (mut core, first) = stored();
+    move_away(&mut core, &first);
+    let unsaved = write(&mut core, at(2));
+    replacement(&mut core);
+    let from = move_away(&mut core, &unsaved);
+    core.job_finished(at(3), JobResult::Replace(board(), Ok(())));
+    assert_eq!(replacement(&mut core), [from]);
+}
+
+#[test]
+fn what_was_written_again_is_not_stored_under_its_old_name_at_a_later_try() {
+    let mut core = loaded(false);
+    let first = write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    move_away(&mut core, &first);
+    core.job_finished(at(3), JobResult::Append(Err(AppendError::QuotaExceeded)));
+    replacement(&mut core);
+    core.job_finished(at(60_000), JobResult::Replace(board(), Ok(())));
+    let again = core.open(&board()).borrow().blocks_since(&VersionVector::new());
+    let Some(Job::Append(batch)) = core.next_job(at(60_000)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), again)]);
 }
