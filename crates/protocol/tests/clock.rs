@@ -67,6 +67,15 @@ fn a_nudge_finds_a_dead_socket_within_five_seconds() {
 }
 
 #[test]
+fn a_nudge_soon_after_a_sign_of_life_does_not_shorten_the_patience() {
+    let mut wire = welcomed();
+    wire.cut();
+    wire.jump(1_000);
+    wire.client(ClientInput::Nudge);
+    assert_eq!(wire.run_clock(50_000), "1000 Ping\n21000 Ping\n25000 closed by client 4408");
+}
+
+#[test]
 fn presence_is_repeated_and_rapid_changes_are_thinned() {
     let mut wire = welcomed();
     wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
