@@ -25,10 +25,4 @@ impl Instant {
     pub const fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
-
-    /// Milliseconds from `earlier` to here; zero if `earlier` is later.
-    #[must_use]
-    pub const fn ms_since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
 }
