@@ -125,12 +125,12 @@ fn framed_len(block: &Block) -> usize {
     block.bytes().len() + 4
 }
 
-/// How many of `blocks`, none of them one for pieces, are for the next frame.
+/// How many of `blocks` are for the next frame. One that needs pieces never fits.
 pub(crate) fn count_for_frame<'a>(blocks: impl Iterator<Item = &'a Block>) -> usize {
     let mut room = FRAME_BLOCK_BYTES + 4;
     let fits = |block: &&Block| {
         let len = framed_len(block);
-        let fits = !needs_pieces(block) && len <= room;
+        let fits = len <= room;
         room = room.saturating_sub(len);
         fits
     };

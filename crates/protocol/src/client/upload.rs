@@ -17,6 +17,7 @@ pub(super) enum Upload {
 
 #[derive(Debug)]
 pub(super) struct Uploads {
+    /// None of them is empty.
     queues: BTreeMap<DocId, VecDeque<Block>>,
     queued_bytes: usize,
     /// Bytes of block data sent and not credited yet.
@@ -100,8 +101,7 @@ impl Uploads {
     }
 
     fn next_blocks(&mut self, open_ch: &impl Fn(&DocId) -> Option<u32>) -> Option<Upload> {
-        let ready =
-            |(doc, queue): &(&DocId, &VecDeque<Block>)| !queue.is_empty() && open_ch(doc).is_some();
+        let ready = |(doc, _): &(&DocId, &VecDeque<Block>)| open_ch(doc).is_some();
         let after_last = self.last.as_ref().and_then(|last| {
             use std::ops::Bound::{Excluded, Unbounded};
             self.queues.range((Excluded(last), Unbounded)).find(ready)
