@@ -261,3 +261,24 @@ impl From<Failure> for ReadError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_in_doubt_unless_the_store_says_that_it_wrote_nothing() {
+        let detail = String::from("fsync failed");
+        let other = AppendError::Backend(BackendError::new("gone"));
+        for error in [AppendError::Broken { detail }, AppendError::Unavailable, other] {
+            assert!(error.is_in_doubt(), "{error}");
+        }
+        let doc = DocId::new("a").expect("a valid id");
+        let duplicate = AppendError::DuplicatePeer { doc: doc.clone(), peer: PeerId(1), seq: 0 };
+        let corrupt = AppendError::Corrupt { doc, source: DecodeError::UnexpectedEnd };
+        let full = AppendError::QuotaExceeded;
+        for error in [full, duplicate, AppendError::Closed, AppendError::Blocked, corrupt] {
+            assert!(!error.is_in_doubt(), "{error}");
+        }
+    }
+}

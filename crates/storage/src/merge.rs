@@ -94,3 +94,58 @@ pub(crate) fn assemble(snapshot: Option<Snapshot>, mut blocks: Vec<Block>) -> St
     blocks.dedup_by(|a, b| a.peer() == b.peer() && a.seq() == b.seq());
     StoredDoc { snapshot, blocks }
 }
+
+#[cfg(test)]
+mod tests {
+    use leptos_sync_crdt::Doc;
+
+    use super::*;
+
+    fn version(counts: &[(u64, u32)]) -> VersionVector {
+        counts.iter().map(|&(peer, count)| (PeerId(peer), count)).collect()
+    }
+
+    /// Three blocks of two operations each.
+    fn blocks(peer: u64) -> Vec<Block> {
+        let mut author = Doc::new(PeerId(peer));
+        let write = |_| {
+            let commit = author.transact(0, |tx| {
+                tx.counter("votes").add(1);
+                tx.counter("votes").add(2);
+            });
+            commit.1.map(|commit| author.block(&commit))
+        };
+        (0..3).filter_map(write).collect()
+    }
+
+    #[test]
+    fn blocks_that_a_snapshot_covers_or_that_were_read_twice_are_handed_back_once_at_most() {
+        let (ours, theirs) = (blocks(1), blocks(2));
+        let snapshot = Snapshot { version: version(&[(1, 4)]), bytes: vec![] };
+        let found = [&theirs[..], &ours[..], &theirs[1..]].concat();
+        let stored = assemble(Some(snapshot), found);
+        let names: Vec<_> =
+            stored.blocks.iter().map(|block| (block.peer().0, block.seq())).collect();
+        assert_eq!(names, [(2, 0), (2, 2), (1, 4), (2, 4)]);
+    }
+
+    #[test]
+    fn what_another_peer_wrote_is_no_conflict() {
+        let (ours, theirs) = (blocks(1), blocks(2));
+        assert_eq!(is_new(&ours[1], &theirs), Ok(true));
+        assert_eq!(is_new(&ours[1], theirs.iter().chain(&ours)), Ok(false));
+        assert_eq!(is_new(&ours[1], [&ours[0], &ours[2]]), Ok(true), "neighbours share nothing");
+    }
+
+    #[test]
+    fn what_was_moved_need_not_be_covered() {
+        let (from, later) = (OpId::new(PeerId(1), 3), OpId::new(PeerId(1), 5));
+        assert!(is_moved(&[from], PeerId(1), 3) && is_moved(&[from], PeerId(1), 4));
+        assert!(!is_moved(&[from], PeerId(1), 2) && !is_moved(&[from], PeerId(2), 3));
+        let old = version(&[(1, 6), (2, 1)]);
+        assert!(covers(&version(&[(1, 3), (2, 1)]), &old, &[later, from]));
+        assert!(!covers(&version(&[(1, 2), (2, 1)]), &old, &[later, from]));
+        assert!(!covers(&version(&[(1, 3)]), &old, &[from]), "the other peer's is missing");
+        assert!(!covers(&version(&[(1, 5), (2, 1)]), &old, &[]));
+    }
+}

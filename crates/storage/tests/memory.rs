@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use leptos_sync_storage::conformance::{Subject, blocks, doc};
 use leptos_sync_storage::{
@@ -54,6 +55,20 @@ async fn played_failures_have_their_names_and_write_nothing() {
     store.fail_reads(None);
     assert!(store.load(&doc("a")).await.unwrap().is_empty());
     write().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_stalled_store_is_woken_when_the_stall_ends() {
+    let store = MemoryStorage::new();
+    store.stall_writes(true);
+    let waiting = store.clone();
+    let write = tokio::spawn(async move { waiting.put_meta("k", b"v").await });
+    tokio::task::yield_now().await;
+    assert_eq!(store.get_meta("k").await.unwrap(), None);
+    store.stall_writes(false);
+    let woken = tokio::time::timeout(Duration::from_secs(5), write).await;
+    woken.expect("the task is polled again").unwrap().unwrap();
+    assert_eq!(store.get_meta("k").await.unwrap(), Some(b"v".to_vec()));
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use leptos_sync_storage::conformance::{Subject, blocks, doc};
 use leptos_sync_storage::{
-    AppendError, ReadError, Snapshot, SqliteOptions, SqliteStorage, Storage, conformance_suite,
+    AppendError, OpenError, ReadError, Snapshot, SqliteOptions, SqliteStorage, Storage,
+    conformance_suite,
 };
 use tempfile::TempDir;
 
@@ -170,6 +171,52 @@ async fn a_lock_held_by_another_process_is_blocked_by_name() {
     assert!(store.load(&doc("a")).await.unwrap().is_empty(), "readers are not blocked");
     other.execute_batch("COMMIT").unwrap();
     write().await.unwrap();
+}
+
+/// Each wait for the lock takes the whole timeout, so forty waits would be noticed.
+#[tokio::test]
+async fn calls_that_queue_up_behind_a_lock_are_refused_together() {
+    let place = Place::new();
+    let mut options = SqliteOptions::default();
+    options.busy_timeout = Duration::from_millis(100);
+    let store = SqliteStorage::open_with(place.path(), options).unwrap();
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    let calls: Vec<_> = (0..40)
+        .map(|call| {
+            let store = store.clone();
+            tokio::spawn(async move { store.put_meta(&format!("k/{call}"), b"v").await })
+        })
+        .collect();
+    for call in calls {
+        let refused = call.await.unwrap();
+        assert!(matches!(refused, Err(AppendError::Blocked)), "{refused:?}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_store_that_another_process_locks_is_not_opened() {
+    let place = Place::new();
+    drop(place.open().await);
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut options = SqliteOptions::default();
+    options.busy_timeout = Duration::from_millis(20);
+    let refused = SqliteStorage::open_with(place.path(), options).map(drop);
+    assert!(matches!(refused, Err(OpenError::Blocked)), "{refused:?}");
+    other.execute_batch("COMMIT").unwrap();
+    SqliteStorage::open_with(place.path(), options).unwrap();
+}
+
+#[tokio::test]
+async fn a_limit_beyond_all_disks_is_none() {
+    let place = Place::new();
+    let mut options = SqliteOptions::default();
+    options.bytes_max = Some(u64::MAX);
+    let store = SqliteStorage::open_with(place.path(), options).unwrap();
+    store.append(vec![(doc("a"), blocks(7, 1, 1, &"x".repeat(1_000_000)))]).await.unwrap();
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ pub(super) fn open_reader(path: &Path, options: &SqliteOptions) -> Result<Connec
 
 fn limit_size(connection: &Connection, bytes_max: u64) -> rusqlite::Result<()> {
     let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    let pages = u32::try_from(bytes_max / u64::from(page.max(1))).unwrap_or(u32::MAX - 1).max(1);
+    let pages = u32::try_from(bytes_max / u64::from(page.max(1))).unwrap_or(u32::MAX).max(1);
     connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
 }
 
