@@ -25,3 +25,16 @@ impl EngineConfig {
         Self { token: Some(token.into()), ..Self::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_changes_nothing_else() {
+        let (usual, config) = (EngineConfig::default(), EngineConfig::with_token("secret"));
+        assert_eq!((usual.token, config.token.as_deref()), (None, Some("secret")));
+        assert_eq!(config.compact_blocks, usual.compact_blocks);
+        assert_eq!(config.compact_bytes, 1024 * 1024);
+    }
+}

@@ -79,4 +79,41 @@ mod native {
             tokio::task::spawn_local(future);
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::cell::Cell;
+        use std::rc::Rc;
+
+        use super::*;
+
+        #[test]
+        fn the_wall_clock_is_the_systems() {
+            let wall_ms = || u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+            let before = wall_ms();
+            let told = NativeEnv::new().wall_ms();
+            assert!((before..=wall_ms()).contains(&told), "{told}");
+        }
+
+        #[test]
+        fn random_numbers_are_not_repeated() {
+            let env = NativeEnv::default();
+            assert_ne!(env.random_u64(), env.random_u64());
+        }
+
+        #[tokio::test]
+        async fn spawned_futures_run_and_sleep_for_as_long_as_they_said() {
+            let (env, woken_at) = (NativeEnv::new(), Rc::new(Cell::new(None)));
+            let (sleeper, woken) = (env.clone(), woken_at.clone());
+            let sleep = async move {
+                sleeper.sleep(20).await;
+                woken.set(Some(sleeper.now_ms()));
+            };
+            let tasks = tokio::task::LocalSet::new();
+            tasks.run_until(async move { env.spawn_local(sleep.boxed_local()) }).await;
+            assert_eq!(woken_at.get(), None);
+            tasks.await;
+            assert!(woken_at.get().is_some_and(|ms| ms >= 20), "{woken_at:?}");
+        }
+    }
 }

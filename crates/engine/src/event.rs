@@ -121,4 +121,19 @@ mod tests {
         subscribers.emit(&1);
         assert_eq!(seen.get(), 1);
     }
+
+    #[test]
+    fn the_others_are_called_on_when_one_subscription_ends() {
+        let subscribers = Subscribers::<u8>::new();
+        let seen: Rc<RefCell<Vec<(u8, u8)>>> = Rc::default();
+        let subscribe = |name: u8| {
+            let seen = seen.clone();
+            subscribers.add(move |event| seen.borrow_mut().push((name, *event)))
+        };
+        let (_first, second, _third) = (subscribe(1), subscribe(2), subscribe(3));
+        subscribers.emit(&7);
+        drop(second);
+        subscribers.emit(&8);
+        assert_eq!(*seen.borrow(), [(1, 7), (2, 7), (3, 7), (1, 8), (3, 8)]);
+    }
 }

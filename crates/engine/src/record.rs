@@ -402,6 +402,7 @@ mod tests {
     #[test]
     fn every_type_reads_back_what_it_stored() {
         check(());
+        check(Value::I64(3));
         check(true);
         check(-5i8);
         check(u32::MAX);
@@ -421,6 +422,15 @@ mod tests {
     }
 
     #[test]
+    fn a_field_without_a_row_reads_as_nothing() {
+        assert_eq!(Value::fallback(), Value::Null);
+        assert_eq!((i64::fallback(), u8::fallback(), f64::fallback()), (0, 0, 0.0));
+        assert_eq!((String::fallback(), char::fallback()), (String::new(), ' '));
+        assert_eq!((bool::fallback(), Option::<u8>::fallback()), (false, None));
+        assert_eq!(RowId::fallback(), RowId(OpId::new(PeerId(0), 0)));
+    }
+
+    #[test]
     fn bytes_are_stored_as_bytes() {
         assert_eq!(vec![1u8, 2].to_value(), Value::Bytes(vec![1, 2]));
     }
@@ -429,6 +439,7 @@ mod tests {
     fn another_type_or_range_is_refused() {
         assert_eq!(u8::from_value(&Value::I64(256)), None);
         assert_eq!(bool::from_value(&Value::I64(1)), None);
+        assert_eq!(<()>::from_value(&Value::I64(1)), None);
         assert_eq!(char::from_value(&"ab".into()), None);
         assert_eq!(Vec::<i32>::from_value(&Value::List(vec![Value::Null])), None);
         assert_eq!(RowId::from_value(&"zz.1".into()), None);

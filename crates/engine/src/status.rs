@@ -150,3 +150,17 @@ pub struct DocStatus {
     /// Why it is not all saved, if that has a name.
     pub reason: Option<Reason>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_named_and_ordered_from_bad_to_good() {
+        use SyncState::{Connecting, Offline, Saved, Syncing};
+        let states = [Offline, Connecting, Syncing, Saved];
+        assert!(states.is_sorted());
+        let names = states.map(|state| state.to_string());
+        assert_eq!(names, ["offline", "connecting", "syncing", "saved"]);
+    }
+}

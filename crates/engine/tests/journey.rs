@@ -563,3 +563,30 @@ fn a_closed_document_is_forgotten_when_it_is_safe() {
         assert!(!doc.read(|doc| doc.version() == &VersionVector::new()));
     });
 }
+
+/// A server that forgot changes without saying so is found out by the first document that is
+/// opened there, and gets the others, too.
+#[test]
+fn a_server_that_lost_changes_gets_them_again_in_every_document() {
+    simulate(async {
+        let other = leptos_sync_crdt::DocId::new("board/43").expect("a valid id");
+        let server = TestServer::start();
+        let device = Device::new(1);
+        let tab = device.tab(&server);
+        let docs = vec![tab.open(&board()), tab.open(&other)];
+        docs[0].write(0, "milk");
+        docs[1].write(0, "eggs");
+        let all = docs.clone();
+        until(move || all.iter().all(support::Writing::is_saved)).await;
+        close(tab, docs).await;
+        server.forget();
+        let tab = device.tab(&server);
+        pass(5_000).await;
+        assert_eq!(server.text(&board()), "", "nobody has noticed");
+        let doc = tab.open(&board());
+        let (seen, id) = (server.clone(), other.clone());
+        until(move || seen.text(&board()) == "milk" && seen.text(&id) == "eggs").await;
+        let saved = doc.clone();
+        until(move || saved.is_saved()).await;
+    });
+}

@@ -174,9 +174,6 @@ impl Core {
             link.reason = Some(fatal);
             link.state = State::Idle;
         }
-        if !link.has_server || !link.online {
-            link.state = State::Idle;
-        }
         for (id, doc) in &mut self.docs {
             doc.remote.phase = Phase::Closed;
             doc.remote.rejected.clear();

@@ -16,12 +16,22 @@
 
 mod doc;
 mod link;
+#[cfg(test)]
+mod link_tests;
 mod local;
+#[cfg(test)]
+mod local_tests;
 mod opened;
+#[cfg(test)]
+mod opened_tests;
 mod pending;
 pub(crate) mod records;
 mod rename;
+#[cfg(test)]
+mod rename_tests;
 mod store;
+#[cfg(test)]
+mod store_tests;
 mod tabs;
 #[cfg(test)]
 mod tests;

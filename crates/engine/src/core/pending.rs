@@ -83,9 +83,10 @@ mod tests {
         pending.reset(&blocks, &acked);
         pending.add(&blocks[1], &acked);
         assert_eq!(pending.len(), 2);
+        assert!(pending.has(peer) && !pending.has(PeerId(2)) && !pending.is_empty());
         pending.acked(peer, blocks[1].end());
         assert_eq!(pending.len(), 1);
         pending.acked(peer, blocks[2].end());
-        assert!(pending.is_empty());
+        assert!(pending.is_empty() && !pending.has(peer));
     }
 }

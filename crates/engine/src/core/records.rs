@@ -72,6 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keys_stay_what_they_were() {
+        // Stored by earlier starts, and read by later ones.
+        let doc = DocId::new("board/42").expect("a valid id");
+        assert_eq!((peer_key(3), acked_key(&doc)), ("peer/3".into(), "acked/board/42".into()));
+    }
+
+    #[test]
     fn records_read_back() {
         let life = ServerLife { server: 7, epoch: u64::MAX };
         let acked: VersionVector = [(PeerId(1), 3), (PeerId(9), 1)].into_iter().collect();

@@ -10,23 +10,23 @@ use super::{Core, Job, JobResult, Loaded, Now, Output};
 use crate::config::EngineConfig;
 use crate::status::{Reason, StorageFault, StorageHealth, SyncState};
 
-fn at(ms: u64) -> Now {
+pub(super) fn at(ms: u64) -> Now {
     Now { ms, wall_ms: 1_700_000_000_000 + ms }
 }
 
-fn board() -> DocId {
+pub(super) fn board() -> DocId {
     DocId::new("board/42").expect("a valid id")
 }
 
-fn unreachable() -> ConnectError {
+pub(super) fn unreachable() -> ConnectError {
     ConnectError::Unreachable { detail: String::from("refused") }
 }
 
-fn outputs(core: &mut Core) -> Vec<Output> {
+pub(super) fn outputs(core: &mut Core) -> Vec<Output> {
     std::iter::from_fn(|| core.poll_output()).collect()
 }
 
-fn posted(outputs: &[Output]) -> Vec<TabMessage> {
+pub(super) fn posted(outputs: &[Output]) -> Vec<TabMessage> {
     let posts = outputs.iter().filter_map(|output| match output {
         Output::Post(bytes) => Some(TabMessage::decode(bytes).expect("our own message")),
         _ => None,
@@ -34,7 +34,7 @@ fn posted(outputs: &[Output]) -> Vec<TabMessage> {
     posts.collect()
 }
 
-fn dialed(outputs: &[Output]) -> Option<u64> {
+pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
     outputs.iter().find_map(|output| match output {
         Output::Dial { generation } => Some(*generation),
         _ => None,
@@ -42,7 +42,7 @@ fn dialed(outputs: &[Output]) -> Option<u64> {
 }
 
 /// An engine whose only document is open and loaded, writing as peer 7.
-fn loaded(has_server: bool) -> Core {
+pub(super) fn loaded(has_server: bool) -> Core {
     let mut core = Core::new(EngineConfig::default(), 1, has_server);
     core.open(&board());
     core.leased(PeerId(7), Some(0));
@@ -52,7 +52,7 @@ fn loaded(has_server: bool) -> Core {
     core
 }
 
-fn write(core: &mut Core, now: Now) -> Block {
+pub(super) fn write(core: &mut Core, now: Now) -> Block {
     let content = core.open(&board());
     let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
     let commit = commit.expect("something was written");

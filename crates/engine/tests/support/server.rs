@@ -109,6 +109,11 @@ impl TestServer {
         state.docs.clear();
     }
 
+    /// Loses all documents, and does not know that it did.
+    pub(crate) fn forget(&self) {
+        self.state.borrow_mut().docs.clear();
+    }
+
     pub(crate) fn text(&self, doc: &DocId) -> String {
         let state = self.state.borrow();
         state.docs.get(doc).map(|doc| doc.text("note").to_string()).unwrap_or_default()

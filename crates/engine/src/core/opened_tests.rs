@@ -1,0 +1,165 @@
+//! What the server has of a document when it is opened, and what follows for what is here.
+
+use leptos_sync_crdt::{Block, Doc, PeerId, VersionVector};
+use leptos_sync_protocol::{Message, NackCode, Opened, PeerMark, Permission};
+use leptos_sync_transport::Closed;
+
+use super::link_tests::{FEED, Wire, store, theirs, version, written, written_and_sent};
+use super::tabs::TabMessage;
+use super::tests::{at, board, loaded, write};
+use super::{Job, JobResult, Output};
+use crate::status::Reason;
+
+#[test]
+fn what_the_server_has_of_ours_without_having_said_so_is_looked_at_first() {
+    let mut core = loaded(true);
+    let first = written(&mut core, at(1));
+    let second = written(&mut core, at(2));
+    let (mut wire, _) = Wire::new(at(3), core);
+    let sent = wire.open(at(3), version(&[(7, 1)]), None);
+    assert_eq!((sent.blocks, wire.pending()), (vec![], 2));
+    wire.feed(at(4), &[first]);
+    assert_eq!(wire.pending(), 1, "the server has ours");
+    wire.sent();
+    assert_eq!(wire.caught_up(at(5)).blocks, [second]);
+}
+
+#[test]
+fn a_server_that_lost_what_it_had_acknowledged_gets_all_of_it_again() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    let block = written_and_sent(&mut wire, at(1));
+    wire.ack(at(2), version(&[(7, 1)]));
+    assert_eq!(wire.pending(), 0);
+    let reconnect = |wire: Wire, have: VersionVector| {
+        let Wire { mut core, generation, .. } = wire;
+        core.disconnected(at(3), generation, &Closed::lost("cut"));
+        let (mut wire, _) = Wire::welcomed_again(at(5), core);
+        let (ch, permission) = (wire.ch, Permission::Write);
+        let opened = Opened { ch, feed: FEED, permission, have, mark: None };
+        let told = wire.hear(at(6), &Message::Opened(opened));
+        (wire, told)
+    };
+    let looks = |output: &Output| matches!(output, Output::FindUnsent(None));
+    let (wire, told) = reconnect(wire, version(&[(7, 1)]));
+    assert!(!told.iter().any(looks), "nothing is lost");
+    let (mut wire, told) = reconnect(wire, version(&[]));
+    assert!(told.iter().any(looks), "other documents may be lost, too");
+    assert_eq!((wire.read(&told).blocks, wire.pending()), (vec![block], 1));
+}
+
+#[test]
+fn the_server_is_told_what_it_need_not_send() {
+    let mut core = loaded(true);
+    written(&mut core, at(1));
+    let (mut wire, asked) = Wire::new(at(2), core);
+    let [open] = &asked.opens[..] else { panic!("{asked:?}") };
+    assert_eq!(open.have, version(&[]), "it may not have what it did not acknowledge");
+    assert_eq!(open.me.map(|mark| (mark.peer, mark.seq)), Some((PeerId(7), 1)));
+    wire.open(at(3), version(&[]), None);
+    wire.ack(at(4), version(&[(7, 1)]));
+    write(&mut wire.core, at(5));
+    let other = theirs(at(5).wall_ms);
+    wire.feed(at(5), &[other]);
+    store(&mut wire.core, at(6));
+    let Wire { mut core, generation, .. } = wire;
+    core.disconnected(at(7), generation, &Closed::lost("cut"));
+    let (_, asked) = Wire::welcomed_again(at(9), core);
+    let [open] = &asked.opens[..] else { panic!("{asked:?}") };
+    assert_eq!(open.have, version(&[(7, 1), (8, 1)]));
+}
+
+/// The server's mark of our chain: what it would be of a document that has these blocks.
+fn mark(blocks: &[Block]) -> Option<PeerMark> {
+    let mut content = Doc::new(PeerId(0));
+    content.import(u64::MAX, blocks.to_vec()).expect("valid blocks");
+    let mark = content.chain_mark(PeerId(7)).expect("it wrote something");
+    Some(PeerMark { peer: PeerId(7), seq: mark.seq, hash: mark.hash })
+}
+
+#[test]
+fn a_server_that_has_a_part_of_our_chain_gets_the_rest() {
+    let mut core = loaded(true);
+    let first = written(&mut core, at(1));
+    let (mut wire, _) = Wire::new(at(2), core);
+    wire.open(at(2), version(&[]), None);
+    wire.ack(at(2), version(&[(7, 1)]));
+    let second = written_and_sent(&mut wire, at(3));
+    assert_eq!(second.peer(), PeerId(7));
+    let Wire { mut core, generation, .. } = wire;
+    core.disconnected(at(4), generation, &Closed::lost("cut"));
+    let (mut wire, _) = Wire::welcomed_again(at(5), core);
+    let sent = wire.open(at(5), version(&[(7, 1)]), mark(&[first]));
+    assert_eq!(sent.blocks, [second]);
+    assert_eq!(wire.reason(), None);
+}
+
+#[test]
+fn where_the_server_has_more_of_ours_than_we_the_id_is_left() {
+    let mut core = loaded(true);
+    let first = written(&mut core, at(1));
+    let (mut wire, _) = Wire::new(at(2), core);
+    wire.open(at(2), version(&[]), None);
+    wire.ack(at(2), version(&[(7, 1)]));
+    let Wire { mut core, generation, .. } = wire;
+    core.disconnected(at(3), generation, &Closed::lost("cut"));
+    let (mut wire, _) = Wire::welcomed_again(at(4), core);
+    let longer = PeerMark { seq: 2, ..mark(&[first]).expect("there is one") };
+    wire.open(at(4), version(&[(7, 2)]), Some(longer));
+    assert_ne!(write(&mut wire.core, at(5)).peer(), PeerId(7));
+    assert_eq!(wire.reason(), None);
+    let jobs: Vec<Job> = std::iter::from_fn(|| {
+        let job = wire.core.next_job(at(6))?;
+        let result = match &job {
+            Job::Append(_) => JobResult::Append(Ok(())),
+            _ => JobResult::Meta(Ok(())),
+        };
+        wire.core.job_finished(at(6), result);
+        Some(job)
+    })
+    .collect();
+    let renames = |job: &Job| matches!(job, Job::Meta { key, value: Some(_) } if key == "peer/0");
+    assert!(jobs.iter().any(renames), "the next start does not take it up again: {jobs:?}");
+}
+
+#[test]
+fn under_a_name_that_the_server_has_for_others_nothing_is_sent_until_it_has_sent_those() {
+    let mut core = loaded(true);
+    let ours = written(&mut core, at(1));
+    let (mut wire, _) = Wire::new(at(2), core);
+    let mut copy = Doc::new(PeerId(7));
+    copy.transact(at(1).wall_ms, |tx| tx.counter("n").add(100));
+    let others = copy.blocks_since(&VersionVector::new());
+    let again = wire.open(at(2), version(&[(7, 1)]), mark(&others));
+    let [open] = &again.opens[..] else { panic!("{again:?}") };
+    assert_eq!(open.have, version(&[]), "it is to send all that it has");
+    assert_eq!(wire.reason(), Some(Reason::Rejected(NackCode::DuplicatePeer)));
+    wire.open(at(3), version(&[(7, 1)]), mark(&others));
+    assert_eq!((wire.pending(), wire.sent().blocks), (1, vec![]));
+    wire.feed(at(4), &others);
+    let reopened = wire.sent();
+    assert_eq!(wire.reason(), None);
+    assert_eq!(reopened.opens.len(), 1, "{reopened:?}");
+    wire.open(at(5), version(&[(7, 1)]), None);
+    wire.caught_up(at(5));
+    assert_eq!(wire.pending(), 1);
+    let content = wire.core.open(&board());
+    let content = content.borrow();
+    assert_eq!(content.version().get(ours.successor()), 1, "ours has another name");
+}
+
+#[test]
+fn what_another_tab_does_not_get_acknowledged_is_sent_from_here() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    store(&mut wire.core, at(400));
+    let block = theirs(at(0).wall_ms);
+    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![block.clone()] };
+    wire.core.tab_message(at(500), &told.encode());
+    assert_eq!((wire.sent().blocks, wire.pending()), (vec![], 1));
+    assert_eq!(wire.core.deadline(), Some(3_500));
+    assert_eq!(wire.tick(at(3_499)).blocks, []);
+    assert_eq!(wire.tick(at(3_500)).blocks, [block]);
+    wire.ack(at(3_600), version(&[(8, 1)]));
+    assert_eq!(wire.pending(), 0);
+    wire.core.tab_message(at(3_700), &told.encode());
+    assert_eq!(wire.tick(at(7_000)).blocks, [], "the server has it");
+}

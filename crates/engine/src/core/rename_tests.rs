@@ -1,0 +1,129 @@
+//! Changes that two authors made under one name, as storage and other tabs tell of them.
+
+use leptos_sync_crdt::{Block, Doc, OpId, PeerId, VersionVector};
+use leptos_sync_storage::{AppendError, CompactError};
+
+use super::tabs::TabMessage;
+use super::tests::{at, board, loaded, outputs, posted, write};
+use super::{Core, Job, JobResult, Output};
+use crate::status::StorageHealth;
+
+const OURS: OpId = OpId { peer: PeerId(7), seq: 0 };
+
+fn append(core: &mut Core, ms: u64, result: Result<(), AppendError>) -> Vec<Block> {
+    let job = core.next_job(at(ms));
+    let Some(Job::Append(mut batch)) = job else { panic!("nothing to append: {job:?}") };
+    core.job_finished(at(ms), JobResult::Append(result));
+    batch.remove(0).1
+}
+
+fn tell(core: &mut Core, ms: u64, blocks: Vec<Block>) {
+    let told = TabMessage::Changes { doc: board(), stored: true, blocks };
+    core.tab_message(at(ms), &told.encode());
+}
+
+fn count(core: &mut Core) -> i64 {
+    core.open(&board()).borrow().counter("n")
+}
+
+fn version(core: &mut Core, peer: PeerId) -> u32 {
+    core.open(&board()).borrow().version().get(peer)
+}
+
+/// What a tab that writes as 8 did first, and then.
+fn counted(amounts: &[i64]) -> Vec<Block> {
+    let mut author = Doc::new(PeerId(8));
+    for amount in amounts {
+        author.transact(0, |tx| tx.counter("n").add(*amount));
+    }
+    author.blocks_since(&VersionVector::new())
+}
+
+#[test]
+fn what_storage_has_otherwise_is_written_again_and_all_tabs_are_told() {
+    let mut core = loaded(false);
+    let ours = write(&mut core, at(1));
+    outputs(&mut core);
+    let taken = AppendError::DuplicatePeer { doc: board(), peer: OURS.peer, seq: OURS.seq };
+    append(&mut core, 1, Err(taken));
+    let told = outputs(&mut core);
+    let rereads = |output: &Output| matches!(output, Output::Reread(id) if *id == board());
+    assert!(told.iter().any(rereads), "the other author's is there, and not here");
+    let moved = TabMessage::Moved { doc: board(), from: OURS, to: ours.successor() };
+    assert_eq!(posted(&told), [moved]);
+    let again = append(&mut core, 2, Ok(()));
+    assert_eq!((again.len(), again[0].peer()), (1, ours.successor()));
+    assert_eq!((count(&mut core), version(&mut core, OURS.peer)), (1, 0));
+    assert_eq!(core.status().storage, StorageHealth::Healthy, "nothing failed");
+    let name = core.next_job(at(3));
+    assert!(matches!(&name, Some(Job::Meta { key, .. }) if key == "peer/0"), "{name:?}");
+    let next = write(&mut core, at(4));
+    assert!(next.peer() != OURS.peer && next.peer() != ours.successor());
+}
+
+#[test]
+fn what_another_tab_wrote_again_is_there_once_and_stored_under_its_new_name() {
+    let mut core = loaded(false);
+    let ours = write(&mut core, at(1));
+    append(&mut core, 1, Ok(()));
+    let mut tab = Doc::new(PeerId(9));
+    tab.import(u64::MAX, [ours.clone()]).expect("a valid block");
+    let again = tab.reauthor_all(OURS, &VersionVector::new()).expect("nobody else has it");
+    outputs(&mut core);
+    tell(&mut core, 2, again.blocks);
+    assert_eq!(count(&mut core), 1);
+    assert_eq!(version(&mut core, OURS.peer), 0);
+    assert_eq!(version(&mut core, ours.successor()), 1);
+
+    let replaces = |job: Option<Job>| match job {
+        Some(Job::Replace { snapshot, moved, .. }) => {
+            assert_eq!(moved, [OURS]);
+            assert_eq!(snapshot.version.get(ours.successor()), 1);
+        }
+        other => panic!("not replaced: {other:?}"),
+    };
+    replaces(core.next_job(at(3)));
+    let stale = CompactError::Stale { doc: board() };
+    outputs(&mut core);
+    core.job_finished(at(10), JobResult::Replace(board(), Err(stale)));
+    let rereads = |output: &Output| matches!(output, Output::Reread(_));
+    assert!(outputs(&mut core).iter().any(rereads), "another tab has stored more");
+    assert_eq!(core.status().storage, StorageHealth::Healthy);
+    assert_eq!(core.deadline(), Some(510));
+    assert!(core.next_job(at(509)).is_none());
+    replaces(core.next_job(at(510)));
+    core.job_finished(at(511), JobResult::Replace(board(), Err(CompactError::QuotaExceeded)));
+    assert_ne!(core.status().storage, StorageHealth::Healthy);
+    let due = core.deadline().expect("it is tried again");
+    replaces(core.next_job(at(due)));
+    core.job_finished(at(due), JobResult::Replace(board(), Ok(())));
+    assert_eq!(core.status().storage, StorageHealth::Healthy);
+    assert!(!matches!(core.next_job(at(due)), Some(Job::Replace { .. })));
+}
+
+#[test]
+fn old_names_of_what_another_tab_wrote_again_are_not_taken_in() {
+    let mut core = loaded(false);
+    let old = counted(&[1, 2]);
+    let from = OpId::new(PeerId(8), 0);
+    let moved = TabMessage::Moved { doc: board(), from, to: old[0].successor() };
+    core.tab_message(at(1), &moved.encode());
+    tell(&mut core, 2, vec![old[1].clone()]);
+    assert_eq!(core.open(&board()).borrow().pending_count(), 0, "it waits for nothing");
+    tell(&mut core, 3, old);
+    assert_eq!(count(&mut core), 0);
+    tell(&mut core, 4, counted(&[7]));
+    assert_eq!(count(&mut core), 7, "another author's under the same name");
+}
+
+#[test]
+fn what_is_here_under_its_old_name_goes_on_when_another_tab_moved_what_follows() {
+    let mut core = loaded(false);
+    let old = counted(&[1, 2, 4]);
+    tell(&mut core, 1, vec![old[0].clone()]);
+    let from = OpId::new(PeerId(8), 1);
+    let moved = TabMessage::Moved { doc: board(), from, to: old[1].successor() };
+    core.tab_message(at(2), &moved.encode());
+    tell(&mut core, 3, old);
+    assert_eq!((count(&mut core), version(&mut core, PeerId(8))), (1, 1));
+}
