@@ -66,7 +66,10 @@ pub(super) fn test_modules(file: &str, text: &str) -> Vec<String> {
     let folder = roots.iter().find_map(|root| stem.strip_suffix(root)).unwrap_or(stem);
     let lines: Vec<_> = text.lines().collect();
     let gated = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
-    let named = gated.filter_map(|pair| pair[1].strip_prefix("mod ")?.strip_suffix(';'));
+    let named = gated.filter_map(|pair| {
+        let shared = pair[1].strip_prefix("pub(crate) ").unwrap_or(pair[1]);
+        shared.strip_prefix("mod ")?.strip_suffix(';')
+    });
     named.flat_map(|name| [format!("{folder}/{name}.rs"), format!("{folder}/{name}/")]).collect()
 }
 
@@ -287,6 +290,8 @@ mod tests {
     #[test]
     fn modules_for_tests_only_are_free_too() {
         let text = "mod a;\n#[cfg(test)]\nmod model;\n#[cfg(test)]\nmod tests {}\n";
+        let shared = "#[cfg(test)]\npub(crate) mod model;\n";
+        assert_eq!(test_modules("crates/crdt/src/lib.rs", shared).len(), 2);
         let found = test_modules("crates/crdt/src/lib.rs", text);
         assert_eq!(found, ["crates/crdt/src/model.rs", "crates/crdt/src/model/"]);
         let found = test_modules("crates/crdt/src/text.rs", text);
