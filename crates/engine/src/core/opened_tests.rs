@@ -2,6 +2,7 @@
 
 use leptos_sync_crdt::{Block, Doc, PeerId, VersionVector};
 use leptos_sync_protocol::{Message, NackCode, Opened, PeerMark, Permission};
+use leptos_sync_storage::AppendError;
 use leptos_sync_transport::Closed;
 
 use super::link_tests::{FEED, Wire, store, theirs, version, written, written_and_sent};
@@ -162,4 +163,30 @@ fn what_another_tab_does_not_get_acknowledged_is_sent_from_here() {
     assert_eq!(wire.pending(), 0);
     wire.core.tab_message(at(3_700), &told.encode());
     assert_eq!(wire.tick(at(7_000)).blocks, [], "the server has it");
+}
+
+#[test]
+fn what_another_tab_sends_itself_does_not_go_with_ours() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    let ours = write(&mut wire.core, at(1));
+    let block = theirs(at(0).wall_ms);
+    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![block.clone()] };
+    wire.core.tab_message(at(2), &told.encode());
+    store(&mut wire.core, at(3));
+    assert_eq!(wire.sent().blocks, [ours]);
+    let upon_both = write(&mut wire.core, at(4));
+    store(&mut wire.core, at(4));
+    assert_eq!(wire.sent().blocks, [block, upon_both], "unless ours builds on it");
+}
+
+#[test]
+fn what_cannot_be_stored_is_sent_when_the_server_is_there() {
+    let mut core = loaded(true);
+    write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::QuotaExceeded)));
+    let (mut wire, _) = Wire::new(at(3), core);
+    let sent = wire.open(at(3), version(&[]), None).blocks;
+    assert_eq!((sent.len(), wire.pending()), (1, 1));
+    assert_ne!(sent[0].peer(), PeerId(7), "a later start may use that name for something else");
 }
