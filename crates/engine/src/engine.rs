@@ -27,7 +27,7 @@ use crate::status::SyncStatus;
 /// How long a lease may take before the engine goes on under a fresh id.
 const LEASE_MS_MAX: u64 = 3_000;
 
-/// How long a lost store has to come back before it is looked at again.
+/// How long a store that cannot be read has to come back before it is looked at again.
 const LOOK_AGAIN_MS: u64 = 5_000;
 
 /// Keeps documents in memory, on this device and on the server in step. One per tab; clones are
@@ -244,24 +244,35 @@ async fn watch_storage(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
         let Some(slot) = engine.upgrade().map(|inner| inner.core.borrow().slot()) else { return };
         // The slot's name is written at the start and never removed. Without a slot nobody knows,
         // and what is stored twice is skipped.
-        let mut name = None;
-        while let Some(slot) = slot {
-            match storage.clone().get_meta(peer_key(slot)).await {
-                Ok(found) => {
-                    name = found;
-                    break;
-                }
-                Err(error) => tracing::warn!(%error, "lost storage is not back"),
+        let name = match slot {
+            Some(slot) => {
+                let read = || storage.clone().get_meta(peer_key(slot));
+                let Some(name) = read_at_last(&engine, read).await else { return };
+                name
             }
-            let Some(sleep) = engine.upgrade().map(|inner| inner.env.sleep(LOOK_AGAIN_MS)) else {
-                return;
-            };
-            sleep.await;
-        }
+            None => None,
+        };
         let Some(inner) = engine.upgrade() else { return };
         if name.is_none() {
             inner.with(Core::erased);
         }
+    }
+}
+
+/// What storage answers as soon as it works, or `None` if the engine ended before that.
+async fn read_at_last<T>(
+    engine: &Weak<Inner>,
+    read: impl Fn() -> LocalBoxFuture<'static, Result<T, ReadError>>,
+) -> Option<T> {
+    loop {
+        match read().await {
+            Ok(found) => return Some(found),
+            Err(error) => tracing::warn!(%error, "storage cannot be read yet"),
+        }
+        let inner = engine.upgrade().filter(|inner| !inner.closed.get())?;
+        let sleep = inner.env.sleep(LOOK_AGAIN_MS);
+        drop(inner);
+        sleep.await;
     }
 }
 
@@ -421,11 +432,12 @@ enum Wanted {
 /// Documents of which more is stored than was acknowledged are uploaded, whether or not anybody
 /// opens them: what a tab stored that is gone since, and what a restored or other server lacks.
 async fn find_unsent(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, wanted: Wanted) {
-    // Where storage fails, documents are compared when they are opened.
-    let acked = storage.clone().list_meta(ACKED).await.unwrap_or_default();
+    let acked = read_at_last(&engine, || storage.clone().list_meta(ACKED)).await;
+    let Some(acked) = acked else { return };
     let acked: BTreeMap<String, Vec<u8>> = acked.into_iter().collect();
     // After the acknowledgements: what is stored since they were read counts as unsent.
-    let stored = storage.clone().versions().await.unwrap_or_default();
+    let stored = read_at_last(&engine, || storage.clone().versions()).await;
+    let Some(stored) = stored else { return };
     let mut unsent = Vec::new();
     for (id, version) in stored {
         let key = acked_key(&id);

@@ -3,7 +3,8 @@
 
 mod support;
 
-use support::{Device, Writing, board, pass, simulate, until};
+use leptos_sync_storage::Fault;
+use support::{Device, TestServer, Writing, board, pass, simulate, until};
 
 /// A tab that was shut down keeps its id until what waits for storage is written.
 #[test]
@@ -57,5 +58,28 @@ fn a_tab_undoes_and_redoes_its_own_changes() {
         assert!(!doc.undo(), "there is nothing more");
         assert!(doc.redo());
         assert_eq!(second.text(), "milk");
+    });
+}
+
+/// What an earlier tab left unsent is sent as soon as storage can be read, though nobody opens it.
+#[test]
+fn what_is_unsent_is_found_when_storage_works_again() {
+    simulate(async {
+        let (server, device) = (TestServer::start(), Device::new(1));
+        let tab = device.lonely_tab();
+        let doc = tab.open(&board());
+        doc.write(0, "milk");
+        let stored = doc.clone();
+        until(move || stored.status().saved_here).await;
+        tab.shutdown();
+        drop((tab, doc));
+
+        let _tab = device.tab(&server);
+        device.storage.fail_reads(Some(Fault::Unavailable));
+        pass(10_000).await;
+        assert_eq!(server.text(&board()), "", "nobody knows of it yet");
+        device.storage.fail_reads(None);
+        let seen = server.clone();
+        until(move || seen.text(&board()) == "milk").await;
     });
 }

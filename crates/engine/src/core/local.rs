@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
+use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::ClientInput;
 
 use super::doc::{Load, Phase};
@@ -46,6 +46,8 @@ impl Core {
         let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
         let imported = self.import(now, ANY_TIME, id, blocks, origin);
         let Some(doc) = self.docs.get_mut(id) else { return };
+        let known = |peer: PeerId| doc.content.borrow().version().get(peer) > 0;
+        let is_doubled = imported.applied.iter().any(|block| known(block.successor()));
         for block in imported.applied {
             // One that waited here for another came from elsewhere and may not be stored.
             if !stored || !told.contains(&name(&block)) {
@@ -56,6 +58,9 @@ impl Core {
             doc.remote.adopt_at.get_or_insert(now.ms + ADOPT_AFTER_MS);
         }
         self.outputs.push_back(Output::Work);
+        if is_doubled {
+            self.settle(now, id, &BTreeSet::new());
+        }
         for (peer, seq) in imported.conflicts {
             self.conflict(now, id, peer, seq);
         }

@@ -347,8 +347,12 @@ impl Core {
         mut blocks: Vec<Block>,
         origin: Origin,
     ) -> Imported {
-        let begun = blocks.iter().filter(|block| block.seq() == 0).map(Block::peer).collect();
-        self.settle(now, id, &begun);
+        let begun: BTreeSet<PeerId> =
+            blocks.iter().filter(|block| block.seq() == 0).map(Block::peer).collect();
+        // Most changes go on; then nothing has to be looked through.
+        if !begun.is_empty() {
+            self.settle(now, id, &begun);
+        }
         let Some(doc) = self.docs.get_mut(id) else { return Imported::default() };
         // Where the server has such names, they are somebody else's.
         if origin != Origin::Remote {

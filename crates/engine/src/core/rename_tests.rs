@@ -102,6 +102,20 @@ fn what_another_tab_wrote_again_is_there_once_and_stored_under_its_new_name() {
 }
 
 #[test]
+fn what_comes_under_its_old_name_after_the_new_one_is_there_once() {
+    let mut core = loaded(false);
+    let old = counted(&[5]);
+    let mut tab = Doc::new(PeerId(9));
+    tab.import(u64::MAX, old.clone()).expect("a valid block");
+    let from = OpId::new(PeerId(8), 0);
+    let again = tab.reauthor_all(from, &VersionVector::new()).expect("nobody else has it");
+    tell(&mut core, 1, again.blocks);
+    tell(&mut core, 2, old.clone());
+    assert_eq!(count(&mut core), 5);
+    assert_eq!((version(&mut core, PeerId(8)), version(&mut core, old[0].successor())), (0, 1));
+}
+
+#[test]
 fn old_names_of_what_another_tab_wrote_again_are_not_taken_in() {
     let mut core = loaded(false);
     let old = counted(&[1, 2]);

@@ -1,13 +1,11 @@
 //! What is written to storage, when, and what becomes of failures.
 
 use leptos_sync_crdt::{DecodeError, Doc, DocId, PeerId, VersionVector};
-use leptos_sync_storage::{
-    AppendError, BackendError, CompactError, ReadError, Snapshot, StoredDoc,
-};
+use leptos_sync_storage::{AppendError, BackendError, CompactError, ReadError, StoredDoc};
 
 use super::records::{Acked, ServerLife, acked_key, encode_peer, peer_key};
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, outputs, posted, write};
+use super::tests::{at, board, damaged, loaded, outputs, posted, write};
 use super::{Core, Job, JobResult, Loaded, OpenDoc, Output};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
@@ -234,13 +232,7 @@ fn changes_are_not_kept_waiting_by_a_damaged_document() {
 
 #[test]
 fn a_damaged_snapshot_is_named_and_left_alone() {
-    let mut core = Core::new(EngineConfig::default(), 1, false);
-    core.open(&board());
-    core.leased(PeerId(7), Some(0));
-    let version = [(PeerId(7), 3)].into_iter().collect();
-    let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
-    let stored = StoredDoc { snapshot, blocks: Vec::new() };
-    core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
+    let core = damaged();
     assert_eq!(core.status().storage, StorageHealth::Failing(StorageFault::Corrupt));
 }
 

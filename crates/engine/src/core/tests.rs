@@ -52,6 +52,18 @@ pub(super) fn loaded(has_server: bool) -> Core {
     core
 }
 
+/// An engine whose only document has a stored part that does not decode, writing as peer 7.
+pub(super) fn damaged() -> Core {
+    let mut core = Core::new(EngineConfig::default(), 1, false);
+    core.open(&board());
+    core.leased(PeerId(7), Some(0));
+    let version = [(PeerId(7), 3)].into_iter().collect();
+    let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
+    let stored = StoredDoc { snapshot, blocks: Vec::new() };
+    core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
+    core
+}
+
 pub(super) fn write(core: &mut Core, now: Now) -> Block {
     let content = core.open(&board());
     let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
@@ -120,13 +132,7 @@ fn a_write_in_doubt_keeps_its_name_because_it_may_be_stored() {
 
 #[test]
 fn beside_a_damaged_stored_part_nothing_is_made_under_the_leased_name() {
-    let mut core = Core::new(EngineConfig::default(), 1, false);
-    core.open(&board());
-    core.leased(PeerId(7), Some(0));
-    let version = [(PeerId(7), 3)].into_iter().collect();
-    let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
-    let stored = StoredDoc { snapshot, blocks: Vec::new() };
-    core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
+    let mut core = damaged();
     assert_ne!(write(&mut core, at(1)).peer(), PeerId(7));
 }
 
