@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask bench engine` is the way to run it.
 
+mod aims;
 mod corpus;
 mod engines;
 mod export;

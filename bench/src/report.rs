@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aims;
 use crate::engines::{FLOOR, OURS};
 
 /// One figure. Smaller is better, whatever the unit.
@@ -31,6 +32,18 @@ impl Row {
 
     pub(crate) fn failed(workload: &str, engine: &str, reason: &str) -> Self {
         Self { value: None, ..Self::new(workload, engine, "failed", 0.0, reason) }
+    }
+
+    pub(crate) fn is(&self, workload: &str, metric: &str, engine: &str) -> bool {
+        self.workload == workload && self.metric == metric && self.engine == engine
+    }
+
+    pub(crate) fn value(&self) -> Option<f64> {
+        self.value
+    }
+
+    pub(crate) fn unit(&self) -> &str {
+        &self.unit
     }
 
     pub(crate) fn is_failure_of(&self, engine: &str) -> bool {
@@ -63,7 +76,7 @@ fn verdict(ratio: f64, style: Style) -> String {
     }
 }
 
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value {
         value if value >= 1_000.0 => format!("{value:.0}"),
         value if value >= 100.0 => format!("{value:.0}"),
@@ -125,13 +138,26 @@ fn line(rows: &[&Row], metric: &str, engines: &[&str], style: Style) -> Vec<Stri
     let unit = engines.iter().find_map(|engine| of(engine)).map(|row| row.unit.clone());
     let mut line = vec![metric.to_owned(), unit.unwrap_or_default()];
     line.extend(engines.iter().map(|engine| value(engine).map(figure).unwrap_or_default()));
-    let others = engines.iter().filter(|engine| ![OURS, FLOOR].contains(engine));
-    let best = others.filter_map(|engine| value(engine)).min_by(f64::total_cmp);
+    let best = rows.first().and_then(|row| best_other(rows.iter().copied(), &row.workload, metric));
     line.push(match (value(OURS), best) {
-        (Some(ours), Some(best)) if best > 0.0 => verdict(ours / best, style),
+        (Some(ours), Some((best, _))) => verdict(ours / best, style),
         _ => String::new(),
     });
     line
+}
+
+/// The least figure of the other engines above zero, and whose it is.
+pub(crate) fn best_other<'a>(
+    rows: impl IntoIterator<Item = &'a Row>,
+    workload: &str,
+    metric: &str,
+) -> Option<(f64, &'a str)> {
+    let others = rows.into_iter().filter(|row| {
+        let is_other = ![OURS, FLOOR].contains(&row.engine.as_str());
+        is_other && row.workload == workload && row.metric == metric
+    });
+    let best = others.filter_map(|row| Some((row.value?, row.engine.as_str())));
+    best.min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(best, _)| *best > 0.0)
 }
 
 fn aligned(lines: &[Vec<String>], style: Style) -> String {
@@ -186,28 +212,18 @@ pub(crate) fn document(rows: &[Row], runs: usize) -> String {
             let _ = writeln!(out, "- {line}");
         }
     }
+    out.push_str(&aims::section(rows));
     out.push_str(&table(rows, Style::Markdown));
     out
 }
 
 fn losses(rows: &[Row]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for ours in rows.iter().filter(|row| row.engine == OURS) {
-        let others = rows.iter().filter(|row| {
-            row.workload == ours.workload
-                && row.metric == ours.metric
-                && ![OURS, FLOOR].contains(&row.engine.as_str())
-        });
-        let best = others
-            .filter_map(|row| Some((row.value?, &row.engine)))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
-        if let (Some(value), Some((best, engine))) = (ours.value, best)
-            && best > 0.0
-            && value / best > 1.05
-        {
-            let ratio = value / best;
-            lines.push(format!("{}, {}: {ratio:.2} × {engine}", ours.workload, ours.metric));
-        }
-    }
-    lines
+    let ours = rows.iter().filter(|row| row.engine == OURS);
+    ours.filter_map(|ours| {
+        let (best, engine) = best_other(rows, &ours.workload, &ours.metric)?;
+        let ratio = ours.value? / best;
+        let is_behind = ratio > 1.05;
+        is_behind.then(|| format!("{}, {}: {ratio:.2} × {engine}", ours.workload, ours.metric))
+    })
+    .collect()
 }

@@ -145,8 +145,12 @@ fn measure_yjs(workspace: &Workspace, args: &EngineArgs) -> Result<Option<PathBu
     Ok(Some(rows))
 }
 
-/// Measures one small workload with the engine alone: that the program works, not how fast.
+/// Runs the program's own tests, and measures one small workload with the engine alone: that the
+/// program works, not how fast.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let mut tests = shell::cargo(["test", "--quiet", "--locked"]);
+    tests.arg("--manifest-path").arg(workspace.root.join("bench/Cargo.toml"));
+    shell::run(tests.arg("--target-dir").arg(workspace.target.join("bench")))?;
     let mut command = program(workspace, false);
     shell::run(command.args(["--workload", "text/generated-20k", "--runs", "1"]))
 }
