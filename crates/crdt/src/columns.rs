@@ -9,16 +9,12 @@
 //!
 //! How many values there are is for others to say: a column is read until its reader has enough.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Reader, Writer, zigzag};
 
 const RUNS: u8 = 0;
 const VARINTS: u8 = 1;
 const PACKED: u8 = 2;
 const DELTAS: u8 = 4;
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
 
 fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
