@@ -149,6 +149,9 @@ pub(crate) struct OpenDoc {
     pub(crate) store: Store,
     pub(crate) remote: Remote,
     pub(crate) presence: Presence,
+    /// Changes of this device that wait for others. Those are here whatever their stamps say, also
+    /// where it is the server that brings what they wait for.
+    pub(crate) waiting: Vec<Block>,
     /// Where changes were written again: from which seq of whom on, and as whom.
     pub(crate) renamed: BTreeMap<PeerId, (u32, PeerId)>,
     /// The status that subscribers know.
@@ -164,8 +167,24 @@ impl OpenDoc {
             store: Store::default(),
             remote: Remote::default(),
             presence: Presence::default(),
+            waiting: Vec::new(),
             renamed: BTreeMap::new(),
             shown: None,
+        }
+    }
+
+    /// Keeps those of this device's changes in mind that wait for others.
+    pub(crate) fn note_waiting(&mut self, blocks: Vec<Block>) {
+        let content = self.content.borrow();
+        let waits = |block: &Block| {
+            let before = block.seq().checked_sub(1).map(|seq| OpId::new(block.peer(), seq));
+            let mut all = block.header().deps.iter().copied().chain(before);
+            all.any(|dep| !content.version().contains(dep))
+        };
+        for block in blocks.into_iter().filter(waits) {
+            if !self.waiting.contains(&block) {
+                self.waiting.push(block);
+            }
         }
     }
 

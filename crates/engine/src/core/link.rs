@@ -341,8 +341,12 @@ impl Core {
         if doc.content.borrow().pending_count() > 0 {
             doc.remote.recheck_at.get_or_insert(now.ms + RECHECK_MS);
         }
+        let waiting = std::mem::take(&mut doc.waiting);
         for (peer, seq) in imported.conflicts {
             self.conflict(now, id, peer, seq);
+        }
+        if !waiting.is_empty() {
+            self.import_from_tab(now, id, waiting, false, Origin::OtherTab);
         }
         self.announce_unstored(now, id);
     }

@@ -44,8 +44,11 @@ impl Core {
     ) {
         let name = |block: &Block| OpId::new(block.peer(), block.seq());
         let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
-        let imported = self.import(now, ANY_TIME, id, blocks, origin);
+        let imported = self.import(now, ANY_TIME, id, blocks.clone(), origin);
         let Some(doc) = self.docs.get_mut(id) else { return };
+        if doc.content.borrow().pending_count() > 0 {
+            doc.note_waiting(blocks);
+        }
         let known = |peer: PeerId| doc.content.borrow().version().get(peer) > 0;
         let is_doubled = imported.applied.iter().any(|block| known(block.successor()));
         for block in imported.applied {

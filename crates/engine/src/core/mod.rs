@@ -485,6 +485,7 @@ impl OpenDoc {
                 Err(_) => outcome = Err(StorageFault::Corrupt),
             }
         }
+        let waiting = stored.blocks.clone();
         let unsaved = self.store.in_flight.iter().chain(&self.store.queue);
         let unsaved: Vec<Block> = unsaved.map(|unsaved| unsaved.block.clone()).collect();
         for blocks in [stored.blocks, unsaved] {
@@ -508,6 +509,11 @@ impl OpenDoc {
         }
         let unacked = content.blocks_since(&self.remote.acked);
         self.remote.pending.reset(&unacked, &self.remote.acked);
+        let waits = content.pending_count() > 0;
+        drop(content);
+        if waits {
+            self.note_waiting(waiting);
+        }
         outcome
     }
 }

@@ -2,13 +2,13 @@
 
 use leptos_sync_crdt::{Block, Doc, PeerId, VersionVector};
 use leptos_sync_protocol::{Message, NackCode, Opened, PeerMark, Permission};
-use leptos_sync_storage::AppendError;
+use leptos_sync_storage::{AppendError, StoredDoc};
 use leptos_sync_transport::Closed;
 
 use super::link_tests::{FEED, Wire, store, theirs, version, written, written_and_sent};
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, write};
-use super::{Job, JobResult, Output};
+use super::tests::{at, board, loaded, unread, write};
+use super::{Job, JobResult, Loaded, Output};
 use crate::status::Reason;
 
 #[test]
@@ -189,4 +189,29 @@ fn what_cannot_be_stored_is_sent_when_the_server_is_there() {
     let sent = wire.open(at(3), version(&[]), None).blocks;
     assert_eq!((sent.len(), wire.pending()), (1, 1));
     assert_ne!(sent[0].peer(), PeerId(7), "a later start may use that name for something else");
+}
+
+#[test]
+fn a_change_of_this_device_comes_with_what_it_waited_for_whatever_its_stamp_says() {
+    for is_read in [false, true] {
+        let theirs = theirs(at(0).wall_ms);
+        let mut tab = Doc::new(PeerId(9));
+        tab.import(u64::MAX, [theirs.clone()]).expect("a valid block");
+        let (an_hour, had) = (3_600_000, tab.version().clone());
+        tab.transact(at(an_hour).wall_ms, |tx| tx.counter("n").add(5));
+        let blocks = tab.blocks_since(&had);
+        let mut core = if is_read { unread(true) } else { loaded(true) };
+        if is_read {
+            let stored = StoredDoc { snapshot: None, blocks };
+            core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
+        } else {
+            let told = TabMessage::Changes { doc: board(), stored: true, blocks };
+            core.tab_message(at(0), &told.encode());
+        }
+        let (mut wire, _) = Wire::opened(at(1), core, version(&[(8, 1)]));
+        assert_eq!(wire.core.open(&board()).borrow().counter("n"), 0);
+        wire.feed(at(2), &[theirs]);
+        assert_eq!(wire.core.open(&board()).borrow().counter("n"), 15);
+        assert_eq!(wire.pending(), 1, "and is not shown as saved at the server");
+    }
 }

@@ -41,11 +41,17 @@ pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
     })
 }
 
-/// An engine whose only document is open and loaded, writing as peer 7.
-pub(super) fn loaded(has_server: bool) -> Core {
+/// An engine whose only document is open and being read, writing as peer 7.
+pub(super) fn unread(has_server: bool) -> Core {
     let mut core = Core::new(EngineConfig::default(), 1, has_server);
     core.open(&board());
     core.leased(PeerId(7), Some(0));
+    core
+}
+
+/// An engine whose only document is open and loaded, writing as peer 7.
+pub(super) fn loaded(has_server: bool) -> Core {
+    let mut core = unread(has_server);
     let nothing = Loaded { stored: StoredDoc::default(), acked: None };
     core.load_finished(at(0), &board(), Ok(nothing));
     outputs(&mut core);
@@ -54,9 +60,7 @@ pub(super) fn loaded(has_server: bool) -> Core {
 
 /// An engine whose only document has a stored part that does not decode, writing as peer 7.
 pub(super) fn damaged() -> Core {
-    let mut core = Core::new(EngineConfig::default(), 1, false);
-    core.open(&board());
-    core.leased(PeerId(7), Some(0));
+    let mut core = unread(false);
     let version = [(PeerId(7), 3)].into_iter().collect();
     let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
     let stored = StoredDoc { snapshot, blocks: Vec::new() };
