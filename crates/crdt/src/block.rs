@@ -20,7 +20,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh32::xxh32;
 use xxhash_rust::xxh64::xxh64;
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::id::{OpId, PeerId};
 use crate::op::Body;
 use crate::stamp::{STAMP_END, Stamp};
@@ -101,12 +101,13 @@ impl Block {
         }
         let content_len =
             bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(DecodeError::UnexpectedEnd)?;
-        let (content, mut checksum) = (&bytes[..content_len], Reader::new(&bytes[content_len..]));
-        if checksum.u32_le()? != xxh32(content, 0) {
+        let (content, checksum) = bytes.split_at(content_len);
+        if *checksum != xxh32(content, 0).to_le_bytes() {
             return Err(DecodeError::Checksum);
         }
-        let mut input = Reader::new(content);
-        let header = Arc::new(decode_header(&mut input)?);
+        let mut input = Input::new(content);
+        let header = Arc::new(decode_header(&mut input));
+        input.result()?;
         let body_start = content_len - input.remaining();
         Ok(Self { header, bytes, body_start })
     }
@@ -129,10 +130,7 @@ impl Block {
     }
 
     pub(crate) fn body(&self) -> Result<Body, DecodeError> {
-        let mut input = Reader::new(self.body_bytes());
-        let body = Body::decode(&mut input, self.header.len)?;
-        input.finish()?;
-        Ok(body)
+        Body::decode(self.body_bytes(), self.header.len)
     }
 
     /// Who wrote the block, when, and after what.
@@ -179,33 +177,25 @@ impl Block {
     }
 }
 
-fn decode_header(input: &mut Reader<'_>) -> Result<BlockHeader, DecodeError> {
-    match input.u8()? {
+fn decode_header(input: &mut Input<'_>) -> BlockHeader {
+    match input.u8() {
         FORMAT_VERSION => {}
-        other => return Err(DecodeError::UnsupportedVersion(other)),
+        other => input.fail(DecodeError::UnsupportedVersion(other)),
     }
-    if input.u8()? != KIND_PLAIN {
-        return Err(DecodeError::Invalid("block kind"));
-    }
-    let peer = PeerId(input.u64_le()?);
-    let seq = input.varint_u32()?;
-    let len = input.varint_u32()?;
-    if len == 0 || seq.checked_add(len).is_none() {
-        return Err(DecodeError::Invalid("block length"));
-    }
-    let stamp = Stamp(input.varint()?);
-    if stamp.0.saturating_add(u64::from(len)) > STAMP_END {
-        return Err(DecodeError::Invalid("stamp"));
-    }
-    let dep_count = input.count(9)?;
+    let kind = input.u8();
+    input.ensure(kind == KIND_PLAIN, "block kind");
+    let peer = PeerId(input.u64_le());
+    let (seq, len) = (input.varint_u32(), input.varint_u32());
+    input.ensure(len > 0 && seq.checked_add(len).is_some(), "block length");
+    let stamp = Stamp(input.varint());
+    input.ensure(stamp.0.saturating_add(u64::from(len)) <= STAMP_END, "stamp");
     let mut deps: Vec<OpId> = Vec::new();
-    for _ in 0..dep_count {
-        let dep = OpId::decode(input)?;
+    for _ in 0..input.count(9) {
+        let dep = OpId::decode(input);
         let ascending = deps.last().is_none_or(|last| last.peer < dep.peer);
-        if !ascending || dep.peer == peer || dep.seq == u32::MAX {
-            return Err(DecodeError::Invalid("dependency"));
-        }
+        let is_sound = ascending && dep.peer != peer && dep.seq != u32::MAX;
+        input.ensure(is_sound, "dependency");
         deps.push(dep);
     }
-    Ok(BlockHeader { peer, seq, len, stamp, deps })
+    BlockHeader { peer, seq, len, stamp, deps }
 }

@@ -7,7 +7,7 @@
 use std::cell::OnceCell;
 
 use crate::cells::{CellOp, RowRef};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::columns::{Ints, encode_ints};
 use crate::container::ContainerKind;
 use crate::graph::Lv;
@@ -42,13 +42,12 @@ impl Ops {
         Some((self.starts.first()?.0, self.starts.last()?.0))
     }
 
-    fn reader(&self, index: usize) -> Reader<'_> {
-        Reader::new(&self.bytes.as_slice()[self.starts[index].1 as usize..])
+    fn reader(&self, index: usize) -> Input<'_> {
+        Input::new(&self.bytes.as_slice()[self.starts[index].1 as usize..])
     }
 
     fn at(&self, index: usize) -> CellOp {
-        let op = CellOp::decode(&mut self.reader(index));
-        op.unwrap_or_else(|_| unreachable!("the log holds what it encoded"))
+        CellOp::decode(&mut self.reader(index))
     }
 
     fn index_of(&self, lv: Lv) -> Option<usize> {
@@ -73,25 +72,25 @@ impl Ops {
     }
 
     fn unpack(packed: &[u8], (first, last): (Lv, Lv), may: May) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(packed);
-        let count = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
+        let mut input = Input::new(packed);
+        let count = input.varint_usize();
         if count == 0 || count - 1 > (last - first) as usize || count > PAGE_OPS_MAX {
             return Err(DecodeError::CountExceedsInput);
         }
-        let mut lvs = Ints::new(input.bytes()?)?;
-        let bytes = unpack(&mut input, count)?;
+        let mut lvs = Ints::new(input.bytes());
+        let bytes = unpack(&mut input, count);
         input.finish()?;
         let mut ops = Self::default();
-        let mut rest = Reader::new(&bytes);
+        let mut rest = Input::new(&bytes);
         for _ in 0..count {
-            let lv = u32::try_from(lvs.next()?).map_err(|_| DecodeError::IntegerRange)?;
+            let lv = lvs.next_as();
             let is_next = ops.starts.last().map_or(lv == first, |(before, _)| *before < lv);
-            if !is_next || lv > last {
-                return Err(DecodeError::Invalid("local version"));
-            }
+            rest.ensure(is_next && lv <= last, "local version");
             ops.starts.push((lv, (bytes.len() - rest.remaining()) as u32));
-            may.check(&CellOp::decode(&mut rest)?)?;
+            let op = CellOp::decode(&mut rest);
+            rest.ensure(may.have(&op), "operation kind");
         }
+        lvs.result()?;
         rest.finish()?;
         ops.bytes = Writer::from_vec(bytes);
         Ok(ops)
@@ -107,13 +106,9 @@ struct May {
 }
 
 impl May {
-    fn check(self, op: &CellOp) -> Result<(), DecodeError> {
+    fn have(self, op: &CellOp) -> bool {
         let is_above = |row| matches!(row, RowRef::Known(row) if row >= self.end);
-        if op.fits(self.kind, self.names) && !op.rows().any(is_above) {
-            Ok(())
-        } else {
-            Err(DecodeError::Invalid("operation kind"))
-        }
+        op.fits(self.kind, self.names) && !op.rows().any(is_above)
     }
 }
 
@@ -199,8 +194,7 @@ impl CellLog {
     pub(crate) fn value(&self, lv: Lv, field: Option<NameIx>) -> Option<Value> {
         let page = self.page_of(lv);
         let mut input = page.reader(page.index_of(lv)?);
-        let value = CellOp::decode_value(&mut input, field);
-        value.unwrap_or_else(|_| unreachable!("the log holds what it encoded"))
+        CellOp::decode_value(&mut input, field)
     }
 
     /// The operations from `start` to `end` (exclusive).
@@ -233,25 +227,25 @@ impl CellLog {
     /// Reads what [`CellLog::encode`] wrote for a container of this kind; all local versions are
     /// below `end`. What the pages hold is checked when it is first asked for.
     pub(crate) fn decode(
-        input: &mut Reader<'_>,
+        input: &mut Input<'_>,
         kind: ContainerKind,
         names: usize,
         end: Lv,
-    ) -> Result<Self, DecodeError> {
+    ) -> Self {
         let may = Some(May { kind, names, end });
         let mut log = Self::default();
-        for _ in 0..input.count(3)? {
+        for _ in 0..input.count(3) {
             let last = log.pages.last().map_or(0, |page| page.range.1);
-            let step = input.varint_u32()?;
-            let range = last.checked_add(step).zip(Some(input.varint_u32()?));
-            let range = range.and_then(|(first, len)| Some((first, first.checked_add(len)?)));
+            let (step, len) = (input.varint_u32(), input.varint_u32());
+            let first = last.checked_add(step);
+            let range = first.and_then(|first| Some((first, first.checked_add(len)?)));
             let is_next = step > 0 || log.pages.is_empty();
             let range = range.filter(|(_, upto)| *upto < end && is_next);
-            let range = range.ok_or(DecodeError::Invalid("local version"))?;
-            let packed = OnceCell::from(Box::from(input.bytes()?));
+            let range = input.some(range, "local version");
+            let packed = OnceCell::from(Box::from(input.bytes()));
             log.pages.push(Page { range, ops: OnceCell::new(), packed, may });
         }
-        Ok(log)
+        log
     }
 }
 
@@ -273,7 +267,8 @@ mod tests {
         leaf.prop_recursive(2, 8, 3, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::List),
-                prop::collection::btree_map("[a-c]", inner, 0..3).prop_map(Value::Map),
+                prop::collection::btree_map("[a-c]", inner, 0..3)
+                    .prop_map(Value::Map),
             ]
         })
     }
@@ -325,11 +320,11 @@ mod tests {
             }
             let mut out = Writer::new();
             log.encode(&mut out);
-            let mut input = Reader::new(out.as_slice());
+            let mut input = Input::new(out.as_slice());
             let end = lv + 1;
             let kind = ContainerKind::Table;
-            let mut read = CellLog::decode(&mut input, kind, 80, end.max(50)).expect("a log");
-            prop_assert!(input.is_empty());
+            let mut read = CellLog::decode(&mut input, kind, 80, end.max(50));
+            prop_assert_eq!(input.finish(), Ok(()));
             let mut again = Writer::new();
             read.encode(&mut again);
             prop_assert_eq!(again.as_slice(), out.as_slice());
@@ -352,10 +347,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let mut input = Reader::new(&bytes);
-            if let Ok(log) = CellLog::decode(&mut input, ContainerKind::Table, 3, 1_000) {
-                log.ops(0, Lv::MAX).for_each(drop);
-            }
+            let log = CellLog::decode(&mut Input::new(&bytes), ContainerKind::Table, 3, 1_000);
+            log.ops(0, Lv::MAX).for_each(drop);
         }
     }
 }

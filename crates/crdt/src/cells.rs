@@ -1,6 +1,6 @@
 //! What is written to registers, maps, tables, counters, lists and trees, one operation at a time.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{Input, Writer};
 use crate::container::ContainerKind;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
@@ -69,11 +69,11 @@ impl RowRef {
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match input.varint_u32()? {
-            0 => Self::Stray(OpId::decode(input)?),
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        match input.varint_u32() {
+            0 => Self::Stray(OpId::decode(input)),
             row => Self::Known(row - 1),
-        })
+        }
     }
 }
 
@@ -85,17 +85,15 @@ fn encode_place(parent: Option<RowRef>, key: &[u8], out: &mut Writer) {
     }
 }
 
-fn decode_place(input: &mut Reader<'_>) -> Result<(Option<RowRef>, Vec<u8>), DecodeError> {
-    let key = input.bytes()?;
-    if !crate::tree::order::is_key(key) {
-        return Err(DecodeError::Invalid("sibling key"));
-    }
-    let parent = match input.u8()? {
+fn decode_place(input: &mut Input<'_>) -> (Option<RowRef>, Vec<u8>) {
+    let key = input.bytes();
+    input.ensure(crate::tree::order::is_key(key), "sibling key");
+    let parent = match input.u8() {
         0 => None,
-        1 => Some(RowRef::decode(input)?),
-        _ => return Err(DecodeError::Invalid("parent")),
+        1 => Some(RowRef::decode(input)),
+        _ => input.refuse("parent"),
     };
-    Ok((parent, key.to_vec()))
+    (parent, key.to_vec())
 }
 
 fn encode_fields(fields: &[(NameIx, Value)], out: &mut Writer) {
@@ -106,13 +104,13 @@ fn encode_fields(fields: &[(NameIx, Value)], out: &mut Writer) {
     }
 }
 
-fn decode_fields(input: &mut Reader<'_>) -> Result<Fields, DecodeError> {
-    let count = input.count(2)?;
+fn decode_fields(input: &mut Input<'_>) -> Fields {
+    let count = input.count(2);
     let mut fields = Vec::with_capacity(count);
     for _ in 0..count {
-        fields.push((input.varint_u32()?, Value::decode(input)?));
+        fields.push((input.varint_u32(), Value::decode(input)));
     }
-    Ok(fields)
+    fields
 }
 
 impl CellOp {
@@ -183,39 +181,39 @@ impl CellOp {
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match input.u8()? {
-            0 => Self::Set(Value::decode(input)?),
-            1 => Self::Put { key: input.varint_u32()?, value: Some(Value::decode(input)?) },
-            2 => Self::Put { key: input.varint_u32()?, value: None },
-            3 => Self::Insert { fields: decode_fields(input)? },
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        match input.u8() {
+            0 => Self::Set(Value::decode(input)),
+            1 => Self::Put { key: input.varint_u32(), value: Some(Value::decode(input)) },
+            2 => Self::Put { key: input.varint_u32(), value: None },
+            3 => Self::Insert { fields: decode_fields(input) },
             4 => Self::Cell {
-                row: RowRef::decode(input)?,
-                field: input.varint_u32()?,
-                value: Value::decode(input)?,
+                row: RowRef::decode(input),
+                field: input.varint_u32(),
+                value: Value::decode(input),
             },
-            5 => Self::Remove { row: RowRef::decode(input)? },
-            6 => Self::Restore { row: RowRef::decode(input)?, fields: decode_fields(input)? },
-            7 => Self::Add(input.varint_i64()?),
-            8 => Self::Move { element: RowRef::decode(input)? },
-            9 => Self::Replace { element: RowRef::decode(input)?, value: Value::decode(input)? },
-            10 => Self::Opaque(input.bytes()?.to_vec()),
+            5 => Self::Remove { row: RowRef::decode(input) },
+            6 => Self::Restore { row: RowRef::decode(input), fields: decode_fields(input) },
+            7 => Self::Add(input.varint_i64()),
+            8 => Self::Move { element: RowRef::decode(input) },
+            9 => Self::Replace { element: RowRef::decode(input), value: Value::decode(input) },
+            10 => Self::Opaque(input.bytes().to_vec()),
             11 => {
-                let (parent, key) = decode_place(input)?;
+                let (parent, key) = decode_place(input);
                 Self::Create { parent, key }
             }
             12 => {
-                let node = RowRef::decode(input)?;
-                let (parent, key) = decode_place(input)?;
+                let node = RowRef::decode(input);
+                let (parent, key) = decode_place(input);
                 Self::Place { node, parent, key }
             }
             13 => Self::Mark {
-                key: input.varint_u32()?,
-                range: decode_range(input)?,
-                value: Value::decode(input)?,
+                key: input.varint_u32(),
+                range: decode_range(input),
+                value: Value::decode(input),
             },
-            _ => return Err(DecodeError::Invalid("operation kind")),
-        })
+            _ => Self::Add(input.refuse("operation kind")),
+        }
     }
 
     /// The same operation with other numbers for its names.
@@ -299,54 +297,42 @@ impl CellOp {
 
     /// The value that an encoded operation wrote: of a register or an entry, or in this field of
     /// its row. Everything else of the operation is passed over.
-    pub(crate) fn decode_value(
-        input: &mut Reader<'_>,
-        field: Option<NameIx>,
-    ) -> Result<Option<Value>, DecodeError> {
-        let one = |input: &mut Reader<'_>| Value::decode(input).map(Some);
-        match input.u8()? {
-            0 => one(input),
-            1 => {
-                input.varint()?;
-                one(input)
-            }
-            3 => Self::decode_field(input, field),
+    pub(crate) fn decode_value(input: &mut Input<'_>, field: Option<NameIx>) -> Option<Value> {
+        match input.u8() {
+            0 => {}
+            1 => drop(input.varint()),
+            3 => return Self::decode_field(input, field),
             4 => {
-                RowRef::decode(input)?;
-                let is_it = Some(input.varint_u32()?) == field;
-                if is_it { one(input) } else { Ok(None) }
+                RowRef::decode(input);
+                if Some(input.varint_u32()) != field {
+                    return None;
+                }
             }
             6 => {
-                RowRef::decode(input)?;
-                Self::decode_field(input, field)
+                RowRef::decode(input);
+                return Self::decode_field(input, field);
             }
-            9 => {
-                RowRef::decode(input)?;
-                one(input)
-            }
+            9 => drop(RowRef::decode(input)),
             13 => {
-                input.varint()?;
-                decode_range(input)?;
-                one(input)
+                input.varint();
+                decode_range(input);
             }
-            _ => Ok(None),
+            _ => return None,
         }
+        Some(Value::decode(input))
     }
 
     /// The value of one of a row's fields, the last if it is there twice.
-    fn decode_field(
-        input: &mut Reader<'_>,
-        field: Option<NameIx>,
-    ) -> Result<Option<Value>, DecodeError> {
+    fn decode_field(input: &mut Input<'_>, field: Option<NameIx>) -> Option<Value> {
         let mut found = None;
-        for _ in 0..input.varint()? {
-            let is_it = Some(input.varint_u32()?) == field;
+        for _ in 0..input.count(2) {
+            let is_it = Some(input.varint_u32()) == field;
             let start = input.clone();
-            Value::skip(input)?;
+            Value::skip(input);
             if is_it {
                 found = Some(start);
             }
         }
-        found.map(|mut start| Value::decode(&mut start)).transpose()
+        found.map(|mut start| Value::decode(&mut start))
     }
 }

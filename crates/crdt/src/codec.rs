@@ -4,7 +4,7 @@
 //! read from the wire is checked against the bytes that remain before anything is allocated.
 
 /// Why bytes could not be decoded. Nothing was changed by the attempt.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The input ends inside a field.
@@ -52,29 +52,38 @@ pub(crate) fn unzigzag(raw: u64) -> i64 {
     (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()
 }
 
-/// Reads fields from a byte slice, never past its end.
+/// Reads fields from a byte slice, never past its end. After an error nothing remains.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    bytes: &'a [u8],
+    input: Input<'a>,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { input: Input::new(bytes) }
+    }
+
+    /// Reads something and says whether that went well.
+    pub(crate) fn read<T>(
+        &mut self,
+        read: impl FnOnce(&mut Input<'a>) -> T,
+    ) -> Result<T, DecodeError> {
+        let value = read(&mut self.input);
+        self.input.result().map(|()| value)
     }
 
     /// How many bytes remain.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.bytes.len()
+        self.input.remaining()
     }
 
     /// Whether nothing remains.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.input.is_empty()
     }
 
     /// Reads one byte.
@@ -82,9 +91,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::UnexpectedEnd`] if nothing remains.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
-        let (&first, rest) = self.bytes.split_first().ok_or(DecodeError::UnexpectedEnd)?;
-        self.bytes = rest;
-        Ok(first)
+        self.read(Input::u8)
     }
 
     /// Reads exactly `len` bytes.
@@ -92,12 +99,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::UnexpectedEnd`] if fewer remain.
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
-        if len > self.bytes.len() {
-            return Err(DecodeError::UnexpectedEnd);
-        }
-        let (taken, rest) = self.bytes.split_at(len);
-        self.bytes = rest;
-        Ok(taken)
+        self.read(|input| input.take(len))
     }
 
     /// Reads a fixed four-byte little-endian integer.
@@ -105,9 +107,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::UnexpectedEnd`] if fewer than four bytes remain.
     pub fn u32_le(&mut self) -> Result<u32, DecodeError> {
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(self.take(4)?);
-        Ok(u32::from_le_bytes(bytes))
+        self.read(Input::u32_le)
     }
 
     /// Reads a fixed eight-byte little-endian integer.
@@ -115,9 +115,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::UnexpectedEnd`] if fewer than eight bytes remain.
     pub fn u64_le(&mut self) -> Result<u64, DecodeError> {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(self.take(8)?);
-        Ok(u64::from_le_bytes(bytes))
+        self.read(Input::u64_le)
     }
 
     /// Reads an unsigned varint.
@@ -125,20 +123,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::IntegerRange`] past 64 bits, [`DecodeError::UnexpectedEnd`] if cut short.
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            // A last byte of zero says nothing: each number has one encoding.
-            if (shift == 63 && bits > 1) || (shift > 0 && byte == 0) {
-                return Err(DecodeError::IntegerRange);
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(DecodeError::IntegerRange)
+        self.read(Input::varint)
     }
 
     /// Reads an unsigned varint that must fit in 32 bits.
@@ -146,7 +131,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::varint`], and [`DecodeError::IntegerRange`] past 32 bits.
     pub fn varint_u32(&mut self) -> Result<u32, DecodeError> {
-        u32::try_from(self.varint()?).map_err(|_| DecodeError::IntegerRange)
+        self.read(Input::varint_u32)
     }
 
     /// Reads a zigzag-coded signed varint.
@@ -154,7 +139,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::varint`].
     pub fn varint_i64(&mut self) -> Result<i64, DecodeError> {
-        self.varint().map(unzigzag)
+        self.read(Input::varint_i64)
     }
 
     /// Reads a count of items that take at least `item_bytes_min` bytes each.
@@ -162,11 +147,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::varint`], and [`DecodeError::CountExceedsInput`] if they cannot fit.
     pub fn count(&mut self, item_bytes_min: usize) -> Result<usize, DecodeError> {
-        let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::IntegerRange)?;
-        match count.checked_mul(item_bytes_min.max(1)) {
-            Some(bytes) if bytes <= self.bytes.len() => Ok(count),
-            _ => Err(DecodeError::CountExceedsInput),
-        }
+        self.read(|input| input.count(item_bytes_min))
     }
 
     /// Reads length-prefixed bytes.
@@ -174,8 +155,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::count`].
     pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let len = self.count(1)?;
-        self.take(len)
+        self.read(Input::bytes)
     }
 
     /// Reads length-prefixed UTF-8.
@@ -183,7 +163,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::bytes`], and [`DecodeError::Utf8`].
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::Utf8)
+        self.read(Input::str)
     }
 
     /// Checks that everything was read.
@@ -191,7 +171,171 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::TrailingBytes`] if not.
     pub fn finish(&self) -> Result<(), DecodeError> {
+        self.input.finish()
+    }
+}
+
+/// Reads fields from a byte slice and keeps the first error: after that nothing remains, and what
+/// is read is zero or empty. So each part of a file is read as if all went well, and whoever asked
+/// for the whole asks for the error once, before anything is made of what was read. Loops are over
+/// [`Input::count`], or look at [`Input::is_sound`].
+#[derive(Clone, Debug)]
+pub(crate) struct Input<'a> {
+    bytes: &'a [u8],
+    error: Option<DecodeError>,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, error: None }
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Keeps the error, if it is the first.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn fail(&mut self, error: DecodeError) {
+        self.error.get_or_insert(error);
+        self.bytes = &[];
+    }
+
+    /// Keeps that the field of this name is invalid, and returns what stands for its value.
+    pub(crate) fn refuse<T: Default>(&mut self, field: &'static str) -> T {
+        self.fail(DecodeError::Invalid(field));
+        T::default()
+    }
+
+    /// The value of the field of this name, which is invalid if there is none.
+    pub(crate) fn some<T: Default>(&mut self, value: Option<T>, field: &'static str) -> T {
+        match value {
+            Some(value) => value,
+            None => self.refuse(field),
+        }
+    }
+
+    /// Refuses the field of this name unless it is sound.
+    pub(crate) fn ensure(&mut self, is_sound: bool, field: &'static str) {
+        if !is_sound {
+            self.refuse(field)
+        }
+    }
+
+    /// Keeps the error of a part that was read on its own.
+    pub(crate) fn join(&mut self, part: Result<(), DecodeError>) {
+        if let Err(error) = part {
+            self.fail(error);
+        }
+    }
+
+    /// Whether there was no error so far.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.error.is_none()
+    }
+
+    /// The first error.
+    pub(crate) fn result(&self) -> Result<(), DecodeError> {
+        self.error.map_or(Ok(()), Err)
+    }
+
+    /// The first error, which may be that not everything was read.
+    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+        self.result()?;
         if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+    }
+
+    pub(crate) fn u8(&mut self) -> u8 {
+        let Some((&first, rest)) = self.bytes.split_first() else {
+            self.fail(DecodeError::UnexpectedEnd);
+            return 0;
+        };
+        self.bytes = rest;
+        first
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> &'a [u8] {
+        let Some((taken, rest)) = self.bytes.split_at_checked(len) else {
+            self.fail(DecodeError::UnexpectedEnd);
+            return &[];
+        };
+        self.bytes = rest;
+        taken
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.take(N).try_into().unwrap_or([0; N])
+    }
+
+    pub(crate) fn u32_le(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    pub(crate) fn u64_le(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    pub(crate) fn out_of_range<T: Default>(&mut self) -> T {
+        self.fail(DecodeError::IntegerRange);
+        T::default()
+    }
+
+    pub(crate) fn varint(&mut self) -> u64 {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8();
+            let bits = u64::from(byte & 0x7f);
+            // A last byte of zero says nothing: each number has one encoding.
+            if (shift == 63 && bits > 1) || (shift > 0 && byte == 0) {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return value;
+            }
+        }
+        self.out_of_range()
+    }
+
+    pub(crate) fn varint_u32(&mut self) -> u32 {
+        u32::try_from(self.varint()).unwrap_or_else(|_| self.out_of_range())
+    }
+
+    pub(crate) fn varint_usize(&mut self) -> usize {
+        usize::try_from(self.varint()).unwrap_or_else(|_| self.out_of_range())
+    }
+
+    pub(crate) fn varint_i64(&mut self) -> i64 {
+        unzigzag(self.varint())
+    }
+
+    /// A count of items that take at least `item_bytes_min` bytes each.
+    pub(crate) fn count(&mut self, item_bytes_min: usize) -> usize {
+        let count = self.varint_usize();
+        match count.checked_mul(item_bytes_min.max(1)) {
+            Some(bytes) if bytes <= self.bytes.len() => count,
+            _ => {
+                self.fail(DecodeError::CountExceedsInput);
+                0
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&mut self) -> &'a [u8] {
+        let len = self.count(1);
+        self.take(len)
+    }
+
+    pub(crate) fn str(&mut self) -> &'a str {
+        std::str::from_utf8(self.bytes()).unwrap_or_else(|_| {
+            self.fail(DecodeError::Utf8);
+            ""
+        })
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! How many values there are is for others to say: a column is read until its reader has enough.
 
-use crate::codec::{DecodeError, Reader, Writer, zigzag};
+use crate::codec::{DecodeError, Input, Writer, zigzag};
 
 const RUNS: u8 = 0;
 const VARINTS: u8 = 1;
@@ -85,12 +85,12 @@ fn pack(values: &[i64], out: &mut Writer) {
     }
 }
 
-/// Reads a column value by value.
+/// Reads a column value by value and keeps the first error: values mean nothing after that.
 #[derive(Clone, Debug)]
 pub(crate) struct Ints<'a> {
     form: u8,
     is_delta: bool,
-    input: Reader<'a>,
+    input: Input<'a>,
     last: i64,
     /// The value of a run, or the least of what is packed.
     value: i64,
@@ -103,54 +103,60 @@ pub(crate) struct Ints<'a> {
 
 impl<'a> Ints<'a> {
     /// A reader of what [`encode_ints`] wrote; `bytes` is just that.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(bytes);
-        let code = input.u8()?;
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let mut input = Input::new(bytes);
+        let code = input.u8();
         let (form, is_delta) = (code & !DELTAS, code & DELTAS != 0);
         let (mut value, mut width) = (0, 0);
-        match form {
-            RUNS | VARINTS => {}
-            PACKED => {
-                value = input.varint_i64()?;
-                width = u32::from(input.u8()?);
+        input.ensure(form <= PACKED, "column form");
+        if form == PACKED {
+            value = input.varint_i64();
+            width = u32::from(input.u8());
+            if width > 64 {
+                width = input.refuse("column width");
             }
-            _ => return Err(DecodeError::Invalid("column form")),
         }
-        if width > 64 {
-            return Err(DecodeError::Invalid("column width"));
-        }
-        Ok(Self { form, is_delta, input, last: 0, value, left: 0, width, bits: 0, held: 0 })
+        Self { form, is_delta, input, last: 0, value, left: 0, width, bits: 0, held: 0 }
     }
 
     /// The next value.
-    pub(crate) fn next(&mut self) -> Result<i64, DecodeError> {
+    pub(crate) fn next(&mut self) -> i64 {
         let value = match self.form {
             RUNS => {
                 if self.left == 0 {
-                    self.value = self.input.varint_i64()?;
-                    self.left = self.input.varint()?;
+                    self.value = self.input.varint_i64();
+                    self.left = self.input.varint();
                 }
-                let left = self.left.checked_sub(1);
-                self.left = left.ok_or(DecodeError::Invalid("empty run"))?;
+                self.left = self.input.some(self.left.checked_sub(1), "empty run");
                 self.value
             }
-            VARINTS => self.input.varint_i64()?,
-            _ => self.unpack()?,
+            VARINTS => self.input.varint_i64(),
+            _ => self.unpack(),
         };
         self.last = if self.is_delta { self.last.wrapping_add(value) } else { value };
-        Ok(self.last)
+        self.last
     }
 
-    fn unpack(&mut self) -> Result<i64, DecodeError> {
+    /// The next value, or 0 if it is not a number of this type; an error then.
+    pub(crate) fn next_as<T: TryFrom<i64> + Default>(&mut self) -> T {
+        T::try_from(self.next()).unwrap_or_else(|_| self.input.out_of_range())
+    }
+
+    fn unpack(&mut self) -> i64 {
         while self.held < self.width {
-            self.bits |= u128::from(self.input.u8()?) << self.held;
+            self.bits |= u128::from(self.input.u8()) << self.held;
             self.held += 8;
         }
         let mask = (1u128 << self.width) - 1;
         let above = (self.bits & mask) as u64;
         self.bits >>= self.width;
         self.held -= self.width;
-        Ok(self.value.wrapping_add(above.cast_signed()))
+        self.value.wrapping_add(above.cast_signed())
+    }
+
+    /// The first error.
+    pub(crate) fn result(&self) -> Result<(), DecodeError> {
+        self.input.result()
     }
 }
 
@@ -183,10 +189,13 @@ mod tests {
 
     #[test]
     fn a_column_of_no_known_form_is_refused() {
-        assert_eq!(Ints::new(&[3]).err(), Some(DecodeError::Invalid("column form")));
-        assert_eq!(Ints::new(&[PACKED, 0, 65]).err(), Some(DecodeError::Invalid("column width")));
-        let mut empty_run = Ints::new(&[RUNS, 2, 0]).expect("a known form");
-        assert_eq!(empty_run.next(), Err(DecodeError::Invalid("empty run")));
+        assert_eq!(Ints::new(&[3]).result(), Err(DecodeError::Invalid("column form")));
+        let too_wide = Ints::new(&[PACKED, 0, 65]);
+        assert_eq!(too_wide.result(), Err(DecodeError::Invalid("column width")));
+        let mut empty_run = Ints::new(&[RUNS, 2, 0]);
+        assert_eq!(empty_run.result(), Ok(()));
+        empty_run.next();
+        assert_eq!(empty_run.result(), Err(DecodeError::Invalid("empty run")));
     }
 
     fn value() -> impl Strategy<Value = i64> {
@@ -197,20 +206,18 @@ mod tests {
         #[test]
         fn columns_read_back(values in prop::collection::vec(value(), 0..80)) {
             let bytes = encoded(&values);
-            let mut read = Ints::new(&bytes).expect("a column");
+            let mut read = Ints::new(&bytes);
             for value in values {
-                prop_assert_eq!(read.next(), Ok(value));
+                prop_assert_eq!(read.next(), value);
             }
+            prop_assert_eq!(read.result(), Ok(()));
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            if let Ok(mut read) = Ints::new(&bytes) {
-                for _ in 0..100 {
-                    if read.next().is_err() {
-                        break;
-                    }
-                }
+            let mut read = Ints::new(&bytes);
+            for _ in 0..100 {
+                read.next();
             }
         }
     }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use crate::cell_log::CellLog;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::counter::CounterState;
 use crate::id::{OpId, RowId};
 use crate::list::ListState;
@@ -100,10 +100,9 @@ impl ContainerId {
     /// # Errors
     /// A [`DecodeError`] if the bytes are not exactly one id.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(bytes);
-        let id = Self::decode(&mut input)?;
-        input.finish()?;
-        Ok(id)
+        let mut input = Input::new(bytes);
+        let id = Self::decode(&mut input);
+        input.finish().map(|()| id)
     }
 
     /// The container that this one lies in, if it is nested.
@@ -172,28 +171,28 @@ impl ContainerId {
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let steps = input.count(2)?;
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        let steps = input.count(2);
         if steps > MAX_NESTING {
-            return Err(DecodeError::TooDeep);
+            input.fail(DecodeError::TooDeep);
         }
-        let mut id = match input.u8()? {
-            0 => Self::Root(Arc::from(input.str()?)),
+        let mut id = match input.u8() {
+            0 => Self::Root(Arc::from(input.str())),
             1 => Self::Cell {
-                table: Arc::from(input.str()?),
-                row: RowId(OpId::decode(input)?),
-                field: Arc::from(input.str()?),
+                table: Arc::from(input.str()),
+                row: RowId(OpId::decode(input)),
+                field: Arc::from(input.str()),
             },
-            _ => return Err(DecodeError::Invalid("container place")),
+            _ => Self::Root(input.refuse("container place")),
         };
-        for _ in 0..steps {
-            id = match input.u8()? {
-                0 => id.entry(input.str()?),
-                1 => id.element(OpId::decode(input)?),
-                _ => return Err(DecodeError::Invalid("container place")),
+        for _ in 0..steps.min(MAX_NESTING) {
+            id = match input.u8() {
+                0 => id.entry(input.str()),
+                1 => id.element(OpId::decode(input)),
+                _ => Self::Root(input.refuse("container place")),
             };
         }
-        Ok(id)
+        id
     }
 }
 
@@ -306,8 +305,8 @@ impl ContainerKind {
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match input.u8()? {
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        match input.u8() {
             0 => Self::Register,
             1 => Self::Map,
             2 => Self::Table,
@@ -317,8 +316,8 @@ impl ContainerKind {
             6 => Self::MovableList,
             7 => Self::Tree,
             code if code >= WRAPPED => Self::Unknown(code),
-            _ => return Err(DecodeError::Invalid("container kind")),
-        })
+            _ => Self::Unknown(input.refuse("container kind")),
+        }
     }
 
     /// Whether operations of this kind name positions: they are kept as runs.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{Input, Writer};
 
 /// One author of changes: a browser tab, a command-line call, a server-side writer.
 ///
@@ -42,8 +42,8 @@ impl OpId {
         out.varint(u64::from(self.seq));
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { peer: PeerId(input.u64_le()?), seq: input.varint_u32()? })
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        Self { peer: PeerId(input.u64_le()), seq: input.varint_u32() }
     }
 }
 

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use crate::cells::{CellOp, RowRef};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::container::{ContainerId, ContainerKind};
 use crate::graph::Lv;
-use crate::names::NameIx;
 use crate::sorting::sort;
 use crate::text::{Piece, RunKind, Runs, is_key};
 use crate::value::Value;
@@ -121,29 +120,31 @@ impl Body {
 
     /// Reads a body, which must take exactly `len` seqs and be what [`Body::encode`] would write:
     /// one transaction has one encoding, so that hashes over it agree everywhere.
-    pub(crate) fn decode(input: &mut Reader<'_>, len: u32) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(bytes: &[u8], len: u32) -> Result<Self, DecodeError> {
+        let input = &mut Input::new(bytes);
         let mut body = Self::default();
-        for _ in 0..input.count(3)? {
-            body.containers.push((ContainerKind::decode(input)?, ContainerId::decode(input)?));
+        for _ in 0..input.count(3) {
+            body.containers.push((ContainerKind::decode(input), ContainerId::decode(input)));
         }
-        for _ in 0..input.count(1)? {
-            body.names.push(Arc::from(input.str()?));
+        for _ in 0..input.count(1) {
+            body.names.push(Arc::from(input.str()));
         }
         let mut uses = Uses::default();
         let mut total = 0u64;
-        for _ in 0..input.count(2)? {
-            let container = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
-            uses.container(container)?;
-            let (kind, _) =
-                body.containers.get(container).ok_or(DecodeError::Invalid("container"))?;
-            let action = decode_action(input, *kind, &mut uses)?;
+        for _ in 0..input.count(2) {
+            let container = input.varint_usize();
+            input.ensure(first_use(&mut uses.containers, container), "container order");
+            let Some((kind, _)) = body.containers.get(container) else {
+                input.fail(DecodeError::Invalid("container"));
+                break;
+            };
+            let action = decode_action(input, *kind, &mut uses);
             let op = Op { container, action };
             total += u64::from(op.len());
             body.ops.push(op);
         }
-        if total != u64::from(len) {
-            return Err(DecodeError::Invalid("operation count"));
-        }
+        input.ensure(total == u64::from(len), "operation count");
+        input.finish()?;
         uses.finish(&body)?;
         let is_sound = |op: &Op| match &op.action {
             Action::Cell(CellOp::Mark { key, .. }) => is_key(&body.names[*key as usize]),
@@ -240,89 +241,55 @@ fn is_canonical(ops: &[Op]) -> bool {
     pieces.len() < 2 || expected.eq(pieces.iter().map(|piece| (piece.kind, piece.pos, piece.len)))
 }
 
-fn decode_run(input: &mut Reader<'_>, container: ContainerKind) -> Result<Action, DecodeError> {
-    let code = input.u8()?;
-    let pos = input.varint_u32()?;
+fn decode_run(input: &mut Input<'_>, container: ContainerKind) -> Action {
+    let code = input.u8();
+    let pos = input.varint_u32();
     let is_text = container == ContainerKind::Text;
     let (kind, len, content, values) = match code {
         INSERT if is_text => {
-            let content = input.str()?;
+            let content = input.str();
             (RunKind::Insert, content.chars().count() as u32, content, Vec::new())
         }
         INSERT => {
-            let count = input.count(1)?;
-            let mut values = Vec::new();
-            for _ in 0..count {
-                values.push(Value::decode(input)?);
-            }
+            let count = input.count(1);
+            let values = (0..count).map(|_| Value::decode(input)).collect();
             (RunKind::Insert, count as u32, "", values)
         }
-        DELETE => (RunKind::Delete, input.varint_u32()?, "", Vec::new()),
-        BACKSPACE => (RunKind::Backspace, input.varint_u32()?, "", Vec::new()),
+        DELETE => (RunKind::Delete, input.varint_u32(), "", Vec::new()),
+        BACKSPACE => (RunKind::Backspace, input.varint_u32(), "", Vec::new()),
         MOVE if !is_text && pos < POS_MAX => {
-            let element = RowRef::decode(input)?;
-            let is_sound = is_by_id(element);
-            let action = is_sound.then_some(Action::Move { pos, element });
-            return action.ok_or(DecodeError::Invalid("element"));
+            let element = RowRef::decode(input);
+            input.ensure(is_by_id(element), "element");
+            return Action::Move { pos, element };
         }
-        _ => return Err(DecodeError::Invalid("operation kind")),
+        _ => (RunKind::Delete, input.refuse("operation kind"), "", Vec::new()),
     };
     let reaches_back = kind == RunKind::Backspace && (len < 2 || pos + 1 < len);
-    if len == 0 || reaches_back || pos.checked_add(len).is_none_or(|end| end > POS_MAX) {
-        return Err(DecodeError::Invalid("position"));
-    }
-    Ok(if is_text {
+    let is_in = len > 0 && pos.checked_add(len).is_some_and(|end| end <= POS_MAX);
+    input.ensure(is_in && !reaches_back, "position");
+    if is_text {
         Action::Text { kind, pos, len, content: content.into() }
     } else {
         Action::List { kind, pos, len, values }
-    })
+    }
 }
 
-fn decode_action(
-    input: &mut Reader<'_>,
-    kind: ContainerKind,
-    uses: &mut Uses,
-) -> Result<Action, DecodeError> {
+fn decode_action(input: &mut Input<'_>, kind: ContainerKind, uses: &mut Uses) -> Action {
     if matches!(kind, ContainerKind::Unknown(_)) {
-        return Ok(Action::Cell(CellOp::Opaque(input.bytes()?.to_vec())));
+        return Action::Cell(CellOp::Opaque(input.bytes().to_vec()));
     }
-    if kind.is_sequence() && input.clone().u8()? >= INSERT {
+    if kind.is_sequence() && input.clone().u8() >= INSERT {
         return decode_run(input, kind);
     }
-    let op = CellOp::decode(input)?;
-    let fits = match &op {
-        CellOp::Set(_) => kind == ContainerKind::Register,
-        CellOp::Replace { element, .. } => kind.is_list() && is_by_id(*element),
-        CellOp::Move { .. } | CellOp::Opaque(_) => false,
-        CellOp::Put { key, .. } => {
-            uses.name(*key)?;
-            kind == ContainerKind::Map
-        }
-        CellOp::Insert { fields } => {
-            fields.iter().try_for_each(|(field, _)| uses.name(*field))?;
-            kind == ContainerKind::Table
-        }
-        CellOp::Restore { row, fields } => {
-            fields.iter().try_for_each(|(field, _)| uses.name(*field))?;
-            kind == ContainerKind::Table && is_by_id(*row)
-        }
-        CellOp::Cell { row, field, .. } => {
-            uses.name(*field)?;
-            kind == ContainerKind::Table && is_by_id(*row)
-        }
-        CellOp::Remove { row } => {
-            matches!(kind, ContainerKind::Table | ContainerKind::Tree) && is_by_id(*row)
-        }
-        CellOp::Create { .. } | CellOp::Place { .. } => {
-            kind == ContainerKind::Tree && op.rows().all(is_by_id)
-        }
-        CellOp::Add(_) => kind == ContainerKind::Counter,
-        CellOp::Mark { key, .. } => {
-            uses.name(*key)?;
-            kind == ContainerKind::Text && op.rows().all(is_by_id)
-        }
-    };
-    if fits { Ok(Action::Cell(op)) } else { Err(DecodeError::Invalid("operation kind")) }
+    let op = CellOp::decode(input).map_names(&mut |name| {
+        input.ensure(first_use(&mut uses.names, name as usize), "name order");
+        name
+    });
+    // Lists hold what was set as runs, and move what they hold as those are.
+    let is_run = kind.is_list() && matches!(op, CellOp::Set(_) | CellOp::Move { .. });
+    let fits = op.fits(kind, uses.names) && op.rows().all(is_by_id) && !is_run;
+    input.ensure(fits, "operation kind");
+    Action::Cell(op)
 }
 
 /// Texts are shorter than this, in scalars.
@@ -340,14 +307,6 @@ struct Uses {
 }
 
 impl Uses {
-    fn container(&mut self, index: usize) -> Result<(), DecodeError> {
-        first_use(&mut self.containers, index).ok_or(DecodeError::Invalid("container order"))
-    }
-
-    fn name(&mut self, index: NameIx) -> Result<(), DecodeError> {
-        first_use(&mut self.names, index as usize).ok_or(DecodeError::Invalid("name order"))
-    }
-
     fn finish(&self, body: &Body) -> Result<(), DecodeError> {
         let is_used_up = self.containers == body.containers.len() && self.names == body.names.len();
         if is_used_up && are_distinct(&body.containers) && are_distinct(&body.names) {
@@ -364,7 +323,7 @@ fn are_distinct<T: Ord>(items: &[T]) -> bool {
     sorted.windows(2).all(|pair| pair[0] < pair[1])
 }
 
-fn first_use(seen: &mut usize, index: usize) -> Option<()> {
+fn first_use(seen: &mut usize, index: usize) -> bool {
     *seen += usize::from(index == *seen);
-    (index < *seen).then_some(())
+    index < *seen
 }

@@ -15,7 +15,7 @@
 //! then for field `n` (the 63 first have some of their own, and 0 also serves what has no field)
 //! 7 + 3n kinds of values, 8 + 3n integers, 9 + 3n lengths and bytes.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::columns::{Ints, encode_ints};
 use crate::value::MAX_NESTING;
 
@@ -55,109 +55,111 @@ enum Shape {
 
 /// Carries the parts of operations over, into columns or out of them.
 trait Port {
-    fn int(&mut self, column: usize, shape: Shape) -> Result<u64, DecodeError>;
+    fn int(&mut self, column: usize, shape: Shape) -> u64;
 
-    fn raw(&mut self, column: usize, len: u64) -> Result<(), DecodeError>;
+    fn raw(&mut self, column: usize, len: u64);
+
+    /// Keeps that something is wrong with the operations.
+    fn fail(&mut self, error: DecodeError);
+
+    /// Whether it makes sense to go on.
+    fn is_sound(&self) -> bool;
 }
 
 /// Carries one operation over: the grammar of [`CellOp::encode`].
-fn carry_op(port: &mut impl Port) -> Result<(), DecodeError> {
-    match port.int(KINDS, Shape::Byte)? {
+fn carry_op(port: &mut impl Port) {
+    match port.int(KINDS, Shape::Byte) {
         0 => carry_value(port, 0, 0),
         1 => {
-            port.int(NAMES, Shape::Varint)?;
-            carry_value(port, 0, 0)
+            port.int(NAMES, Shape::Varint);
+            carry_value(port, 0, 0);
         }
-        2 => port.int(NAMES, Shape::Varint).map(drop),
+        2 => drop(port.int(NAMES, Shape::Varint)),
         3 => carry_fields(port),
         4 => {
-            carry_row(port)?;
-            let field = port.int(NAMES, Shape::Varint)?;
-            carry_value(port, field, 0)
+            carry_row(port);
+            let field = port.int(NAMES, Shape::Varint);
+            carry_value(port, field, 0);
         }
         5 | 8 => carry_row(port),
         6 => {
-            carry_row(port)?;
-            carry_fields(port)
+            carry_row(port);
+            carry_fields(port);
         }
-        7 => port.int(ADDITIONS, Shape::Zigzag).map(drop),
+        7 => drop(port.int(ADDITIONS, Shape::Zigzag)),
         9 => {
-            carry_row(port)?;
-            carry_value(port, 0, 0)
+            carry_row(port);
+            carry_value(port, 0, 0);
         }
         10 => carry_bytes(port, KEYS),
         11 => carry_place(port),
         12 => {
-            carry_row(port)?;
-            carry_place(port)
+            carry_row(port);
+            carry_place(port);
         }
         13 => {
-            port.int(NAMES, Shape::Varint)?;
-            let anchors = port.int(COUNTS, Shape::Byte)?;
+            port.int(NAMES, Shape::Varint);
+            let anchors = port.int(COUNTS, Shape::Byte);
             for _ in [anchors & 3, anchors >> 2].into_iter().filter(|anchor| *anchor > 0) {
-                carry_row(port)?;
+                carry_row(port);
             }
-            carry_value(port, 0, 0)
+            carry_value(port, 0, 0);
         }
-        _ => Err(DecodeError::Invalid("operation kind")),
+        _ => port.fail(DecodeError::Invalid("operation kind")),
     }
 }
 
-fn carry_row(port: &mut impl Port) -> Result<(), DecodeError> {
-    if port.int(ROWS, Shape::Varint)? == 0 {
-        port.raw(STRAYS, 8)?;
-        port.int(STRAYS, Shape::Varint)?;
-    }
-    Ok(())
-}
-
-fn carry_bytes(port: &mut impl Port, column: usize) -> Result<(), DecodeError> {
-    let len = port.int(column, Shape::Varint)?;
-    port.raw(column, len)
-}
-
-fn carry_place(port: &mut impl Port) -> Result<(), DecodeError> {
-    carry_bytes(port, KEYS)?;
-    match port.int(COUNTS, Shape::Byte)? {
-        0 => Ok(()),
-        _ => carry_row(port),
+fn carry_row(port: &mut impl Port) {
+    if port.int(ROWS, Shape::Varint) == 0 {
+        port.raw(STRAYS, 8);
+        port.int(STRAYS, Shape::Varint);
     }
 }
 
-fn carry_fields(port: &mut impl Port) -> Result<(), DecodeError> {
-    for _ in 0..port.int(COUNTS, Shape::Varint)? {
-        let field = port.int(NAMES, Shape::Varint)?;
-        carry_value(port, field, 0)?;
+fn carry_bytes(port: &mut impl Port, column: usize) {
+    let len = port.int(column, Shape::Varint);
+    port.raw(column, len);
+}
+
+fn carry_place(port: &mut impl Port) {
+    carry_bytes(port, KEYS);
+    if port.int(COUNTS, Shape::Byte) != 0 {
+        carry_row(port);
     }
-    Ok(())
+}
+
+fn carry_fields(port: &mut impl Port) {
+    let mut left = port.int(COUNTS, Shape::Varint);
+    while left > 0 && port.is_sound() {
+        let field = port.int(NAMES, Shape::Varint);
+        carry_value(port, field, 0);
+        left -= 1;
+    }
 }
 
 // Recursion is safe here: the depth is checked before each step down.
-fn carry_value(port: &mut impl Port, field: u64, depth: usize) -> Result<(), DecodeError> {
+fn carry_value(port: &mut impl Port, field: u64, depth: usize) {
     if depth > MAX_NESTING {
-        return Err(DecodeError::TooDeep);
+        return port.fail(DecodeError::TooDeep);
     }
     let kinds = FIELDS + 3 * field.min(FIELDS_APART_MAX) as usize;
     let (ints, texts) = (kinds + 1, kinds + 2);
-    match port.int(kinds, Shape::Byte)? {
-        3 => port.int(ints, Shape::Zigzag).map(drop),
+    match port.int(kinds, Shape::Byte) {
+        3 => drop(port.int(ints, Shape::Zigzag)),
         4 => port.raw(texts, 8),
         5 | 6 => carry_bytes(port, texts),
-        7 => {
-            for _ in 0..port.int(ints, Shape::Varint)? {
-                carry_value(port, field, depth + 1)?;
+        kind @ (7 | 8) => {
+            let mut left = port.int(ints, Shape::Varint);
+            while left > 0 && port.is_sound() {
+                if kind == 8 {
+                    carry_bytes(port, texts);
+                }
+                carry_value(port, field, depth + 1);
+                left -= 1;
             }
-            Ok(())
         }
-        8 => {
-            for _ in 0..port.int(ints, Shape::Varint)? {
-                carry_bytes(port, texts)?;
-                carry_value(port, field, depth + 1)?;
-            }
-            Ok(())
-        }
-        9 => port.int(ints, Shape::Byte).map(drop),
-        _ => Ok(()),
+        9 => drop(port.int(ints, Shape::Byte)),
+        _ => {}
     }
 }
 
@@ -169,7 +171,7 @@ struct Column {
 
 /// Takes operations apart.
 struct Splitter<'a> {
-    input: Reader<'a>,
+    input: Input<'a>,
     columns: Vec<Column>,
 }
 
@@ -183,68 +185,83 @@ impl Splitter<'_> {
 }
 
 impl Port for Splitter<'_> {
-    fn int(&mut self, column: usize, shape: Shape) -> Result<u64, DecodeError> {
+    fn int(&mut self, column: usize, shape: Shape) -> u64 {
         let value = match shape {
-            Shape::Byte => i64::from(self.input.u8()?),
-            Shape::Varint => self.input.varint()?.cast_signed(),
-            Shape::Zigzag => self.input.varint_i64()?,
+            Shape::Byte => i64::from(self.input.u8()),
+            Shape::Varint => self.input.varint().cast_signed(),
+            Shape::Zigzag => self.input.varint_i64(),
         };
         self.column(column).ints.push(value);
-        Ok(value.cast_unsigned())
+        value.cast_unsigned()
     }
 
-    fn raw(&mut self, column: usize, len: u64) -> Result<(), DecodeError> {
-        let bytes = self.input.take(usize::try_from(len).unwrap_or(usize::MAX))?;
+    fn raw(&mut self, column: usize, len: u64) {
+        let bytes = self.input.take(usize::try_from(len).unwrap_or(usize::MAX));
         self.column(column).bytes.extend_from_slice(bytes);
-        Ok(())
+    }
+
+    fn fail(&mut self, error: DecodeError) {
+        self.input.fail(error);
+    }
+
+    fn is_sound(&self) -> bool {
+        self.input.is_sound()
     }
 }
 
 /// Puts operations together, at most `len` bytes of them.
 struct Joiner<'a> {
-    columns: Vec<Option<(Ints<'a>, Reader<'a>)>>,
+    columns: Vec<Option<(Ints<'a>, Input<'a>)>>,
     out: Writer,
     len: usize,
+    error: Result<(), DecodeError>,
 }
 
 impl<'a> Joiner<'a> {
-    fn column(&mut self, column: usize) -> Result<&mut (Ints<'a>, Reader<'a>), DecodeError> {
-        let column = self.columns.get_mut(column).and_then(Option::as_mut);
-        column.ok_or(DecodeError::UnexpectedEnd)
-    }
-
-    fn check_len(&self) -> Result<(), DecodeError> {
-        let fits = self.out.as_slice().len() <= self.len;
-        if fits { Ok(()) } else { Err(DecodeError::Invalid("packed length")) }
+    fn column(&mut self, column: usize) -> Option<&mut (Ints<'a>, Input<'a>)> {
+        let found = self.columns.get_mut(column).and_then(Option::as_mut);
+        if found.is_none() {
+            self.error = self.error.and(Err(DecodeError::UnexpectedEnd));
+        }
+        found
     }
 }
 
 impl Port for Joiner<'_> {
-    fn int(&mut self, column: usize, shape: Shape) -> Result<u64, DecodeError> {
-        let value = self.column(column)?.0.next()?;
+    fn int(&mut self, column: usize, shape: Shape) -> u64 {
+        let Some((ints, _)) = self.column(column) else { return 0 };
+        let value = match shape {
+            Shape::Byte => ints.next_as::<u8>().into(),
+            Shape::Varint | Shape::Zigzag => ints.next(),
+        };
         match shape {
-            Shape::Byte => self.out.u8(u8::try_from(value).map_err(|_| DecodeError::IntegerRange)?),
+            Shape::Byte => self.out.u8(value as u8),
             Shape::Varint => self.out.varint(value.cast_unsigned()),
             Shape::Zigzag => self.out.varint_i64(value),
         }
-        self.check_len()?;
-        Ok(value.cast_unsigned())
+        value.cast_unsigned()
     }
 
-    fn raw(&mut self, column: usize, len: u64) -> Result<(), DecodeError> {
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let bytes = self.column(column)?.1.take(len)?;
+    fn raw(&mut self, column: usize, len: u64) {
+        let Some((_, bytes)) = self.column(column) else { return };
+        let bytes = bytes.take(usize::try_from(len).unwrap_or(usize::MAX));
         self.out.raw(bytes);
-        self.check_len()
+    }
+
+    fn fail(&mut self, error: DecodeError) {
+        self.error = self.error.and(Err(error));
+    }
+
+    fn is_sound(&self) -> bool {
+        self.error.is_ok() && self.out.as_slice().len() <= self.len
     }
 }
 
 /// Appends encoded operations in the shorter form.
 pub(crate) fn pack(ops: &[u8], out: &mut Writer) {
-    let mut splitter = Splitter { input: Reader::new(ops), columns: Vec::new() };
+    let mut splitter = Splitter { input: Input::new(ops), columns: Vec::new() };
     while !splitter.input.is_empty() {
-        let carried = carry_op(&mut splitter);
-        carried.unwrap_or_else(|_| unreachable!("the operations were encoded here"));
+        carry_op(&mut splitter);
     }
     let mut columns = Writer::new();
     let is_used =
@@ -266,31 +283,35 @@ pub(crate) fn pack(ops: &[u8], out: &mut Writer) {
 }
 
 /// Reads what [`pack`] wrote of so many operations. What the operations say is not checked.
-pub(crate) fn unpack(input: &mut Reader<'_>, count: usize) -> Result<Vec<u8>, DecodeError> {
-    let form = input.u8()?;
-    let len = usize::try_from(input.varint()?).map_err(|_| DecodeError::IntegerRange)?;
+pub(crate) fn unpack(input: &mut Input<'_>, count: usize) -> Vec<u8> {
+    let (form, len) = (input.u8(), input.varint_usize());
     if form == PLAIN {
-        return Ok(input.take(len)?.to_vec());
+        return input.take(len).to_vec();
     }
-    if form != COLUMNS {
-        return Err(DecodeError::Invalid("packing"));
-    }
+    input.ensure(form == COLUMNS, "packing");
     if !may_expand(input.remaining(), len) {
-        return Err(DecodeError::CountExceedsInput);
+        input.fail(DecodeError::CountExceedsInput);
     }
-    let mut joiner = Joiner { columns: Vec::new(), out: Writer::new(), len };
-    for _ in 0..input.count(3)? {
-        let number = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
+    let mut joiner = Joiner { columns: Vec::new(), out: Writer::new(), len, error: Ok(()) };
+    for _ in 0..input.count(3) {
+        let number = input.varint_usize();
         if number < joiner.columns.len() || number >= COLUMNS_MAX {
-            return Err(DecodeError::Invalid("column number"));
+            return input.refuse("column number");
         }
         joiner.columns.resize_with(number, || None);
-        let ints = Ints::new(input.bytes()?)?;
-        joiner.columns.push(Some((ints, Reader::new(input.bytes()?))));
+        joiner.columns.push(Some((Ints::new(input.bytes()), Input::new(input.bytes()))));
     }
-    for _ in 0..count {
-        carry_op(&mut joiner)?;
+    let mut left = count;
+    while left > 0 && joiner.is_sound() {
+        carry_op(&mut joiner);
+        left -= 1;
     }
+    for (ints, bytes) in joiner.columns.iter().flatten() {
+        input.join(ints.result());
+        input.join(bytes.result());
+    }
+    input.join(joiner.error);
     let out = joiner.out.into_vec();
-    if out.len() == len { Ok(out) } else { Err(DecodeError::Invalid("packed length")) }
+    input.ensure(out.len() == len, "packed length");
+    out
 }

@@ -11,7 +11,7 @@
 //! Repeats are found as in rsync (Tridgell and Mackerras, "The rsync algorithm", 1996, section 3):
 //! blocks at fixed places are known by a hash that can be rolled over the text byte by byte.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::columns::{Ints, encode_ints};
 
 /// Shorter repeats stay: close ones compress as well, and others would take as much room.
@@ -142,42 +142,49 @@ fn may_expand(encoded: usize, whole: usize) -> bool {
 }
 
 /// Reads what [`encode_text`] wrote.
-pub(crate) fn decode_text(input: &mut Reader<'_>) -> Result<String, DecodeError> {
-    let invalid = DecodeError::Invalid("copied text");
-    let len = usize::try_from(input.varint()?).map_err(|_| DecodeError::IntegerRange)?;
-    let mut literals = Reader::new(input.bytes()?);
+pub(crate) fn decode_text(input: &mut Input<'_>) -> String {
+    let len = input.varint_usize();
+    let mut literals = Input::new(input.bytes());
     if !may_expand(literals.remaining(), len) {
-        return Err(DecodeError::CountExceedsInput);
+        input.fail(DecodeError::CountExceedsInput);
     }
-    let copies = input.varint()?;
+    if !input.is_sound() {
+        return String::new();
+    }
     let mut text = Vec::with_capacity(len);
+    let mut copies = input.varint();
     if copies > 0 {
-        let [mut gaps, mut lens, mut backs] =
-            [Ints::new(input.bytes()?)?, Ints::new(input.bytes()?)?, Ints::new(input.bytes()?)?];
-        let part = |ints: &mut Ints<'_>| {
-            usize::try_from(ints.next()?).map_err(|_| DecodeError::IntegerRange)
-        };
-        for _ in 0..copies {
-            text.extend_from_slice(literals.take(part(&mut gaps)?)?);
-            let (mut left, back) = (part(&mut lens)?, part(&mut backs)?);
-            let mut from = text.len().checked_sub(back).ok_or_else(|| invalid.clone())?;
-            if left == 0 || back == 0 || left > len.saturating_sub(text.len()) {
-                return Err(invalid);
-            }
-            // A copy may reach into itself.
-            while left > 0 {
-                let upto = text.len().min(from + left);
-                text.extend_from_within(from..upto);
-                left -= upto - from;
-                from = upto;
-            }
+        let mut columns = [(); 3].map(|()| Ints::new(input.bytes()));
+        while copies > 0 && input.is_sound() {
+            let [gap, left, back] = columns.each_mut().map(Ints::next_as::<u32>);
+            text.extend_from_slice(literals.take(gap as usize));
+            input.join(copy(&mut text, len, left as usize, back as usize));
+            copies -= 1;
         }
+        columns.iter().for_each(|column| input.join(column.result()));
     }
-    text.extend_from_slice(literals.take(literals.remaining())?);
-    if text.len() != len {
-        return Err(invalid);
+    text.extend_from_slice(literals.take(literals.remaining()));
+    input.join(literals.result());
+    input.ensure(text.len() == len, "copied text");
+    String::from_utf8(text).unwrap_or_else(|_| {
+        input.fail(DecodeError::Utf8);
+        String::new()
+    })
+}
+
+/// Appends `left` bytes from so far back to a text that will have `len`.
+fn copy(text: &mut Vec<u8>, len: usize, mut left: usize, back: usize) -> Result<(), DecodeError> {
+    let from = text.len().checked_sub(back).filter(|_| left > 0 && back > 0);
+    let is_in = left <= len.saturating_sub(text.len());
+    let mut from = from.filter(|_| is_in).ok_or(DecodeError::Invalid("copied text"))?;
+    // A copy may reach into itself.
+    while left > 0 {
+        let upto = text.len().min(from + left);
+        text.extend_from_within(from..upto);
+        left -= upto - from;
+        from = upto;
     }
-    String::from_utf8(text).map_err(|_| DecodeError::Utf8)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -185,6 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::Reader;
 
     fn encoded(text: &str) -> Vec<u8> {
         let mut out = Writer::new();
@@ -198,7 +206,7 @@ mod tests {
         let page: String = words.collect();
         let twice = format!("{page}between{page}");
         assert!(encoded(&twice).len() < encoded(&page).len() + 30);
-        assert_eq!(decode_text(&mut Reader::new(&encoded(&twice))), Ok(twice));
+        assert_eq!(Reader::new(&encoded(&twice)).read(decode_text), Ok(twice));
     }
 
     #[test]
@@ -209,7 +217,7 @@ mod tests {
         claim.len(1 << 30);
         claim.bytes(b"aaaa");
         let claim = claim.into_vec();
-        let refused = decode_text(&mut Reader::new(&claim));
+        let refused = Reader::new(&claim).read(decode_text);
         assert_eq!(refused, Err(DecodeError::CountExceedsInput));
     }
 
@@ -224,7 +232,7 @@ mod tests {
             encode_ints(&[part], &mut ints);
             out.bytes(ints.as_slice());
         }
-        let refused = decode_text(&mut Reader::new(out.as_slice()));
+        let refused = Reader::new(out.as_slice()).read(decode_text);
         assert_eq!(refused, Err(DecodeError::Invalid("copied text")));
     }
 
@@ -240,13 +248,12 @@ mod tests {
                 }
                 text.truncate(text.floor_char_boundary(5_000));
             }
-            prop_assert_eq!(decode_text(&mut Reader::new(&encoded(&text))), Ok(text));
+            prop_assert_eq!(Reader::new(&encoded(&text)).read(decode_text), Ok(text));
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let mut input = Reader::new(&bytes);
-            if let Ok(text) = decode_text(&mut input) {
+            if let Ok(text) = Reader::new(&bytes).read(decode_text) {
                 prop_assert!(text.len() <= bytes.len() * EXPANSION_MAX + EXPANSION_FREE);
             }
         }

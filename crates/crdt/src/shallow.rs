@@ -45,7 +45,7 @@ use crate::past::PastError;
 use crate::sorting::sort;
 use crate::table::TableState;
 use crate::text::{Ground, Runs};
-use crate::update::{Parent, Peers, Update, encode_stretches};
+use crate::update::{Parent, Peers, Update, encode_stretches, read_peers};
 use crate::value::Value;
 use crate::version::VersionVector;
 
@@ -340,12 +340,9 @@ pub(crate) fn encode_base(history: &History, containers: &Containers, out: &mut 
 /// Reads what [`encode_base`] wrote, for containers as the snapshot's state has them.
 pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<History, DecodeError> {
     let mut input = Reader::new(bytes);
-    let mut peers = Vec::new();
-    for _ in 0..input.count(8)? {
-        peers.push(PeerId(input.u64_le()?));
-    }
+    let peers = input.read(read_peers)?;
     let mut line = Update::default();
-    line.read_stretches(&mut input, &peers)?;
+    input.read(|input| line.read_stretches(input, &peers))?;
     let mut graph = Graph::default();
     for stretch in &line.stretches {
         let follows = match stretch.parents[..] {

@@ -91,10 +91,7 @@ pub fn is_update(bytes: &[u8]) -> bool {
 
 pub(crate) fn read_update(bytes: &[u8]) -> Result<Update, DecodeError> {
     let chunks = read_chunks(bytes, UPDATE_MAGIC)?;
-    let mut input = Reader::new(chunks.history.ok_or(DecodeError::UnexpectedEnd)?);
-    let update = Update::decode(&mut input, true)?;
-    input.finish()?;
-    Ok(update)
+    Update::decode(chunks.history.ok_or(DecodeError::UnexpectedEnd)?, true)
 }
 
 impl Doc {
@@ -208,8 +205,8 @@ impl Doc {
         let end = end.ok_or(DecodeError::Invalid("version"))?;
         let mut containers = Containers::default();
         for expected in 0..input.count(3)? {
-            let kind = ContainerKind::decode(&mut input)?;
-            let id = ContainerId::decode(&mut input)?;
+            let kind = input.read(ContainerKind::decode)?;
+            let id = input.read(ContainerId::decode)?;
             let index = containers.intern(kind, &ContainerKey::Owned(id));
             if index as usize != expected {
                 return Err(DecodeError::Invalid("container"));
@@ -260,7 +257,7 @@ impl ColdHistory {
 }
 
 fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
-    let update = Update::decode(&mut Reader::new(&cold.bytes), false);
+    let update = Update::decode(&cold.bytes, false);
     let base = cold.base.clone();
     let history = update.ok().and_then(|update| restore(base, &update, containers));
     history
@@ -365,7 +362,7 @@ fn decode_text(input: &mut Reader<'_>, end: Lv) -> Result<Content, DecodeError> 
     if head & 1 == 1 {
         state.marks.keys = decode_names(input)?;
         let (keys, len) = (state.marks.keys.len(), state.rope.len() as u32);
-        log = CellLog::decode(input, ContainerKind::Text, keys, end)?;
+        log = input.read(|input| CellLog::decode(input, ContainerKind::Text, keys, end))?;
         state.marks.held = Holding::decode(input, keys, len, end)?.into();
     }
     Ok(Content::Text(log, state))
@@ -399,7 +396,7 @@ fn decode_content(
     Ok(match kind {
         ContainerKind::Register => {
             let winner = input.varint()?.checked_sub(1).map(below).transpose()?;
-            let log = CellLog::decode(input, kind, 0, end)?;
+            let log = input.read(|input| CellLog::decode(input, kind, 0, end))?;
             Content::Register(log, RegisterState { winner })
         }
         ContainerKind::Map => {
@@ -410,13 +407,13 @@ fn decode_content(
                 let lv = (code >> 1).checked_sub(1).map(below).transpose()?;
                 held.push(lv.map(|lv| Held { lv, is_set: code & 1 == 1 }));
             }
-            let log = CellLog::decode(input, kind, names.len(), end)?;
+            let log = input.read(|input| CellLog::decode(input, kind, names.len(), end))?;
             Content::Map(log, MapState { names, held })
         }
         ContainerKind::Table => {
             let names = decode_names(input)?;
             let state = decode_table(names, input, &below)?;
-            let log = CellLog::decode(input, kind, state.names.len(), end)?;
+            let log = input.read(|input| CellLog::decode(input, kind, state.names.len(), end))?;
             let rows: u64 = state.rows.iter().map(|(from, upto)| u64::from(upto - from)).sum();
             if rows > log.len_max() as u64 {
                 return Err(DecodeError::Invalid("rows"));
@@ -425,17 +422,20 @@ fn decode_content(
         }
         ContainerKind::Counter => {
             let state = CounterState::new(input.varint_i64()?);
-            Content::Counter(CellLog::decode(input, kind, 0, end)?, state)
+            Content::Counter(input.read(|input| CellLog::decode(input, kind, 0, end))?, state)
         }
         ContainerKind::Text => decode_text(input, end)?,
         ContainerKind::List | ContainerKind::MovableList => {
             let state = ListState::decode(input, end)?;
-            Content::List(CellLog::decode(input, kind, 0, end)?, state)
+            Content::List(input.read(|input| CellLog::decode(input, kind, 0, end))?, state)
         }
-        ContainerKind::Tree => {
-            Content::Tree(CellLog::decode(input, kind, 0, end)?, LazyTree::default())
+        ContainerKind::Tree => Content::Tree(
+            input.read(|input| CellLog::decode(input, kind, 0, end))?,
+            LazyTree::default(),
+        ),
+        ContainerKind::Unknown(_) => {
+            Content::Unknown(input.read(|input| CellLog::decode(input, kind, 0, end))?)
         }
-        ContainerKind::Unknown(_) => Content::Unknown(CellLog::decode(input, kind, 0, end)?),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::container::ContainerKind;
 
 /// How deep lists and maps may nest inside one another.
@@ -65,10 +65,9 @@ impl Value {
     /// # Errors
     /// A [`DecodeError`] if the bytes are not exactly one value.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(bytes);
-        let value = Self::decode(&mut input)?;
-        input.finish()?;
-        Ok(value)
+        let mut input = Input::new(bytes);
+        let value = Self::decode(&mut input);
+        input.finish().map(|()| value)
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
@@ -115,76 +114,70 @@ impl Value {
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
         Self::decode_at(input, 0)
     }
 
     /// Passes over a value that was decoded before, which limits its depth.
-    pub(crate) fn skip(input: &mut Reader<'_>) -> Result<(), DecodeError> {
-        match input.u8()? {
-            3 => drop(input.varint()?),
-            4 => drop(input.take(8)?),
-            5 | 6 => drop(input.bytes()?),
+    pub(crate) fn skip(input: &mut Input<'_>) {
+        match input.u8() {
+            3 => drop(input.varint()),
+            4 => drop(input.take(8)),
+            5 | 6 => drop(input.bytes()),
             7 => {
-                for _ in 0..input.varint()? {
-                    Self::skip(input)?;
+                for _ in 0..input.count(1) {
+                    Self::skip(input);
                 }
             }
             8 => {
-                for _ in 0..input.varint()? {
-                    input.bytes()?;
-                    Self::skip(input)?;
+                for _ in 0..input.count(2) {
+                    input.bytes();
+                    Self::skip(input);
                 }
             }
-            9 => drop(input.u8()?),
+            9 => drop(input.u8()),
             _ => {}
         }
-        Ok(())
     }
 
     // Recursion is safe here: the depth is checked before each step down.
-    fn decode_at(input: &mut Reader<'_>, depth: usize) -> Result<Self, DecodeError> {
+    fn decode_at(input: &mut Input<'_>, depth: usize) -> Self {
         if depth > MAX_NESTING {
-            return Err(DecodeError::TooDeep);
+            input.fail(DecodeError::TooDeep);
         }
-        Ok(match input.u8()? {
+        match input.u8() {
             0 => Self::Null,
             1 => Self::Bool(false),
             2 => Self::Bool(true),
-            3 => Self::I64(input.varint_i64()?),
+            3 => Self::I64(input.varint_i64()),
             4 => {
-                let bits = input.u64_le()?;
+                let bits = input.u64_le();
                 let value = f64::from_bits(bits);
-                if value.is_nan() && bits != f64::NAN.to_bits() {
-                    return Err(DecodeError::Invalid("not a number"));
-                }
+                input.ensure(!value.is_nan() || bits == f64::NAN.to_bits(), "not a number");
                 Self::F64(value)
             }
-            5 => Self::String(input.str()?.to_owned()),
-            6 => Self::Bytes(input.bytes()?.to_vec()),
+            5 => Self::String(input.str().to_owned()),
+            6 => Self::Bytes(input.bytes().to_vec()),
             7 => {
-                let len = input.count(1)?;
                 let mut items = Vec::new();
-                for _ in 0..len {
-                    items.push(Self::decode_at(input, depth + 1)?);
+                for _ in 0..input.count(1) {
+                    items.push(Self::decode_at(input, depth + 1));
                 }
                 Self::List(items)
             }
             8 => {
-                let len = input.count(2)?;
                 let mut entries = BTreeMap::new();
-                for _ in 0..len {
-                    let key = input.str()?.to_owned();
-                    if entries.last_key_value().is_some_and(|(last, _)| *last >= key) {
-                        return Err(DecodeError::Invalid("map key order"));
-                    }
-                    entries.insert(key, Self::decode_at(input, depth + 1)?);
+                for _ in 0..input.count(2) {
+                    let key = input.str().to_owned();
+                    let is_next = entries.last_key_value().is_none_or(|(last, _)| *last < key);
+                    input.ensure(is_next, "map key order");
+                    entries.insert(key, Self::decode_at(input, depth + 1));
                 }
                 Self::Map(entries)
             }
-            9 => Self::Container(ContainerKind::decode(input)?),
-            _ => return Err(DecodeError::Invalid("value kind")),
-        })
+            9 => Self::Container(ContainerKind::decode(input)),
+            _ => input.refuse("value kind"),
+        }
     }
 }
 

@@ -89,17 +89,16 @@ impl VersionVector {
     /// # Errors
     /// A [`DecodeError`]; peers must be strictly ascending and counts above zero.
     pub fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let len = input.count(9)?;
-        let mut counts = Vec::<(PeerId, u32)>::new();
-        for _ in 0..len {
-            let peer = PeerId(input.u64_le()?);
-            let count = input.varint_u32()?;
-            if count == 0 || counts.last().is_some_and(|(last, _)| *last >= peer) {
-                return Err(DecodeError::Invalid("version vector"));
+        input.read(|input| {
+            let mut counts = Vec::<(PeerId, u32)>::new();
+            for _ in 0..input.count(9) {
+                let OpId { peer, seq: count } = OpId::decode(input);
+                let is_next = counts.last().is_none_or(|(last, _)| *last < peer);
+                input.ensure(is_next && count > 0, "version vector");
+                counts.push((peer, count));
             }
-            counts.push((peer, count));
-        }
-        Ok(Self { counts })
+            Self { counts }
+        })
     }
 }
 

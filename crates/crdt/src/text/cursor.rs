@@ -1,7 +1,7 @@
 //! Cursors: positions that stay with their neighbours while others edit.
 
 use super::Text;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::graph::Lv;
 use crate::id::OpId;
 
@@ -49,15 +49,12 @@ impl Cursor {
     /// # Errors
     /// A [`DecodeError`] if the bytes are not one cursor.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(bytes);
-        let flags = input.u8()?;
-        if flags > 3 {
-            return Err(DecodeError::Invalid("cursor"));
-        }
+        let mut input = Input::new(bytes);
+        let flags = input.u8();
+        input.ensure(flags <= 3, "cursor");
         let side = if flags & 1 == 0 { Side::Before } else { Side::After };
-        let anchor = if flags & 2 == 0 { None } else { Some(OpId::decode(&mut input)?) };
-        input.finish()?;
-        Ok(Self { anchor, side })
+        let anchor = (flags & 2 != 0).then(|| OpId::decode(&mut input));
+        input.finish().map(|()| Self { anchor, side })
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Reader, Writer};
 use crate::container::ContainerId;
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, PeerId};
@@ -31,9 +31,10 @@ use crate::value::Value;
 pub const MARK_KEY_BYTES_MAX: usize = 256;
 
 /// Where a mark starts or ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Anchor {
     /// At the start of the text if it starts there, at the end if it ends.
+    #[default]
     Edge,
     /// Between a character and what is before it.
     Before(RowRef),
@@ -68,13 +69,13 @@ impl Anchor {
         }
     }
 
-    fn decode(code: u8, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(match code {
+    fn decode(code: u8, input: &mut Input<'_>) -> Self {
+        match code {
             0 => Self::Edge,
-            1 => Self::Before(RowRef::decode(input)?),
-            2 => Self::After(RowRef::decode(input)?),
-            _ => return Err(DecodeError::Invalid("anchor")),
-        })
+            1 => Self::Before(RowRef::decode(input)),
+            2 => Self::After(RowRef::decode(input)),
+            _ => input.refuse("anchor"),
+        }
     }
 }
 
@@ -86,9 +87,9 @@ pub(crate) fn encode_range(range: &MarkRange, out: &mut Writer) {
     }
 }
 
-pub(crate) fn decode_range(input: &mut Reader<'_>) -> Result<MarkRange, DecodeError> {
-    let code = input.u8()?;
-    Ok([Anchor::decode(code & 3, input)?, Anchor::decode(code >> 2, input)?])
+pub(crate) fn decode_range(input: &mut Input<'_>) -> MarkRange {
+    let code = input.u8();
+    [Anchor::decode(code & 3, input), Anchor::decode(code >> 2, input)]
 }
 
 /// Whether a mark can have this key.

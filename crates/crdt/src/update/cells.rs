@@ -2,7 +2,7 @@
 
 use crate::cell_log::PAGE_OPS_MAX;
 use crate::cells::{CellOp, RowRef};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{Input, Writer};
 use crate::columns::{Ints, encode_ints};
 use crate::container::Content;
 use crate::graph::Lv;
@@ -66,48 +66,49 @@ pub(super) fn encode_cells(
 impl Update {
     pub(super) fn read_cells<'a>(
         &self,
-        input: &mut Reader<'a>,
+        input: &mut Input<'a>,
         place: usize,
         peers: &'a [PeerId],
         out: &mut Column,
-    ) -> Result<(), DecodeError> {
+    ) {
         let mut names = Names::default();
-        for expected in 0..input.count(1)? {
-            if names.intern(input.str()?) as usize != expected {
-                return Err(DecodeError::Invalid("name"));
-            }
+        for expected in 0..input.count(1) {
+            let number = names.intern(input.str());
+            input.ensure(number as usize == expected, "name");
         }
-        let mut rows = Rows::decode(input, peers)?;
+        let mut rows = Rows::decode(input, peers);
         let kind = self.containers[place].0;
         let mut lvs = self.cell_places(place, &out.runs);
-        let (mut ops, mut left) = (Vec::new(), input.varint()?);
-        while left > 0 {
+        let (mut ops, mut left) = (Vec::new(), input.varint());
+        while left > 0 && input.is_sound() {
             let count = left.min(PAGE_OPS_MAX as u64);
-            let page = unpack(input, count as usize)?;
-            let mut page = Reader::new(&page);
+            let page = unpack(input, count as usize);
+            let mut page = Input::new(&page);
             for _ in 0..count {
-                let (lv, is_slot) = lvs.next().ok_or(DecodeError::Invalid("operation count"))?;
-                let op = CellOp::decode(&mut page)?;
+                let Some((lv, is_slot)) = lvs.next() else {
+                    return input.refuse("operation count");
+                };
+                let op = CellOp::decode(&mut page);
                 let makes_slot = matches!(op, CellOp::Set(_) | CellOp::Move { .. });
                 let is_placed = !kind.is_list() || makes_slot == is_slot;
-                let has_key = |key| is_key(names.get(key));
-                let is_sound =
-                    |op: &CellOp| !matches!(op, CellOp::Mark { key, .. } if !has_key(*key));
-                if !op.fits(kind, names.len()) || !is_placed || !is_sound(&op) {
-                    return Err(DecodeError::Invalid("operation kind"));
-                }
-                op.rows().try_for_each(|row| rows.ensure(row))?;
-                ops.push((lv, op.map_rows(&mut |row| rows.by_id(row))));
+                let is_sound = match op {
+                    CellOp::Mark { key, .. } if (key as usize) < names.len() => {
+                        is_key(names.get(key))
+                    }
+                    _ => true,
+                };
+                let fits = op.fits(kind, names.len()) && is_placed && is_sound;
+                page.ensure(fits, "operation kind");
+                ops.push((lv, op.map_rows(&mut |row| rows.by_id(row, &mut page))));
             }
-            page.finish()?;
+            input.join(page.finish());
+            rows.columns.iter().for_each(|column| input.join(column.result()));
             left -= count;
         }
-        if lvs.next().is_some() || rows.list.len() as u64 != rows.count {
-            return Err(DecodeError::Invalid("operation count"));
-        }
+        let is_all = lvs.next().is_none() && rows.list.len() as u64 == rows.count;
+        input.ensure(is_all, "operation count");
         drop(lvs);
         (out.names, out.ops) = (names, ops);
-        Ok(())
     }
 
     /// The operations of a container that wrote something, all but deletions in a list and in a
@@ -145,36 +146,24 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn decode(input: &mut Reader<'a>, peers: &'a [PeerId]) -> Result<Self, DecodeError> {
-        let count = input.varint()?;
-        let columns = [Ints::new(input.bytes()?)?, Ints::new(input.bytes()?)?];
-        Ok(Self { peers, columns, count, list: Vec::new() })
+    fn decode(input: &mut Input<'a>, peers: &'a [PeerId]) -> Self {
+        let count = input.varint();
+        let columns = [Ints::new(input.bytes()), Ints::new(input.bytes())];
+        Self { peers, columns, count, list: Vec::new() }
     }
 
-    /// Reads the row's id if the operation is the first to name it.
-    fn ensure(&mut self, row: RowRef) -> Result<(), DecodeError> {
-        let known = self.list.len();
-        match row {
-            RowRef::Known(row) if row as usize == known => {
-                let peer = usize::try_from(self.columns[0].next()?).ok();
-                let peer = peer.and_then(|peer| self.peers.get(peer));
-                let seq = u32::try_from(self.columns[1].next()?);
-                let (Some(peer), Ok(seq)) = (peer, seq) else {
-                    return Err(DecodeError::Invalid("row"));
-                };
-                self.list.push(OpId::new(*peer, seq));
-                Ok(())
-            }
-            RowRef::Known(row) if row as usize > known => Err(DecodeError::Invalid("row")),
-            _ => Ok(()),
+    /// The row by its id, which is read if the operation is the first to name it.
+    fn by_id(&mut self, row: RowRef, page: &mut Input<'_>) -> RowRef {
+        let RowRef::Known(place) = row else { return row };
+        if place as usize == self.list.len() {
+            let [peers, seqs] = &mut self.columns;
+            let (peer, seq) = (peers.next_as::<u32>(), seqs.next_as());
+            let peer = self.peers.get(peer as usize);
+            self.list.extend(peer.map(|peer| OpId::new(*peer, seq)));
         }
-    }
-
-    fn by_id(&self, row: RowRef) -> RowRef {
-        match row {
-            RowRef::Known(row) => RowRef::Stray(self.list[row as usize]),
-            stray => stray,
-        }
+        let id = self.list.get(place as usize);
+        page.ensure(id.is_some(), "row");
+        id.map_or(row, |id| RowRef::Stray(*id))
     }
 }
 

@@ -19,7 +19,7 @@
 mod cells;
 
 use crate::cells::CellOp;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Writer, zigzag};
 use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Containers};
 use crate::graph::{Graph, Lv};
 use crate::history::History;
@@ -79,10 +79,6 @@ const TRANSACTIONS_MAX: u32 = if cfg!(test) { 4 } else { 1 << 12 };
 fn entries(len: u32, count: u32) -> impl Iterator<Item = (u32, u32)> {
     let starts = (0..count).step_by(TRANSACTIONS_MAX as usize);
     starts.map(move |start| (len, (count - start).min(TRANSACTIONS_MAX)))
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 /// Numbers peers in order of first use.
@@ -278,153 +274,142 @@ fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
 
 impl Update {
     /// Reads a file. All numbers are checked against each other and against the input's length.
-    pub(crate) fn decode(input: &mut Reader<'_>, with_cells: bool) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(bytes: &[u8], with_cells: bool) -> Result<Self, DecodeError> {
+        let mut input = Input::new(bytes);
         let mut update = Self::default();
-        let mut peers = Vec::new();
-        for _ in 0..input.count(8)? {
-            peers.push(PeerId(input.u64_le()?));
+        let peers = read_peers(&mut input);
+        for _ in 0..input.count(3) {
+            let kind = ContainerKind::decode(&mut input);
+            update.containers.push((kind, ContainerId::decode(&mut input)));
         }
-        for _ in 0..input.count(3)? {
-            update.containers.push((ContainerKind::decode(input)?, ContainerId::decode(input)?));
-        }
-        update.read_stretches(input, &peers)?;
-        update.read_bounds(input)?;
-        update.read_spans(input)?;
+        update.read_stretches(&mut input, &peers);
+        update.read_bounds(&mut input);
+        update.read_spans(&mut input);
         for place in 0..update.containers.len() {
-            let mut column = Reader::new(input.bytes()?);
+            // What was read so far names nothing that is not there.
+            input.result()?;
+            let mut column = Input::new(input.bytes());
             let kind = update.containers[place].0;
             let mut read = Column::default();
             if kind.is_sequence() {
-                read.runs = update.read_runs(&mut column, place)?;
+                read.runs = update.read_runs(&mut column, place);
             }
             let is_text = kind == ContainerKind::Text;
             if with_cells && (!is_text || read.runs.asides().next().is_some()) {
-                update.read_cells(&mut column, place, &peers, &mut read)?;
+                update.read_cells(&mut column, place, &peers, &mut read);
             }
-            column.finish()?;
+            input.join(column.finish());
             update.columns.push(read);
         }
-        Ok(update)
+        input.finish().map(|()| update)
     }
 
-    pub(crate) fn read_stretches(
-        &mut self,
-        input: &mut Reader<'_>,
-        peers: &[PeerId],
-    ) -> Result<(), DecodeError> {
+    pub(crate) fn read_stretches(&mut self, input: &mut Input<'_>, peers: &[PeerId]) {
         let mut next_seq: Vec<Option<u32>> = vec![None; peers.len()];
         let (mut place, mut stamp) = (0u32, 0u64);
-        for _ in 0..input.count(3)? {
-            let head = input.varint()?;
+        for _ in 0..input.count(3) {
+            let head = input.varint();
             let (peer, follows) = ((head >> 1) as usize, head & 1 == 1);
-            let id = *peers.get(peer).ok_or(DecodeError::Invalid("peer"))?;
-            let len = input.varint_u32()?;
-            let seq = match next_seq[peer] {
-                Some(seq) => seq,
-                None => input.varint_u32()?,
+            let (Some(id), Some(next)) = (peers.get(peer), next_seq.get_mut(peer)) else {
+                return input.refuse("peer");
             };
-            let end = seq.checked_add(len).ok_or(DecodeError::Invalid("seq"))?;
-            next_seq[peer] = Some(end);
-            let first = stamp.wrapping_add(input.varint_i64()?.cast_unsigned());
+            let len = input.varint_u32();
+            let seq = next.unwrap_or_else(|| input.varint_u32());
+            *next = Some(input.some(seq.checked_add(len), "seq"));
+            let first = stamp.wrapping_add(input.varint_i64().cast_unsigned());
             let last = first.checked_add(u64::from(len)).filter(|last| *last <= STAMP_END);
-            stamp = last.ok_or(DecodeError::Invalid("stamp"))?;
+            stamp = input.some(last, "stamp");
+            let before = |input: &mut Input<'_>, back| {
+                Parent::Inside(input.some(place.checked_sub(back), "parent"))
+            };
             let mut parents = Vec::new();
             if follows {
-                let before = place.checked_sub(1).ok_or(DecodeError::Invalid("parent"))?;
-                parents.push(Parent::Inside(before));
+                parents.push(before(input, 1));
             } else {
-                for _ in 0..input.count(1)? {
-                    parents.push(match input.varint_u32()? {
+                for _ in 0..input.count(1) {
+                    parents.push(match input.varint_u32() {
                         0 => {
-                            let peer = peers.get(input.varint()? as usize);
-                            let peer = *peer.ok_or(DecodeError::Invalid("peer"))?;
-                            Parent::Outside(OpId::new(peer, input.varint_u32()?))
+                            let peer = peers.get(input.varint_usize()).copied();
+                            let Some(peer) = peer else { return input.refuse("peer") };
+                            Parent::Outside(OpId::new(peer, input.varint_u32()))
                         }
-                        back => {
-                            let at = place.checked_sub(back);
-                            Parent::Inside(at.ok_or(DecodeError::Invalid("parent"))?)
-                        }
+                        back => before(input, back),
                     });
                 }
             }
             let start = place;
-            place = place
-                .checked_add(len)
-                .filter(|end| len > 0 && *end < crate::import::OPS_MAX)
-                .ok_or(DecodeError::Invalid("length"))?;
-            let (id, stamp) = (OpId::new(id, seq), Stamp(first));
+            let end = place.checked_add(len);
+            let end = end.filter(|end| len > 0 && *end < crate::import::OPS_MAX);
+            place = input.some(end, "length");
+            let (id, stamp) = (OpId::new(*id, seq), Stamp(first));
             self.stretches.push(FileStretch { start, len, id, stamp, parents });
         }
         self.len = place;
-        Ok(())
     }
 
-    fn read_bounds(&mut self, input: &mut Reader<'_>) -> Result<(), DecodeError> {
+    fn read_bounds(&mut self, input: &mut Input<'_>) {
         let mut total = 0u64;
-        for _ in 0..input.count(2)? {
-            let (len, count) = (input.varint_u32()?, input.varint_u32()?);
+        for _ in 0..input.count(2) {
+            let (len, count) = (input.varint_u32(), input.varint_u32());
             total = total.saturating_add(u64::from(len) * u64::from(count));
             let is_few = (1..=TRANSACTIONS_MAX).contains(&count);
-            if len == 0 || !is_few || total > u64::from(self.len) {
-                return Err(DecodeError::Invalid("transaction length"));
-            }
+            let is_sound = len > 0 && is_few && total <= u64::from(self.len);
+            input.ensure(is_sound, "transaction length");
             self.bounds.push((len, count));
         }
-        if total != u64::from(self.len) {
-            return Err(DecodeError::Invalid("transactions"));
+        input.ensure(total == u64::from(self.len), "transactions");
+        if input.is_sound() {
+            input.ensure(self.are_stretches_whole(), "transaction across authors");
         }
-        self.check_stretches()
     }
 
-    /// Checks that no transaction reaches from one stretch into the next.
-    fn check_stretches(&self) -> Result<(), DecodeError> {
+    /// Whether no transaction reaches from one stretch into the next.
+    fn are_stretches_whole(&self) -> bool {
         let (mut bounds, mut from, mut upto) = (self.bounds.iter(), 0, 0);
         let mut len = 1;
-        for stretch in &self.stretches {
+        self.stretches.iter().all(|stretch| {
             while stretch.start >= upto {
                 let Some((each, count)) = bounds.next() else { break };
                 (from, upto, len) = (upto, upto + each * count, *each);
             }
-            if !(stretch.start - from).is_multiple_of(len) {
-                return Err(DecodeError::Invalid("transaction across authors"));
-            }
-        }
-        Ok(())
+            (stretch.start - from).is_multiple_of(len)
+        })
     }
 
-    fn read_spans(&mut self, input: &mut Reader<'_>) -> Result<(), DecodeError> {
+    fn read_spans(&mut self, input: &mut Input<'_>) {
         let mut at: Lv = 0;
         self.spans_of.resize_with(self.containers.len(), Vec::new);
-        for _ in 0..input.count(2)? {
-            let (place, len) = (input.varint()? as usize, input.varint_u32()?);
+        for _ in 0..input.count(2) {
+            let (place, len) = (input.varint_usize(), input.varint_u32());
             let end = at.checked_add(len).filter(|end| *end <= self.len && len > 0);
-            let end = end.ok_or(DecodeError::Invalid("span"))?;
-            let of = self.spans_of.get_mut(place).ok_or(DecodeError::Invalid("container"))?;
+            let end = input.some(end, "span");
+            let Some(of) = self.spans_of.get_mut(place) else { return input.refuse("container") };
             of.push((at, end));
             self.spans.push((at, end, place));
             at = end;
         }
-        if at == self.len { Ok(()) } else { Err(DecodeError::Invalid("spans")) }
+        input.ensure(at == self.len, "spans");
     }
 
-    fn read_runs(&self, input: &mut Reader<'_>, place: usize) -> Result<Runs, DecodeError> {
+    fn read_runs(&self, input: &mut Input<'_>, place: usize) -> Runs {
         let is_text = self.containers[place].0 == ContainerKind::Text;
-        let count = input.count(2)?;
-        let mut lens = Reader::new(input.bytes()?);
-        let mut positions = Reader::new(input.bytes()?);
-        let content = decode_text(input)?;
+        let mut left = input.count(2);
+        let mut lens = Input::new(input.bytes());
+        let mut positions = Input::new(input.bytes());
+        let content = decode_text(input);
         let mut content = content.as_str();
         let mut runs = Runs::default();
-        let (mut pos, mut left) = (0u32, count);
-        let mut rest = 0u32;
+        let (mut pos, mut rest) = (0u32, 0u32);
         let mut piece = Piece::default();
         // Runs and spans are cut differently: both are walked side by side.
         for (start, end) in &self.spans_of[place] {
             let mut at = *start;
             while at < *end {
                 if rest == 0 {
-                    left = left.checked_sub(1).ok_or(DecodeError::Invalid("run count"))?;
-                    piece = read_piece(&mut lens, &mut positions, pos)?;
+                    left = input.some(left.checked_sub(1), "run count");
+                    piece = read_piece(&mut lens, &mut positions, pos);
+                    input.join(lens.result());
+                    input.join(positions.result());
                     pos = next_pos(&piece);
                     rest = piece.len;
                 }
@@ -432,25 +417,33 @@ impl Update {
                 let done = piece.len - rest;
                 let here = piece.pos_at(done);
                 let text = if is_text && piece.kind == RunKind::Insert {
-                    let (text, more) = split_scalars(content, len as usize)
-                        .ok_or(DecodeError::Invalid("inserted text"))?;
+                    let cut = split_scalars(content, len as usize);
+                    let (text, more) = input.some(cut, "inserted text");
                     content = more;
                     text
                 } else {
                     ""
                 };
+                if !input.is_sound() {
+                    return runs;
+                }
                 runs.push_run(at, here, len, piece.kind, text, piece.is_void);
                 rest -= len;
                 at += len;
             }
         }
-        let is_used_up = left == 0 && rest == 0 && content.is_empty();
-        if is_used_up && lens.is_empty() && positions.is_empty() {
-            Ok(runs)
-        } else {
-            Err(DecodeError::TrailingBytes)
+        if left > 0 || rest > 0 || !content.is_empty() {
+            input.fail(DecodeError::TrailingBytes);
         }
+        input.join(lens.finish());
+        input.join(positions.finish());
+        runs
     }
+}
+
+/// Reads a list of peers.
+pub(crate) fn read_peers(input: &mut Input<'_>) -> Vec<PeerId> {
+    (0..input.count(8)).map(|_| PeerId(input.u64_le())).collect()
 }
 
 /// Splits a text after `len` scalars, if it has as many.
@@ -462,25 +455,23 @@ fn split_scalars(text: &str, len: usize) -> Option<(&str, &str)> {
     text.split_at_checked(starts.nth(len)?)
 }
 
-fn read_piece(
-    lens: &mut Reader<'_>,
-    positions: &mut Reader<'_>,
-    last: u32,
-) -> Result<Piece, DecodeError> {
-    let head = lens.varint()?;
+/// Reads a run; one that is not sound has no length.
+fn read_piece(lens: &mut Input<'_>, positions: &mut Input<'_>, last: u32) -> Piece {
+    let head = lens.varint();
     let kind = match head & 3 {
         0 => RunKind::Insert,
         1 => RunKind::Delete,
         2 => RunKind::Backspace,
         _ => RunKind::Aside,
     };
-    let len = u32::try_from(head >> 3).map_err(|_| DecodeError::IntegerRange)?;
-    let pos = i64::from(last).checked_add(positions.varint_i64()?);
-    let pos = pos.and_then(|pos| u32::try_from(pos).ok()).ok_or(DecodeError::IntegerRange)?;
+    let len = u32::try_from(head >> 3).unwrap_or_else(|_| lens.out_of_range());
+    let pos = i64::from(last).checked_add(positions.varint_i64());
+    let pos = pos.and_then(|pos| u32::try_from(pos).ok());
+    let pos = pos.unwrap_or_else(|| positions.out_of_range());
     let end = pos.checked_add(len).filter(|end| *end <= crate::op::POS_MAX);
     let reaches_back = kind == RunKind::Backspace && pos + 1 < len;
     if len == 0 || reaches_back || end.is_none() {
-        return Err(DecodeError::Invalid("text run"));
+        return lens.refuse("text run");
     }
-    Ok(Piece { start: 0, len, kind, pos, content: (0, 0), is_void: head & 4 != 0 })
+    Piece { start: 0, len, kind, pos, content: (0, 0), is_void: head & 4 != 0 }
 }
