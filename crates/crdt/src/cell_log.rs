@@ -268,7 +268,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..3).prop_map(Value::List),
                 prop::collection::btree_map("[a-c]", inner, 0..3)
-                    .prop_map(Value::Map),
+                    .prop_map(|map| Value::Map(map.into_iter().collect())),
             ]
         })
     }

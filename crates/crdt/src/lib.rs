@@ -39,6 +39,7 @@ mod conformance;
 mod container;
 mod counter;
 mod doc;
+mod entries;
 mod graph;
 #[cfg(test)]
 mod histories;
@@ -80,6 +81,7 @@ pub use codec::{DecodeError, Reader, Writer};
 pub use compact::{BlockReader, BlockWriter};
 pub use container::{ContainerId, ContainerKey, ContainerKind};
 pub use doc::{Commit, Doc};
+pub use entries::Entries;
 pub use history::ChainMark;
 pub use id::{DocId, DocIdError, OpId, PeerId, RowId};
 pub use import::{Import, ImportError, PENDING_BLOCKS_MAX};

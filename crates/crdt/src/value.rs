@@ -1,9 +1,8 @@
 //! What a register, a map entry or a table cell holds.
 
-use std::collections::BTreeMap;
-
 use crate::codec::{DecodeError, Input, Writer};
 use crate::container::ContainerKind;
+use crate::entries::Entries;
 
 /// How deep lists and maps may nest inside one another.
 pub const MAX_NESTING: usize = 64;
@@ -28,7 +27,7 @@ pub enum Value {
     /// A list.
     List(Vec<Value>),
     /// A map, ordered by the UTF-8 bytes of its keys.
-    Map(BTreeMap<String, Value>),
+    Map(Entries),
     /// Says that a container of this kind stands here, in the map entry or list element that holds
     /// the value: see [`crate::MapMut::nest`].
     Container(ContainerKind),
@@ -102,7 +101,7 @@ impl Value {
             Self::Map(entries) => {
                 out.u8(8);
                 out.len(entries.len());
-                for (key, value) in entries {
+                for (key, value) in entries.iter() {
                     out.str(key);
                     value.encode(out);
                 }
@@ -166,11 +165,10 @@ impl Value {
                 Self::List(items)
             }
             8 => {
-                let mut entries = BTreeMap::new();
+                let mut entries = Entries::new();
                 for _ in 0..input.count(2) {
-                    let key = input.str().to_owned();
-                    let is_next = entries.last_key_value().is_none_or(|(last, _)| *last < key);
-                    input.ensure(is_next, "map key order");
+                    let key = input.str();
+                    input.ensure(entries.ends_before(key), "map key order");
                     entries.insert(key, Self::decode_at(input, depth + 1));
                 }
                 Self::Map(entries)

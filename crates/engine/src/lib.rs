@@ -38,8 +38,8 @@ pub use event::{DocEvent, Origin, Subscription};
 pub use handle::DocHandle;
 pub use lease::{Lease, LocalLeases, NoLeases, PeerLeases};
 pub use leptos_sync_crdt::{
-    ContainerId, Cursor, Doc, DocId, DocIdError, OpId, Patch, PeerId, RowChange, RowError, RowId,
-    Side, Stamp, TextDelta, TextError, Transaction, Value,
+    ContainerId, Cursor, Doc, DocId, DocIdError, Entries, OpId, Patch, PeerId, RowChange, RowError,
+    RowId, Side, Stamp, TextDelta, TextError, Transaction, Value,
 };
 pub use leptos_sync_protocol::{NackCode, PresencePeer};
 pub use leptos_sync_storage::{AppendError, ReadError, Storage};

@@ -364,7 +364,7 @@ impl<T: FieldValue> FieldValue for BTreeMap<String, T> {
 
     fn from_value(value: &Value) -> Option<Self> {
         let Value::Map(entries) = value else { return None };
-        let read = |(key, value): (&String, &Value)| Some((key.clone(), T::from_value(value)?));
+        let read = |(key, value): (&str, &Value)| Some((key.to_owned(), T::from_value(value)?));
         entries.iter().map(read).collect()
     }
 

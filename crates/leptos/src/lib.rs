@@ -91,9 +91,9 @@ pub use context::{SyncHandle, provide_engine, provide_sync, use_sync};
 pub use doc::{IntoDocId, SyncDoc, Tx, try_use_doc, use_doc};
 pub use field::{CounterField, Field, FieldGuard, RecordFields};
 pub use leptos_sync_engine::{
-    ContainerId, DocId, DocIdError, DocStatus, FieldKind, FieldSpec, FieldValue, Origin, Patch,
-    Reason, Record, RecordError, RowChange, RowId, RowSink, RowSource, StorageFault, StorageHealth,
-    SyncEngine, SyncState, SyncStatus, TextDelta, TextError, Transaction, Value,
+    ContainerId, DocId, DocIdError, DocStatus, Entries, FieldKind, FieldSpec, FieldValue, Origin,
+    Patch, Reason, Record, RecordError, RowChange, RowId, RowSink, RowSource, StorageFault,
+    StorageHealth, SyncEngine, SyncState, SyncStatus, TextDelta, TextError, Transaction, Value,
 };
 pub use leptos_sync_macros::{FieldValue, Record};
 pub use options::{SyncOptions, User};
@@ -120,8 +120,7 @@ pub mod __private {
 
     /// A map from these entries.
     pub fn map_value<const N: usize>(entries: [(&str, crate::Value); N]) -> crate::Value {
-        let owned = entries.into_iter().map(|(name, value)| (name.to_owned(), value));
-        crate::Value::Map(owned.collect())
+        crate::Value::Map(entries.into())
     }
 }
 

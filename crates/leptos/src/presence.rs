@@ -5,12 +5,13 @@
 //! ignored and missing ones read as absent, so versions of an application can meet.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
 use leptos::prelude::{ArcRwSignal, GetUntracked};
-use leptos_sync_engine::{ContainerId, Cursor, DocHandle, FieldValue, PresencePeer, Value};
+use leptos_sync_engine::{
+    ContainerId, Cursor, DocHandle, Entries, FieldValue, PresencePeer, Value,
+};
 
 use crate::doc::DocNode;
 use crate::local::Local;
@@ -88,15 +89,15 @@ impl OwnPresence {
     }
 
     fn publish(&self, handle: &DocHandle) {
-        let mut entries = BTreeMap::new();
+        let mut entries = Entries::new();
         let user = self.user.borrow();
-        entries.insert("n".to_owned(), Value::from(user.name.as_str()));
-        entries.insert("c".to_owned(), Value::from(user.colour.as_str()));
+        entries.insert("n", Value::from(user.name.as_str()));
+        entries.insert("c", Value::from(user.colour.as_str()));
         if let Some(state) = &*self.state.borrow() {
-            entries.insert("s".to_owned(), state.clone());
+            entries.insert("s", state.clone());
         }
         if let Some(caret) = &*self.caret.borrow() {
-            entries.insert("t".to_owned(), caret_to_value(caret));
+            entries.insert("t", caret_to_value(caret));
         }
         drop(user);
         handle.set_presence(Some(Value::Map(entries).to_bytes()));
@@ -144,7 +145,7 @@ const COLOURS: [&str; 8] =
 impl<T: FieldValue> Peer<T> {
     fn read(peer: &PresencePeer) -> Self {
         let value = Value::from_bytes(&peer.payload).unwrap_or_default();
-        let empty = BTreeMap::new();
+        let empty = Entries::new();
         let entries = if let Value::Map(entries) = &value { entries } else { &empty };
         let text = |key: &str| match entries.get(key) {
             Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
@@ -262,10 +263,10 @@ mod tests {
     #[test]
     fn a_colour_that_is_more_than_a_colour_is_not_used() {
         for bad in ["red;background:url(x)", "url(x)", "\"", &"a".repeat(65)] {
-            let entries = BTreeMap::from([("c".to_owned(), Value::from(bad))]);
+            let entries = Entries::from([("c", Value::from(bad))]);
             assert_eq!(peer(&Value::Map(entries)).colour, COLOURS[1], "{bad}");
         }
-        let entries = BTreeMap::from([("c".to_owned(), Value::from("hsl(20 50% 40%)"))]);
+        let entries = Entries::from([("c", Value::from("hsl(20 50% 40%)"))]);
         assert_eq!(peer(&Value::Map(entries)).colour, "hsl(20 50% 40%)");
     }
 }

@@ -162,7 +162,7 @@ fn value(of: &Value) -> Json {
         }
         Value::List(items) => Json::Array(items.iter().map(value).collect()),
         Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, of)| (key.clone(), value(of))).collect())
+            Json::Object(entries.iter().map(|(key, of)| (key.to_owned(), value(of))).collect())
         }
         Value::Container(_) => Json::Null,
     }
