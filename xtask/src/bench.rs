@@ -202,7 +202,7 @@ pub(crate) fn weigh_engine(workspace: &Workspace) -> Result<Vec<(&'static str, S
         eprintln!("The engine is weighed as compiled: there is no wasm-opt (npm's binaryen) here");
     }
     let nothing = weigh(workspace, "")?;
-    [("the engine", "engine"), ("with every type", "every-type")]
+    [("the engine", "engine"), ("with blocks", "blocks"), ("with every type", "every-type")]
         .into_iter()
         .map(|(name, features)| Ok((name, weigh(workspace, features)?.minus(nothing))))
         .collect()

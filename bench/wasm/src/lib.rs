@@ -89,6 +89,19 @@ mod engine {
         DOC.with_borrow_mut(|doc| doc.import_update(0, &bytes).is_ok())
     }
 
+    /// Makes a change, takes it back as if it came from elsewhere, and puts it into the buffer.
+    #[cfg(feature = "blocks")]
+    #[unsafe(no_mangle)]
+    pub extern "C" fn change(value: i64) -> usize {
+        let made = DOC.with_borrow_mut(|doc| {
+            let commit = doc.transact(0, |tx| tx.counter("counter").add(value)).1?;
+            Some(doc.block(&commit))
+        });
+        let Some(block) = made else { return 0 };
+        let imported = DOC.with_borrow_mut(|doc| doc.import(0, [block.clone()]).is_ok());
+        if imported { output(block.bytes().to_vec()) } else { 0 }
+    }
+
     /// Writes and reads the types that [`write`] does not.
     #[cfg(feature = "every-type")]
     #[unsafe(no_mangle)]

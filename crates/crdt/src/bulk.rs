@@ -1,7 +1,7 @@
 //! Taking in an update file: columns go into the log as columns, not block by block.
 
 use crate::apply::apply_cell;
-use crate::container::{ContainerIx, ContainerKey, ContainerKind};
+use crate::container::{ContainerIx, ContainerKey, ContainerKind, FOLLOWED};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
@@ -30,12 +30,16 @@ impl Doc {
         let new = self.plan_update(wall_ms, &update)?;
         let mut import = Import::default();
         if !new.is_empty() {
-            self.commit_update(&update, &new, &mut import);
+            self.commit_update(update, &new, &mut import);
         }
         // What waited may be ready now.
-        let later = self.import(wall_ms, [])?;
-        import.patches.extend(later.patches);
-        Ok(Import { patches: import.patches, ..later })
+        let waiting = FOLLOWED.blocks.get().filter(|_| !self.pending.is_empty());
+        if let Some(import_all) = waiting {
+            let later = import_all(self, wall_ms, Vec::new())?;
+            import.patches.extend(later.patches);
+            import = Import { patches: import.patches, ..later };
+        }
+        Ok(import)
     }
 
     /// Checks everything and says which stretches are new.
@@ -96,8 +100,9 @@ impl Doc {
         Ok(new)
     }
 
-    fn commit_update(&mut self, update: &Update, new: &[New], import: &mut Import) {
+    fn commit_update(&mut self, mut update: Update, new: &[New], import: &mut Import) {
         let (history, containers) = self.parts_mut();
+        let mut columns = std::mem::take(&mut update.columns);
         let places: Vec<ContainerIx> = update
             .containers
             .iter()
@@ -108,11 +113,11 @@ impl Doc {
         for New { stretch, known } in new {
             let stretch = &update.stretches[*stretch];
             let (from, end) = (stretch.start + known, stretch.start + stretch.len);
-            let parents = parents_here(&history.graph, update, stretch, *known);
+            let parents = parents_here(&history.graph, &update, stretch, *known);
             let id = stretch.id.plus(*known);
             let start = history.graph.push(id, end - from, stretch.stamp.plus(*known), &parents);
             let here = |place: Lv| place - from + start;
-            bound.note(update, from, end, |place, len, count| {
+            bound.note(&update, from, end, |place, len, count| {
                 history.note_bounds(here(place), len, count);
             });
             while update.spans[span].1 <= from {
@@ -121,7 +126,7 @@ impl Doc {
             for (first, upto, place) in update.spans[span..].iter().take_while(|s| s.0 < end) {
                 let (first, upto, index) = ((*first).max(from), (*upto).min(end), places[*place]);
                 history.note_span(here(first), index);
-                let Column { runs, names, ops } = &update.columns[*place];
+                let Column { runs, names, ops } = &mut columns[*place];
                 if update.containers[*place].0.is_sequence() {
                     let target = history.runs_mut(index);
                     for piece in runs.pieces(first, upto) {
@@ -135,10 +140,11 @@ impl Doc {
                     texts.touch(index);
                 }
                 let first = ops.partition_point(|(lv, _)| *lv < first);
-                for (lv, op) in ops[first..].iter().take_while(|(lv, _)| *lv < upto) {
+                for (lv, op) in ops[first..].iter_mut().take_while(|(lv, _)| *lv < upto) {
                     let lv = here(*lv);
                     let content = &mut containers.get_mut(index).content;
-                    let op = op.clone().map_names(&mut |n| intern_name(content, names.get(n)));
+                    let op =
+                        std::mem::take(op).map_names(&mut |n| intern_name(content, names.get(n)));
                     let op = op.map_rows(&mut row_resolver(history, index, content, lv));
                     apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
                 }

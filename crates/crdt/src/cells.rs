@@ -50,6 +50,12 @@ pub(crate) enum CellOp {
     Opaque(Vec<u8>),
 }
 
+impl Default for CellOp {
+    fn default() -> Self {
+        Self::Add(0)
+    }
+}
+
 impl RowRef {
     /// The same reference by id, as blocks have it.
     pub(crate) fn by_id(self, graph: &Graph) -> Self {
@@ -212,7 +218,7 @@ impl CellOp {
                 range: decode_range(input),
                 value: Value::decode(input),
             },
-            _ => Self::Add(input.refuse("operation kind")),
+            _ => input.refuse("operation kind"),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::cell_log::CellLog;
 use crate::codec::{DecodeError, Input, Writer};
 use crate::counter::CounterState;
 use crate::id::{OpId, RowId};
+use crate::import::ImportBlocks;
 use crate::list::ListState;
 use crate::lww::{MapState, RegisterState};
 use crate::names::Names;
@@ -404,13 +405,16 @@ pub(crate) struct Container {
 
 /// What this program has asked some document for, and so has to be told of from now on. One that
 /// never asks for trees or marks does without the code for them: imports reach it through here
-/// alone, and what they take into the log is all that a later question needs.
+/// alone, and what they take into the log is all that a later question needs. One that merges
+/// updates only does without that for blocks: none of them waits.
 pub(crate) struct Followed {
+    pub(crate) blocks: OnceLock<ImportBlocks>,
     pub(crate) trees: OnceLock<&'static dyn FollowTree>,
     pub(crate) marks: OnceLock<&'static dyn FollowMarks>,
 }
 
-pub(crate) static FOLLOWED: Followed = Followed { trees: OnceLock::new(), marks: OnceLock::new() };
+pub(crate) static FOLLOWED: Followed =
+    Followed { blocks: OnceLock::new(), trees: OnceLock::new(), marks: OnceLock::new() };
 
 #[derive(Debug, Default)]
 pub(crate) struct Containers {

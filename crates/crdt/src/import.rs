@@ -96,6 +96,9 @@ pub enum ImportError {
     Full,
 }
 
+/// [`Doc::import`], of which an app that merges updates only has no need.
+pub(crate) type ImportBlocks = fn(&mut Doc, u64, Vec<Block>) -> Result<Import, ImportError>;
+
 impl Doc {
     /// Merges blocks in any order. Blocks that are already known are skipped; ones that depend on
     /// unknown blocks, or claim to be from more than [`crate::FUTURE_MS_MAX`] after `wall_ms`,
@@ -108,7 +111,8 @@ impl Doc {
         wall_ms: u64,
         blocks: impl IntoIterator<Item = Block>,
     ) -> Result<Import, ImportError> {
-        self.import_all(wall_ms, blocks.into_iter().collect())
+        let import = FOLLOWED.blocks.get_or_init(|| Self::import_all);
+        import(self, wall_ms, blocks.into_iter().collect())
     }
 
     fn import_all(&mut self, wall_ms: u64, blocks: Vec<Block>) -> Result<Import, ImportError> {
