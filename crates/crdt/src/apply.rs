@@ -46,8 +46,7 @@ pub(crate) fn apply_cell(
             log.push(lv, op);
             let (taken, replaced) = state.write(graph, lv, op);
             if let Some(at) = taken {
-                let retain = (at > 0).then_some(ListDelta::Retain(at));
-                let delta = retain.into_iter().chain([ListDelta::Delete(1)]).collect();
+                let delta = ListDelta::at(at, ListDelta::Delete(1));
                 patches.push(Patch::List { id: id.clone(), delta });
             }
             let shown = op.row().filter(|_| replaced).and_then(|element| state.index_of(element));

@@ -90,7 +90,7 @@ impl Ops {
             let op = CellOp::decode(&mut rest);
             rest.ensure(may.have(&op), "operation kind");
         }
-        lvs.result()?;
+        lvs.input().result()?;
         rest.finish()?;
         ops.bytes = Writer::from_vec(bytes);
         Ok(ops)

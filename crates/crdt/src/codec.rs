@@ -3,6 +3,8 @@
 //! Integers are unsigned LEB128 varints of at most ten bytes, signed ones zigzag first. Every count
 //! read from the wire is checked against the bytes that remain before anything is allocated.
 
+use crate::graph::Lv;
+
 /// Why bytes could not be decoded. Nothing was changed by the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -206,9 +208,15 @@ impl<'a> Input<'a> {
         self.bytes = &[];
     }
 
+    #[cold]
+    #[inline(never)]
+    fn fail_at(&mut self, field: &'static str) {
+        self.fail(DecodeError::Invalid(field));
+    }
+
     /// Keeps that the field of this name is invalid, and returns what stands for its value.
     pub(crate) fn refuse<T: Default>(&mut self, field: &'static str) -> T {
-        self.fail(DecodeError::Invalid(field));
+        self.fail_at(field);
         T::default()
     }
 
@@ -223,15 +231,24 @@ impl<'a> Input<'a> {
     /// Refuses the field of this name unless it is sound.
     pub(crate) fn ensure(&mut self, is_sound: bool, field: &'static str) {
         if !is_sound {
-            self.refuse(field)
+            self.fail_at(field);
         }
     }
 
     /// Keeps the error of a part that was read on its own.
-    pub(crate) fn join(&mut self, part: Result<(), DecodeError>) {
-        if let Err(error) = part {
+    pub(crate) fn join(&mut self, part: &Input<'_>) {
+        if let Some(error) = part.error {
             self.fail(error);
         }
+    }
+
+    /// The same of a part of which nothing may be left.
+    #[inline(never)]
+    pub(crate) fn join_whole(&mut self, mut part: Input<'_>) {
+        if !part.is_empty() {
+            part.fail(DecodeError::TrailingBytes);
+        }
+        self.join(&part);
     }
 
     /// Whether there was no error so far.
@@ -312,6 +329,18 @@ impl<'a> Input<'a> {
 
     pub(crate) fn varint_i64(&mut self) -> i64 {
         unzigzag(self.varint())
+    }
+
+    /// A local version below `end`.
+    pub(crate) fn varint_below(&mut self, end: Lv) -> Lv {
+        let lv = self.varint();
+        self.below(end, lv)
+    }
+
+    /// The number as a local version below `end`.
+    pub(crate) fn below(&mut self, end: Lv, lv: u64) -> Lv {
+        let lv = Lv::try_from(lv).ok().filter(|lv| *lv < end);
+        self.some(lv, "local version")
     }
 
     /// A count of items that take at least `item_bytes_min` bytes each.

@@ -9,7 +9,7 @@
 //!
 //! How many values there are is for others to say: a column is read until its reader has enough.
 
-use crate::codec::{DecodeError, Input, Writer, zigzag};
+use crate::codec::{Input, Writer, zigzag};
 
 const RUNS: u8 = 0;
 const VARINTS: u8 = 1;
@@ -40,8 +40,13 @@ fn shortest(values: &[i64]) -> (u8, usize) {
     let least = least(values);
     let bits = values.len() * width_above(values, least) as usize;
     let packed = varint_len(zigzag(least)) + 1 + bits.div_ceil(8);
-    let forms = [(RUNS, runs), (VARINTS, varints), (PACKED, packed)];
-    forms.into_iter().min_by_key(|(_, len)| *len).expect("there are forms")
+    let mut shortest = (RUNS, runs);
+    for form in [(VARINTS, varints), (PACKED, packed)] {
+        if form.1 < shortest.1 {
+            shortest = form;
+        }
+    }
+    shortest
 }
 
 /// Appends a column.
@@ -154,9 +159,9 @@ impl<'a> Ints<'a> {
         self.value.wrapping_add(above.cast_signed())
     }
 
-    /// The first error.
-    pub(crate) fn result(&self) -> Result<(), DecodeError> {
-        self.input.result()
+    /// What it reads from, which has the first error.
+    pub(crate) fn input(&self) -> &Input<'a> {
+        &self.input
     }
 }
 
@@ -165,6 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::DecodeError;
 
     fn encoded(values: &[i64]) -> Vec<u8> {
         let mut out = Writer::new();
@@ -189,13 +195,13 @@ mod tests {
 
     #[test]
     fn a_column_of_no_known_form_is_refused() {
-        assert_eq!(Ints::new(&[3]).result(), Err(DecodeError::Invalid("column form")));
+        assert_eq!(Ints::new(&[3]).input().result(), Err(DecodeError::Invalid("column form")));
         let too_wide = Ints::new(&[PACKED, 0, 65]);
-        assert_eq!(too_wide.result(), Err(DecodeError::Invalid("column width")));
+        assert_eq!(too_wide.input().result(), Err(DecodeError::Invalid("column width")));
         let mut empty_run = Ints::new(&[RUNS, 2, 0]);
-        assert_eq!(empty_run.result(), Ok(()));
+        assert_eq!(empty_run.input().result(), Ok(()));
         empty_run.next();
-        assert_eq!(empty_run.result(), Err(DecodeError::Invalid("empty run")));
+        assert_eq!(empty_run.input().result(), Err(DecodeError::Invalid("empty run")));
     }
 
     fn value() -> impl Strategy<Value = i64> {
@@ -210,7 +216,7 @@ mod tests {
             for value in values {
                 prop_assert_eq!(read.next(), value);
             }
-            prop_assert_eq!(read.result(), Ok(()));
+            prop_assert_eq!(read.input().result(), Ok(()));
         }
 
         #[test]

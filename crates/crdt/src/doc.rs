@@ -103,7 +103,8 @@ impl Doc {
     /// The log; it is read in now if the document was loaded without it.
     pub(crate) fn history(&self) -> &History {
         self.history.get_or_init(|| {
-            self.cold.as_ref().map(|cold| cold.thaw(&self.containers)).unwrap_or_default()
+            let cold = self.cold.as_ref().expect("a document has its history or can read it");
+            cold.thaw(&self.containers)
         })
     }
 

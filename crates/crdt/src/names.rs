@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::codec::{Input, Writer};
+
 /// A name's number in its container, in order of first use.
 pub(crate) type NameIx = u32;
 
@@ -48,6 +50,22 @@ impl Names {
     /// The names in order of first use.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
         self.list.iter()
+    }
+
+    /// Appends the names.
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.len(self.list.len());
+        self.iter().for_each(|name| out.str(name));
+    }
+
+    /// Reads what [`Names::encode`] wrote.
+    pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        let mut names = Self::new();
+        for expected in 0..input.count(1) {
+            let number = names.intern(input.str());
+            input.ensure(number as usize == expected, "name");
+        }
+        names
     }
 
     /// The numbers, in the order of their names.

@@ -67,7 +67,7 @@ trait Port {
 }
 
 /// Carries one operation over: the grammar of [`CellOp::encode`].
-fn carry_op(port: &mut impl Port) {
+fn carry_op(port: &mut dyn Port) {
     match port.int(KINDS, Shape::Byte) {
         0 => carry_value(port, 0, 0),
         1 => {
@@ -109,26 +109,26 @@ fn carry_op(port: &mut impl Port) {
     }
 }
 
-fn carry_row(port: &mut impl Port) {
+fn carry_row(port: &mut dyn Port) {
     if port.int(ROWS, Shape::Varint) == 0 {
         port.raw(STRAYS, 8);
         port.int(STRAYS, Shape::Varint);
     }
 }
 
-fn carry_bytes(port: &mut impl Port, column: usize) {
+fn carry_bytes(port: &mut dyn Port, column: usize) {
     let len = port.int(column, Shape::Varint);
     port.raw(column, len);
 }
 
-fn carry_place(port: &mut impl Port) {
+fn carry_place(port: &mut dyn Port) {
     carry_bytes(port, KEYS);
     if port.int(COUNTS, Shape::Byte) != 0 {
         carry_row(port);
     }
 }
 
-fn carry_fields(port: &mut impl Port) {
+fn carry_fields(port: &mut dyn Port) {
     let mut left = port.int(COUNTS, Shape::Varint);
     while left > 0 && port.is_sound() {
         let field = port.int(NAMES, Shape::Varint);
@@ -138,7 +138,7 @@ fn carry_fields(port: &mut impl Port) {
 }
 
 // Recursion is safe here: the depth is checked before each step down.
-fn carry_value(port: &mut impl Port, field: u64, depth: usize) {
+fn carry_value(port: &mut dyn Port, field: u64, depth: usize) {
     if depth > MAX_NESTING {
         return port.fail(DecodeError::TooDeep);
     }
@@ -163,7 +163,7 @@ fn carry_value(port: &mut impl Port, field: u64, depth: usize) {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Column {
     ints: Vec<i64>,
     bytes: Vec<u8>,
@@ -178,7 +178,7 @@ struct Splitter<'a> {
 impl Splitter<'_> {
     fn column(&mut self, column: usize) -> &mut Column {
         if self.columns.len() <= column {
-            self.columns.resize(column + 1, Column::default());
+            self.columns.resize_with(column + 1, Column::default);
         }
         &mut self.columns[column]
     }
@@ -264,14 +264,15 @@ pub(crate) fn pack(ops: &[u8], out: &mut Writer) {
         carry_op(&mut splitter);
     }
     let mut columns = Writer::new();
-    let is_used =
-        |column: &&(usize, Column)| !column.1.ints.is_empty() || !column.1.bytes.is_empty();
-    let all: Vec<(usize, Column)> = splitter.columns.into_iter().enumerate().collect();
-    columns.len(all.iter().filter(is_used).count());
-    for (number, column) in all.iter().filter(is_used) {
+    let is_used = |column: &&Column| !column.ints.is_empty() || !column.bytes.is_empty();
+    columns.len(splitter.columns.iter().filter(is_used).count());
+    for (number, column) in splitter.columns.iter().enumerate() {
+        if !is_used(&column) {
+            continue;
+        }
         let mut ints = Writer::new();
         encode_ints(&column.ints, &mut ints);
-        columns.len(*number);
+        columns.len(number);
         columns.bytes(ints.as_slice());
         columns.bytes(&column.bytes);
     }
@@ -307,10 +308,12 @@ pub(crate) fn unpack(input: &mut Input<'_>, count: usize) -> Vec<u8> {
         left -= 1;
     }
     for (ints, bytes) in joiner.columns.iter().flatten() {
-        input.join(ints.result());
-        input.join(bytes.result());
+        input.join(ints.input());
+        input.join(bytes);
     }
-    input.join(joiner.error);
+    if let Err(error) = joiner.error {
+        input.fail(error);
+    }
     let out = joiner.out.into_vec();
     input.ensure(out.len() == len, "packed length");
     out

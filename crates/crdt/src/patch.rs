@@ -125,6 +125,13 @@ pub enum ListDelta {
     Delete(u32),
 }
 
+impl ListDelta {
+    /// The steps of one edit at an index.
+    pub(crate) fn at(index: u32, edit: Self) -> Vec<Self> {
+        if index == 0 { vec![edit] } else { vec![Self::Retain(index), edit] }
+    }
+}
+
 /// One step of a text edit. Lengths count Unicode scalars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextDelta {

@@ -158,13 +158,13 @@ pub(crate) fn decode_text(input: &mut Input<'_>) -> String {
         while copies > 0 && input.is_sound() {
             let [gap, left, back] = columns.each_mut().map(Ints::next_as::<u32>);
             text.extend_from_slice(literals.take(gap as usize));
-            input.join(copy(&mut text, len, left as usize, back as usize));
+            input.ensure(copy(&mut text, len, left as usize, back as usize), "copied text");
             copies -= 1;
         }
-        columns.iter().for_each(|column| input.join(column.result()));
+        columns.iter().for_each(|column| input.join(column.input()));
     }
     text.extend_from_slice(literals.take(literals.remaining()));
-    input.join(literals.result());
+    input.join(&literals);
     input.ensure(text.len() == len, "copied text");
     String::from_utf8(text).unwrap_or_else(|_| {
         input.fail(DecodeError::Utf8);
@@ -172,11 +172,13 @@ pub(crate) fn decode_text(input: &mut Input<'_>) -> String {
     })
 }
 
-/// Appends `left` bytes from so far back to a text that will have `len`.
-fn copy(text: &mut Vec<u8>, len: usize, mut left: usize, back: usize) -> Result<(), DecodeError> {
-    let from = text.len().checked_sub(back).filter(|_| left > 0 && back > 0);
-    let is_in = left <= len.saturating_sub(text.len());
-    let mut from = from.filter(|_| is_in).ok_or(DecodeError::Invalid("copied text"))?;
+/// Appends `left` bytes from so far back to a text that will have `len`, if it can have them.
+fn copy(text: &mut Vec<u8>, len: usize, mut left: usize, back: usize) -> bool {
+    let is_in = left > 0 && left <= len.saturating_sub(text.len());
+    if !is_in || !(1..=text.len()).contains(&back) {
+        return false;
+    }
+    let mut from = text.len() - back;
     // A copy may reach into itself.
     while left > 0 {
         let upto = text.len().min(from + left);
@@ -184,7 +186,7 @@ fn copy(text: &mut Vec<u8>, len: usize, mut left: usize, back: usize) -> Result<
         left -= upto - from;
         from = upto;
     }
-    Ok(())
+    true
 }
 
 #[cfg(test)]

@@ -375,7 +375,7 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
             _ => None,
         };
         if kind.is_sequence() {
-            let ground = Ground::decode(&mut input, now.as_deref(), end)?;
+            let ground = input.read(|input| Ground::decode(input, now.as_deref(), end))?;
             // What makes a slot is logged.
             let logged = content.cells().len_max() as u64;
             if kind.is_list() && ground.len() > logged {

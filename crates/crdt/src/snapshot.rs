@@ -14,7 +14,7 @@
 use xxhash_rust::xxh32::xxh32;
 
 use crate::cell_log::CellLog;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Input, Reader, Writer};
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
 };
@@ -198,22 +198,13 @@ impl Doc {
     }
 
     fn from_chunks(peer: PeerId, chunks: Chunks<'_>) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(chunks.state.ok_or(DecodeError::UnexpectedEnd)?);
-        let version = VersionVector::decode(&mut input)?;
+        let mut state = Reader::new(chunks.state.ok_or(DecodeError::UnexpectedEnd)?);
+        let version = VersionVector::decode(&mut state)?;
         let total: u64 = version.iter().map(|(_, count)| u64::from(count)).sum();
         let end = u32::try_from(total).ok().filter(|end| *end < crate::import::OPS_MAX);
         let end = end.ok_or(DecodeError::Invalid("version"))?;
-        let mut containers = Containers::default();
-        for expected in 0..input.count(3)? {
-            let kind = input.read(ContainerKind::decode)?;
-            let id = input.read(ContainerId::decode)?;
-            let index = containers.intern(kind, &ContainerKey::Owned(id));
-            if index as usize != expected {
-                return Err(DecodeError::Invalid("container"));
-            }
-            containers.get_mut(index).content = decode_content(kind, &mut input, end)?;
-        }
-        input.finish()?;
+        let containers = state.read(|input| decode_containers(input, end))?;
+        state.finish()?;
         let base = match chunks.base {
             Some(bytes) => decode_base(bytes, &containers)?,
             None => History::default(),
@@ -301,33 +292,30 @@ fn restore(mut history: History, update: &Update, containers: &Containers) -> Op
     Some(history)
 }
 
-fn encode_names(names: &Names, out: &mut Writer) {
-    out.len(names.len());
-    names.iter().for_each(|name| out.str(name));
-}
-
-fn decode_names(input: &mut Reader<'_>) -> Result<Names, DecodeError> {
-    let mut names = Names::default();
-    for expected in 0..input.count(1)? {
-        if names.intern(input.str()?) as usize != expected {
-            return Err(DecodeError::Invalid("name"));
-        }
+fn decode_containers(input: &mut Input<'_>, end: Lv) -> Containers {
+    let mut containers = Containers::default();
+    for expected in 0..input.count(3) {
+        let kind = ContainerKind::decode(input);
+        let id = ContainerId::decode(input);
+        let index = containers.intern(kind, &ContainerKey::Owned(id));
+        input.ensure(index as usize == expected, "container");
+        containers.get_mut(index).content = decode_content(kind, input, end);
     }
-    Ok(names)
+    containers
 }
 
 fn encode_content(history: &History, index: ContainerIx, content: &Content, out: &mut Writer) {
     match content {
         Content::Register(_, state) => out.varint(state.winner.map_or(0, |lv| u64::from(lv) + 1)),
         Content::Map(_, state) => {
-            encode_names(&state.names, out);
+            state.names.encode(out);
             for held in &state.held {
                 let code = |held: &Held| (u64::from(held.lv) + 1) << 1 | u64::from(held.is_set);
                 out.varint(held.as_ref().map_or(0, code));
             }
         }
         Content::Table(_, state) => {
-            encode_names(&state.names, out);
+            state.names.encode(out);
             encode_table(state, out);
         }
         Content::Counter(_, state) => out.varint_i64(state.value()),
@@ -348,24 +336,27 @@ fn encode_text(log: &CellLog, state: &TextState, graph: &Graph, runs: &Runs, out
     out.varint((text.len() as u64) << 1 | u64::from(!log.is_empty()));
     out.raw(text.as_bytes());
     if !log.is_empty() {
-        encode_names(&state.marks.keys, out);
+        state.marks.keys.encode(out);
         log.encode(out);
         state.held(log, graph, runs).encode(out);
     }
 }
 
-fn decode_text(input: &mut Reader<'_>, end: Lv) -> Result<Content, DecodeError> {
-    let head = input.varint()?;
-    let len = usize::try_from(head >> 1).map_err(|_| DecodeError::IntegerRange)?;
-    let text = std::str::from_utf8(input.take(len)?).map_err(|_| DecodeError::Utf8)?;
+fn decode_text(input: &mut Input<'_>, end: Lv) -> Content {
+    let head = input.varint();
+    let text = input.take(usize::try_from(head >> 1).unwrap_or(usize::MAX));
+    let text = std::str::from_utf8(text).unwrap_or_else(|_| {
+        input.fail(DecodeError::Utf8);
+        ""
+    });
     let (mut state, mut log) = (TextState::from_text(text), CellLog::default());
     if head & 1 == 1 {
-        state.marks.keys = decode_names(input)?;
+        state.marks.keys = Names::decode(input);
         let (keys, len) = (state.marks.keys.len(), state.rope.len() as u32);
-        log = input.read(|input| CellLog::decode(input, ContainerKind::Text, keys, end))?;
-        state.marks.held = Holding::decode(input, keys, len, end)?.into();
+        log = CellLog::decode(input, ContainerKind::Text, keys, end);
+        state.marks.held = Holding::decode(input, keys, len, end).into();
     }
-    Ok(Content::Text(log, state))
+    Content::Text(log, state)
 }
 
 fn encode_table(state: &TableState, out: &mut Writer) {
@@ -386,91 +377,74 @@ fn encode_table(state: &TableState, out: &mut Writer) {
     encode_numbers(&state.fates, out);
 }
 
-fn decode_content(
-    kind: ContainerKind,
-    input: &mut Reader<'_>,
-    end: Lv,
-) -> Result<Content, DecodeError> {
-    let below = |lv: u64| u32::try_from(lv).ok().filter(|lv| *lv < end);
-    let below = |lv: u64| below(lv).ok_or(DecodeError::Invalid("local version"));
-    Ok(match kind {
+fn decode_content(kind: ContainerKind, input: &mut Input<'_>, end: Lv) -> Content {
+    match kind {
         ContainerKind::Register => {
-            let winner = input.varint()?.checked_sub(1).map(below).transpose()?;
-            let log = input.read(|input| CellLog::decode(input, kind, 0, end))?;
-            Content::Register(log, RegisterState { winner })
+            let winner = input.varint().checked_sub(1).map(|lv| input.below(end, lv));
+            Content::Register(CellLog::decode(input, kind, 0, end), RegisterState { winner })
         }
         ContainerKind::Map => {
-            let names = decode_names(input)?;
+            let names = Names::decode(input);
             let mut held = Vec::new();
             for _ in 0..names.len() {
-                let code = input.varint()?;
-                let lv = (code >> 1).checked_sub(1).map(below).transpose()?;
+                let code = input.varint();
+                let lv = (code >> 1).checked_sub(1).map(|lv| input.below(end, lv));
                 held.push(lv.map(|lv| Held { lv, is_set: code & 1 == 1 }));
             }
-            let log = input.read(|input| CellLog::decode(input, kind, names.len(), end))?;
+            let log = CellLog::decode(input, kind, names.len(), end);
             Content::Map(log, MapState { names, held })
         }
         ContainerKind::Table => {
-            let names = decode_names(input)?;
-            let state = decode_table(names, input, &below)?;
-            let log = input.read(|input| CellLog::decode(input, kind, state.names.len(), end))?;
+            let state = decode_table(input, end);
+            let log = CellLog::decode(input, kind, state.names.len(), end);
             let rows: u64 = state.rows.iter().map(|(from, upto)| u64::from(upto - from)).sum();
-            if rows > log.len_max() as u64 {
-                return Err(DecodeError::Invalid("rows"));
-            }
+            input.ensure(rows <= log.len_max() as u64, "rows");
             Content::Table(log, state)
         }
         ContainerKind::Counter => {
-            let state = CounterState::new(input.varint_i64()?);
-            Content::Counter(input.read(|input| CellLog::decode(input, kind, 0, end))?, state)
+            let state = CounterState::new(input.varint_i64());
+            Content::Counter(CellLog::decode(input, kind, 0, end), state)
         }
-        ContainerKind::Text => decode_text(input, end)?,
+        ContainerKind::Text => decode_text(input, end),
         ContainerKind::List | ContainerKind::MovableList => {
-            let state = ListState::decode(input, end)?;
-            Content::List(input.read(|input| CellLog::decode(input, kind, 0, end))?, state)
+            let state = ListState::decode(input, end);
+            Content::List(CellLog::decode(input, kind, 0, end), state)
         }
-        ContainerKind::Tree => Content::Tree(
-            input.read(|input| CellLog::decode(input, kind, 0, end))?,
-            LazyTree::default(),
-        ),
-        ContainerKind::Unknown(_) => {
-            Content::Unknown(input.read(|input| CellLog::decode(input, kind, 0, end))?)
+        ContainerKind::Tree => {
+            Content::Tree(CellLog::decode(input, kind, 0, end), LazyTree::default())
         }
-    })
+        ContainerKind::Unknown(_) => Content::Unknown(CellLog::decode(input, kind, 0, end)),
+    }
 }
 
-fn decode_table(
-    names: Names,
-    input: &mut Reader<'_>,
-    below: &dyn Fn(u64) -> Result<Lv, DecodeError>,
-) -> Result<TableState, DecodeError> {
-    let (mut rows, mut last) = (Vec::new(), 0u64);
-    for _ in 0..input.count(2)? {
-        let start = last + u64::from(input.varint_u32()?);
-        let end = start + u64::from(input.varint_u32()?);
-        if end == start {
-            return Err(DecodeError::Invalid("rows"));
+fn decode_table(input: &mut Input<'_>, end: Lv) -> TableState {
+    let mut state = TableState { names: Names::decode(input), ..TableState::default() };
+    let mut last = 0u64;
+    for _ in 0..input.count(2) {
+        let start = last + u64::from(input.varint_u32());
+        let len = u64::from(input.varint_u32());
+        input.ensure(len > 0, "rows");
+        let from = input.below(end, start);
+        let upto = input.below(end, (start + len).saturating_sub(1));
+        if !input.is_sound() {
+            break;
         }
-        rows.push((below(start)?, below(end - 1)? + 1));
-        last = end;
+        state.rows.push((from, upto + 1));
+        last = start + len;
     }
-    let mut state = TableState { names, rows, ..TableState::default() };
-    for _ in 0..input.count(3)? {
-        let (row, field) = (below(input.varint()?)?, input.varint_u32()?);
-        let lv = below(input.varint()?)?;
-        if field as usize >= state.names.len() || !state.has_row(row) {
-            return Err(DecodeError::Invalid("cell"));
-        }
+    for _ in 0..input.count(3) {
+        let (row, field) = (input.varint_below(end), input.varint_u32());
+        let lv = input.varint_below(end);
+        let is_known = (field as usize) < state.names.len() && state.has_row(row);
+        input.ensure(is_known, "cell");
         state.written.insert(pair(row, field), lv.into());
     }
-    for _ in 0..input.count(2)? {
-        let row = below(input.varint()?)?;
-        let code = input.varint()?;
-        if !state.has_row(row) {
-            return Err(DecodeError::Invalid("row"));
-        }
-        below(code >> 1)?;
+    for _ in 0..input.count(2) {
+        let row = input.varint_below(end);
+        let code = input.varint();
+        input.ensure(state.has_row(row), "row");
+        input.below(end, code >> 1);
         state.fates.insert(row.into(), code);
     }
-    Ok(state)
+    state
 }

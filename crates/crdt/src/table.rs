@@ -84,8 +84,13 @@ impl TableState {
         fields: &Fields,
         lv: Lv,
     ) -> Vec<NameIx> {
-        let fields = fields.iter().map(|(field, _)| *field);
-        fields.filter(|field| self.write(graph, row, *field, lv)).collect()
+        let mut won = Vec::new();
+        for (field, _) in fields {
+            if self.write(graph, row, *field, lv) {
+                won.push(*field);
+            }
+        }
+        won
     }
 
     /// The row that an author saw under this id before its operation `lv`.

@@ -11,7 +11,7 @@ mod writing;
 
 use crate::cell_log::{CellLog, PAGE_OPS_MAX};
 use crate::cells::{CellOp, RowRef};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{Input, Writer};
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::lww::overrules;
@@ -146,8 +146,11 @@ impl ListState {
         let index = slots.shown_before(pos);
         slots.insert(pos, start, start + len, |slot| self.shown(slot).is_none());
         self.slots = slots;
-        let shown = (start..start + len).filter_map(|slot| self.shown(slot));
-        (index, shown.map(|element| self.value(log, element)).collect())
+        let mut values = Vec::new();
+        for element in (start..start + len).filter_map(|slot| self.shown(slot)) {
+            values.push(self.value(log, element));
+        }
+        (index, values)
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
@@ -171,43 +174,40 @@ impl ListState {
     }
 
     /// Reads what [`ListState::encode`] wrote; all local versions are below `end`.
-    pub(crate) fn decode(input: &mut Reader<'_>, end: Lv) -> Result<Self, DecodeError> {
-        let below = |lv: i64| u32::try_from(lv).ok().filter(|lv| *lv < end);
-        let below = |lv: i64| below(lv).ok_or(DecodeError::Invalid("local version"));
+    pub(crate) fn decode(input: &mut Input<'_>, end: Lv) -> Self {
         let mut list = Self::default();
         let mut next = 0i64;
-        for _ in 0..input.count(2)? {
-            let start = below(next.saturating_add(input.varint_i64()?))?;
-            let head = input.varint()?;
-            let len = i64::try_from(head >> 1).map_err(|_| DecodeError::IntegerRange)?;
-            let upto = i64::from(start).saturating_add(len);
-            below(upto - 1)?;
+        for _ in 0..input.count(2) {
+            let start = next.saturating_add(input.varint_i64());
+            let start = input.below(end, u64::try_from(start).unwrap_or(u64::MAX));
+            let head = input.varint();
+            let upto = u64::from(start) + (head >> 1);
             // What made each of them is logged further on.
             let room = input.remaining().saturating_mul(PAGE_OPS_MAX);
-            let room = room.saturating_sub(list.slots.len() as usize);
-            if usize::try_from(len).map_or(true, |len| len == 0 || len > room) {
-                return Err(DecodeError::Invalid("slots"));
+            let room = room.saturating_sub(list.slots.len() as usize) as u64;
+            input.ensure((1..=room).contains(&(head >> 1)), "slots");
+            let last = input.below(end, upto.saturating_sub(1));
+            if !input.is_sound() {
+                break;
             }
             let pos = list.slots.len();
-            list.slots.insert(pos, start, start + len as u32, |_| head & 1 == 0);
-            next = upto;
+            list.slots.insert(pos, start, last + 1, |_| head & 1 == 0);
+            next = i64::from(last) + 1;
         }
-        for _ in 0..input.count(2)? {
-            let slot = below(i64::from(input.varint_u32()?))?;
-            let element = input.varint_u32()?.checked_sub(1);
-            let element = element.map(|lv| below(i64::from(lv))).transpose()?;
-            if element.is_none() && list.slots.index_of(slot).is_some() {
-                return Err(DecodeError::Invalid("element"));
-            }
-            list.elements.insert(slot.into(), element.map_or(0, |lv| u64::from(lv) + 1));
+        for _ in 0..input.count(2) {
+            let (slot, element) = (input.varint_below(end), input.varint_u32());
+            input.below(end, element.saturating_sub(1).into());
+            let is_shown = element == 0 && list.slots.index_of(slot).is_some();
+            input.ensure(!is_shown, "element");
+            list.elements.insert(slot.into(), element.into());
         }
         for map in [&mut list.moved, &mut list.replaced] {
-            for _ in 0..input.count(2)? {
-                let element = below(i64::from(input.varint_u32()?))?;
-                map.insert(element.into(), below(i64::from(input.varint_u32()?))?.into());
+            for _ in 0..input.count(2) {
+                let (element, lv) = (input.varint_below(end), input.varint_below(end));
+                map.insert(element.into(), lv.into());
             }
         }
-        Ok(list)
+        list
     }
 }
 
@@ -216,13 +216,6 @@ struct Editing<'a> {
     list: &'a mut ListState,
     log: &'a CellLog,
     deltas: Vec<Vec<ListDelta>>,
-}
-
-impl Editing<'_> {
-    fn note(&mut self, index: u32, edit: ListDelta) {
-        let retain = (index > 0).then_some(ListDelta::Retain(index));
-        self.deltas.push(retain.into_iter().chain([edit]).collect());
-    }
 }
 
 impl Present for Editing<'_> {
@@ -235,14 +228,14 @@ impl Present for Editing<'_> {
             Effect::Insert { pos, start, len, .. } => {
                 let (index, values) = self.list.put(self.log, pos, start, len);
                 if !values.is_empty() {
-                    self.note(index, ListDelta::Insert(values));
+                    self.deltas.push(ListDelta::at(index, ListDelta::Insert(values)));
                 }
             }
             Effect::Delete { pos, len } => {
                 let index = self.list.slots.shown_before(pos);
                 let gone = self.list.slots.delete(pos, len);
                 if gone > 0 {
-                    self.note(index, ListDelta::Delete(gone));
+                    self.deltas.push(ListDelta::at(index, ListDelta::Delete(gone)));
                 }
             }
         }

@@ -212,9 +212,8 @@ impl ListMut<'_, '_> {
 
     fn note(&mut self, lv: Lv, at: u32, edit: Option<ListDelta>) {
         let Some(edit) = edit else { return };
-        let retain = (at > 0).then_some(ListDelta::Retain(at));
         let id = self.tx.doc().containers.get(self.index).id.clone();
-        let delta = retain.into_iter().chain([edit]).collect();
+        let delta = ListDelta::at(at, edit);
         self.tx.doc_mut().local_edits.push((lv, Patch::List { id, delta }));
     }
 }

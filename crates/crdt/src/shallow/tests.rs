@@ -238,7 +238,7 @@ fn deleted_characters_stay_if_something_names_them() {
     let mut out = Writer::new();
     ground.encode(Some("af"), &mut out);
     let bytes = out.into_vec();
-    let read = Ground::decode(&mut Reader::new(&bytes), Some("af"), 10).unwrap();
+    let read = Reader::new(&bytes).read(|input| Ground::decode(input, Some("af"), 10)).unwrap();
     assert_eq!(read.runs(), ground.runs());
     assert_eq!((read.text(), read.inserted(0, 6)), ("af", "af".to_owned()));
     let tracker = Tracker::on(&read, 10);

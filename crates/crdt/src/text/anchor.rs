@@ -110,7 +110,9 @@ impl Tracker {
         let first = Place { leaf: self.tree.first(), item: 0 };
         let from = char.map_or(first, |char| self.find(char).0);
         let leaves = std::iter::successors(Some(from.leaf), |leaf| self.tree.next(*leaf));
-        let items = leaves.flat_map(|leaf| &self.leaves[leaf as usize]).skip(from.item);
+        let mut skip = from.item;
+        let items =
+            leaves.flat_map(move |leaf| &self.leaves[leaf as usize][std::mem::take(&mut skip)..]);
         items.filter(|item| item.id < NONE / 2).map(|item| (item.id, item.end()))
     }
 

@@ -1,6 +1,6 @@
 //! What a trimmed text or list starts from: what was in it, by id, without how it came to be.
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{Input, Writer};
 use crate::graph::{Graph, Lv};
 use crate::rope::cut_at_scalar;
 use crate::sorting::sort;
@@ -157,53 +157,44 @@ impl Ground {
     }
 
     /// Reads what [`Ground::encode`] wrote; all ids are below `end`, and none is there twice.
-    pub(crate) fn decode(
-        input: &mut Reader<'_>,
-        now: Option<&str>,
-        end: Lv,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(input: &mut Input<'_>, now: Option<&str>, end: Lv) -> Self {
         let mut ground = Self::default();
         let (mut next, mut shown) = (0i64, 0u64);
-        for _ in 0..input.count(2)? {
-            let id = next.checked_add(input.varint_i64()?).and_then(|id| Lv::try_from(id).ok());
-            let id = id.ok_or(DecodeError::Invalid("local version"))?;
-            let head = input.varint()?;
+        for _ in 0..input.count(2) {
+            let id = next.saturating_add(input.varint_i64());
+            let (id, head) = (Lv::try_from(id).ok(), input.varint());
             let len = u32::try_from(head >> 1).ok().filter(|len| *len > 0);
-            let len = len.filter(|len| id.checked_add(*len).is_some_and(|upto| upto <= end));
-            let len = len.ok_or(DecodeError::Invalid("local version"))?;
+            let run =
+                id.zip(len).filter(|(id, len)| id.checked_add(*len).is_some_and(|to| to <= end));
+            let (id, len) = input.some(run, "local version");
             let is_shown = head & 1 == 1;
             shown += if is_shown { u64::from(len) } else { 0 };
             ground.runs.push((id, len, is_shown));
             next = i64::from(id + len);
         }
         let sorted = ground.sorted();
-        if sorted.windows(2).any(|pair| pair[0].0 + pair[0].1 > pair[1].0) {
-            return Err(DecodeError::Invalid("local version"));
-        }
-        let Some(now) = now else { return Ok(ground) };
-        ground.text = match input.u8()? {
-            0 => input.str()?.to_owned(),
+        let are_apart = sorted.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0);
+        input.ensure(are_apart, "local version");
+        let Some(now) = now else { return ground };
+        ground.text = match input.u8() {
+            0 => input.str().to_owned(),
             1 => now.to_owned(),
-            _ => return Err(DecodeError::Invalid("text")),
+            _ => input.refuse("text"),
         };
-        if ground.text.chars().count() as u64 != shown {
-            return Err(DecodeError::Invalid("text"));
-        }
+        input.ensure(ground.text.chars().count() as u64 == shown, "text");
         if ground.runs.iter().any(|(_, _, is_shown)| !is_shown) {
-            for _ in 0..input.count(3)? {
-                let past = (input.varint_u32()?, input.varint_u32()?, input.varint_u32()?);
+            for _ in 0..input.count(3) {
+                let past = (input.varint_u32(), input.varint_u32(), input.varint_u32());
                 let is_next = ground.past.last().is_none_or(|last| last.0 <= past.0);
                 let run = sorted.partition_point(|(id, len, _)| id + len <= past.1);
-                let run = sorted
-                    .get(run)
-                    .filter(|(id, len, _)| *id <= past.1 && past.1 < past.2 && past.2 <= id + len);
-                if !is_next || run.is_none() {
-                    return Err(DecodeError::Invalid("local version"));
-                }
+                let is_within = sorted.get(run).is_some_and(|(id, len, _)| {
+                    *id <= past.1 && past.1 < past.2 && past.2 <= id + len
+                });
+                input.ensure(is_next && is_within, "local version");
                 ground.past.push(past);
             }
         }
-        Ok(ground)
+        ground
     }
 }
 

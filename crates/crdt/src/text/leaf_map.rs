@@ -28,14 +28,16 @@ impl LeafMap {
         }
         let before = self.first.saturating_sub(start / PAGE_LEN);
         if before > 0 {
-            self.pages.splice(0..0, std::iter::repeat_n(Vec::new(), before as usize));
+            let later = std::mem::take(&mut self.pages);
+            self.pages.resize_with(before as usize, Vec::new);
+            self.pages.extend(later);
             self.first -= before;
         }
         let mut at = start;
         while at < end {
             let page = (at / PAGE_LEN - self.first) as usize;
             if self.pages.len() <= page {
-                self.pages.resize(page + 1, Vec::new());
+                self.pages.resize_with(page + 1, Vec::new);
             }
             let page = &mut self.pages[page];
             if page.is_empty() {

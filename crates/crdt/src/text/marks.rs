@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
-use crate::codec::{DecodeError, Input, Reader, Writer};
+use crate::codec::{Input, Writer};
 use crate::container::ContainerId;
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, PeerId};
@@ -151,33 +151,26 @@ impl Holding {
 
     /// Reads what [`Holding::encode`] wrote for a text of `len` characters with so many keys; all
     /// local versions are below `below`.
-    pub(crate) fn decode(
-        input: &mut Reader<'_>,
-        keys: usize,
-        len: u32,
-        below: Lv,
-    ) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(input: &mut Input<'_>, keys: usize, len: u32, below: Lv) -> Self {
         let mut held = Self::default();
-        for _ in 0..input.count(2)? {
-            let (key, mut last) = (input.varint_u32()?, 0u32);
+        for _ in 0..input.count(2) {
+            let (key, mut last) = (input.varint_u32(), 0u32);
             if key as usize >= keys {
-                return Err(DecodeError::Invalid("mark key"));
+                input.refuse::<()>("mark key");
+                break;
             }
             let mut holds = Vec::new();
-            for _ in 0..input.count(3)? {
-                let start = last.checked_add(input.varint_u32()?);
-                let start = start.ok_or(DecodeError::Invalid("mark"))?;
-                let (size, lv) = (input.varint_u32()?, input.varint_u32()?);
-                let end = start.checked_add(size).filter(|end| size > 0 && *end <= len);
-                last = end.ok_or(DecodeError::Invalid("mark"))?;
-                if lv >= below {
-                    return Err(DecodeError::Invalid("mark"));
-                }
-                holds.push((start, last, lv));
+            for _ in 0..input.count(3) {
+                let start = last.checked_add(input.varint_u32());
+                let (size, lv) = (input.varint_u32(), input.varint_u32());
+                let end = start.and_then(|start| start.checked_add(size));
+                let end = end.filter(|end| size > 0 && *end <= len && lv < below);
+                last = input.some(end, "mark");
+                holds.push((last.saturating_sub(size), last, lv));
             }
             *held.of_mut(key) = holds;
         }
-        Ok(held)
+        held
     }
 
     /// Lets a mark hold where it is, whatever held there.

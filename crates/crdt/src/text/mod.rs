@@ -170,8 +170,7 @@ fn delta_of_effect(effect: Effect, runs: &Runs) -> Vec<TextDelta> {
         }
         Effect::Delete { pos, len } => (pos, TextDelta::Delete(len)),
     };
-    let retain = (pos > 0).then_some(TextDelta::Retain(pos));
-    retain.into_iter().chain([edit]).collect()
+    if pos == 0 { vec![edit] } else { vec![TextDelta::Retain(pos), edit] }
 }
 
 impl Edits {
@@ -215,16 +214,17 @@ impl Edits {
         let tail = tail.min(old_len - head).min(rope.len() as u32 - head);
         let mut content = String::new();
         rope.slice(head as usize, rope.len() - tail as usize, &mut content);
-        let edits = [
-            TextDelta::Retain(head),
-            TextDelta::Delete(old_len - head - tail),
-            TextDelta::Insert(content.as_str().into()),
-        ];
-        let is_empty = |edit: &TextDelta| match edit {
-            TextDelta::Retain(len) | TextDelta::Delete(len) => *len == 0,
-            TextDelta::Insert(content) => content.is_empty(),
-        };
-        let delta: Vec<TextDelta> = edits.into_iter().filter(|edit| !is_empty(edit)).collect();
+        let deleted = old_len - head - tail;
+        let mut delta = Vec::new();
+        if head > 0 {
+            delta.push(TextDelta::Retain(head));
+        }
+        if deleted > 0 {
+            delta.push(TextDelta::Delete(deleted));
+        }
+        if !content.is_empty() {
+            delta.push(TextDelta::Insert(content.into()));
+        }
         if delta.is_empty() { Vec::new() } else { vec![delta] }
     }
 }

@@ -10,7 +10,7 @@ use crate::id::{OpId, PeerId};
 use crate::names::Names;
 use crate::numbers::{self, Numbers};
 use crate::packing::{pack, unpack};
-use crate::text::{Piece, RunKind, Runs, is_key};
+use crate::text::{RunKind, Runs, is_key};
 
 use super::{Column, Peers, Update};
 
@@ -26,33 +26,34 @@ pub(super) fn encode_cells(
     let (mut names, mut rows) = (Names::default(), [Vec::new(), Vec::new()]);
     let (mut pages, mut page, mut count) = (Writer::new(), Writer::new(), 0usize);
     let mut places = Numbers::new();
-    for (_, op) in ranges.iter().flat_map(|(start, end)| log.ops(*start, *end)) {
-        if count.is_multiple_of(PAGE_OPS_MAX) && count > 0 {
-            pack(std::mem::take(&mut page).as_slice(), &mut pages);
-        }
-        let op = op.map_names(&mut |name| names.intern(all.get(name)));
-        let op = op.map_rows(&mut |row| match row {
-            RowRef::Known(row) => {
-                let (place, is_new) = numbers::number(&mut places, row.into());
-                if is_new {
-                    let stretch = peers.graph.stretch_at(row);
-                    rows[0].push(peers.place(stretch.peer).cast_signed());
-                    rows[1].push(i64::from(stretch.seq));
-                }
-                RowRef::Known(place as Lv)
+    for (start, end) in ranges {
+        for (_, op) in log.ops(*start, *end) {
+            if count.is_multiple_of(PAGE_OPS_MAX) && count > 0 {
+                pack(std::mem::take(&mut page).as_slice(), &mut pages);
             }
-            stray => stray,
-        });
-        op.encode(&mut page);
-        count += 1;
+            let op = op.map_names(&mut |name| names.intern(all.get(name)));
+            let op = op.map_rows(&mut |row| match row {
+                RowRef::Known(row) => {
+                    let (place, is_new) = numbers::number(&mut places, row.into());
+                    if is_new {
+                        let stretch = peers.graph.stretch_at(row);
+                        rows[0].push(peers.place(stretch.peer).cast_signed());
+                        rows[1].push(i64::from(stretch.seq));
+                    }
+                    RowRef::Known(place as Lv)
+                }
+                stray => stray,
+            });
+            op.encode(&mut page);
+            count += 1;
+        }
     }
     if count > 0 {
         pack(page.as_slice(), &mut pages);
     } else if matches!(content, Content::Text(..)) {
         return;
     }
-    out.len(names.len());
-    names.iter().for_each(|name| out.str(name));
+    names.encode(out);
     out.len(rows[0].len());
     for column in &rows {
         let mut ints = Writer::new();
@@ -71,11 +72,7 @@ impl Update {
         peers: &'a [PeerId],
         out: &mut Column,
     ) {
-        let mut names = Names::default();
-        for expected in 0..input.count(1) {
-            let number = names.intern(input.str());
-            input.ensure(number as usize == expected, "name");
-        }
+        let names = Names::decode(input);
         let mut rows = Rows::decode(input, peers);
         let kind = self.containers[place].0;
         let mut lvs = self.cell_places(place, &out.runs);
@@ -101,39 +98,33 @@ impl Update {
                 page.ensure(fits, "operation kind");
                 ops.push((lv, op.map_rows(&mut |row| rows.by_id(row, &mut page))));
             }
-            input.join(page.finish());
-            rows.columns.iter().for_each(|column| input.join(column.result()));
+            input.join_whole(page);
+            rows.columns.iter().for_each(|column| input.join(column.input()));
             left -= count;
         }
         let is_all = lvs.next().is_none() && rows.list.len() as u64 == rows.count;
         input.ensure(is_all, "operation count");
-        drop(lvs);
         (out.names, out.ops) = (names, ops);
     }
 
     /// The operations of a container that wrote something, all but deletions in a list and in a
     /// text all but edits, and whether they made a slot there.
-    fn cell_places<'a>(
-        &'a self,
-        place: usize,
-        runs: &'a Runs,
-    ) -> Box<dyn Iterator<Item = (Lv, bool)> + 'a> {
-        let spans = self.spans_of[place].iter();
-        if !self.containers[place].0.is_sequence() {
-            let lvs = spans.flat_map(|(start, end)| *start..*end);
-            return Box::new(lvs.map(|lv| (lv, false)));
+    fn cell_places(&self, place: usize, runs: &Runs) -> impl Iterator<Item = (Lv, bool)> + use<> {
+        let kind = self.containers[place].0;
+        let mut stretches = Vec::new();
+        for (start, end) in &self.spans_of[place] {
+            if !kind.is_sequence() {
+                stretches.push((*start, *end, false));
+            }
+            for piece in runs.pieces(*start, *end) {
+                let is_slot = piece.kind == RunKind::Insert;
+                if piece.kind == RunKind::Aside || (is_slot && kind.is_list()) {
+                    stretches.push((piece.start, piece.end(), is_slot));
+                }
+            }
         }
-        let is_list = self.containers[place].0.is_list();
-        let writes = move |piece: &Piece| match piece.kind {
-            RunKind::Insert => is_list,
-            RunKind::Aside => true,
-            RunKind::Delete | RunKind::Backspace => false,
-        };
-        let pieces = spans.flat_map(|(start, end)| runs.pieces(*start, *end)).filter(writes);
-        Box::new(pieces.flat_map(|piece| {
-            let is_slot = piece.kind == RunKind::Insert;
-            (piece.start..piece.end()).map(move |lv| (lv, is_slot))
-        }))
+        let each = |(start, end, is_slot)| (start..end).map(move |lv| (lv, is_slot));
+        stretches.into_iter().flat_map(each)
     }
 }
 

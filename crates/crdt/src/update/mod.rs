@@ -76,11 +76,6 @@ pub(crate) struct Update {
 /// is a block of its own for those who ask for blocks. Small in tests, so that there are several.
 const TRANSACTIONS_MAX: u32 = if cfg!(test) { 4 } else { 1 << 12 };
 
-fn entries(len: u32, count: u32) -> impl Iterator<Item = (u32, u32)> {
-    let starts = (0..count).step_by(TRANSACTIONS_MAX as usize);
-    starts.map(move |start| (len, (count - start).min(TRANSACTIONS_MAX)))
-}
-
 /// Numbers peers in order of first use.
 pub(crate) struct Peers<'a> {
     graph: &'a Graph,
@@ -181,9 +176,13 @@ pub(crate) fn encode(
     }
     out.raw(stretches.as_slice());
     out.len(bounds.iter().map(|(_, count)| count.div_ceil(TRANSACTIONS_MAX) as usize).sum());
-    for (len, count) in bounds.iter().flat_map(|(len, count)| entries(*len, *count)) {
-        out.varint(u64::from(len));
-        out.varint(u64::from(count));
+    for (len, mut count) in bounds {
+        while count > 0 {
+            let some = count.min(TRANSACTIONS_MAX);
+            out.varint(u64::from(len));
+            out.varint(u64::from(some));
+            count -= some;
+        }
     }
     out.len(spans.len());
     for (place, len) in spans {
@@ -258,13 +257,15 @@ fn next_pos(piece: &Piece) -> u32 {
 fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     let (mut count, mut pos) = (0, 0);
     let (mut lens, mut positions, mut content) = (Writer::new(), Writer::new(), String::new());
-    for piece in ranges.iter().flat_map(|(start, end)| runs.pieces(*start, *end)) {
-        count += 1;
-        let flags = u64::from(piece.is_void) << 2 | piece.kind as u64;
-        lens.varint(u64::from(piece.len) << 3 | flags);
-        positions.varint_i64(i64::from(piece.pos) - i64::from(pos));
-        pos = next_pos(&piece);
-        content.push_str(runs.content(piece.content));
+    for (start, end) in ranges {
+        for piece in runs.pieces(*start, *end) {
+            count += 1;
+            let flags = u64::from(piece.is_void) << 2 | piece.kind as u64;
+            lens.varint(u64::from(piece.len) << 3 | flags);
+            positions.varint_i64(i64::from(piece.pos) - i64::from(pos));
+            pos = next_pos(&piece);
+            content.push_str(runs.content(piece.content));
+        }
     }
     out.len(count);
     out.bytes(lens.as_slice());
@@ -298,7 +299,7 @@ impl Update {
             if with_cells && (!is_text || read.runs.asides().next().is_some()) {
                 update.read_cells(&mut column, place, &peers, &mut read);
             }
-            input.join(column.finish());
+            input.join_whole(column);
             update.columns.push(read);
         }
         input.finish().map(|()| update)
@@ -408,8 +409,8 @@ impl Update {
                 if rest == 0 {
                     left = input.some(left.checked_sub(1), "run count");
                     piece = read_piece(&mut lens, &mut positions, pos);
-                    input.join(lens.result());
-                    input.join(positions.result());
+                    input.join(&lens);
+                    input.join(&positions);
                     pos = next_pos(&piece);
                     rest = piece.len;
                 }
@@ -435,8 +436,8 @@ impl Update {
         if left > 0 || rest > 0 || !content.is_empty() {
             input.fail(DecodeError::TrailingBytes);
         }
-        input.join(lens.finish());
-        input.join(positions.finish());
+        input.join_whole(lens);
+        input.join_whole(positions);
         runs
     }
 }
