@@ -199,3 +199,68 @@ fn decode_header(input: &mut Input<'_>) -> BlockHeader {
     }
     BlockHeader { peer, seq, len, stamp, deps }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> BlockHeader {
+        let deps = vec![OpId::new(PeerId(3), 1), OpId::new(PeerId(8), u32::MAX - 1)];
+        BlockHeader { peer: PeerId(5), seq: 7, len: 2, stamp: Stamp(9), deps }
+    }
+
+    /// What reading a block with this header says.
+    fn read(header: BlockHeader) -> Result<BlockHeader, DecodeError> {
+        Block::with_body(&header, b"").map(|block| block.header().clone())
+    }
+
+    #[test]
+    fn a_header_reads_back() {
+        assert_eq!(read(header()), Ok(header()));
+    }
+
+    #[test]
+    fn a_block_takes_at_least_one_seq_and_none_past_the_last() {
+        let invalid = Err(DecodeError::Invalid("block length"));
+        assert_eq!(read(BlockHeader { len: 0, ..header() }), invalid);
+        let last = BlockHeader { seq: u32::MAX - 2, ..header() };
+        assert_eq!(read(last.clone()), Ok(last));
+        assert_eq!(read(BlockHeader { seq: u32::MAX - 1, ..header() }), invalid);
+    }
+
+    #[test]
+    fn a_stamp_leaves_room_for_the_block() {
+        let last = BlockHeader { stamp: Stamp(STAMP_END - 2), ..header() };
+        assert_eq!(read(last.clone()), Ok(last));
+        for stamp in [STAMP_END - 1, STAMP_END, u64::MAX] {
+            let beyond = BlockHeader { stamp: Stamp(stamp), ..header() };
+            assert_eq!(read(beyond), Err(DecodeError::Invalid("stamp")));
+        }
+    }
+
+    #[test]
+    fn dependencies_ascend_and_are_of_others() {
+        let with = |deps: &[(u64, u32)]| {
+            let deps = deps.iter().map(|(peer, seq)| OpId::new(PeerId(*peer), *seq)).collect();
+            read(BlockHeader { deps, ..header() }).map(drop)
+        };
+        assert_eq!(with(&[(3, 0), (4, 0), (6, 0)]), Ok(()));
+        let invalid = Err(DecodeError::Invalid("dependency"));
+        assert_eq!(with(&[(3, 0), (3, 1)]), invalid);
+        assert_eq!(with(&[(4, 0), (3, 0)]), invalid);
+        assert_eq!(with(&[(3, 0), (5, 0)]), invalid);
+        assert_eq!(with(&[(3, u32::MAX)]), invalid);
+    }
+
+    #[test]
+    fn a_block_has_a_largest_size() {
+        let parse = |len| Block::parse(vec![0; len]).map(drop);
+        assert_eq!(parse(BLOCK_BYTES_MAX + 1), Err(DecodeError::Invalid("block size")));
+        assert_eq!(parse(BLOCK_BYTES_MAX), Err(DecodeError::Checksum));
+    }
+
+    #[test]
+    fn a_body_is_read_when_it_is_validated() {
+        assert!(Block::with_body(&header(), &[0xff; 3]).expect("a header").validate().is_err());
+    }
+}

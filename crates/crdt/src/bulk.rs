@@ -256,7 +256,7 @@ mod tests {
     use crate::columns::encode_ints;
     use crate::import::ImportError;
     use crate::packing::pack;
-    use crate::{ContainerId, ContainerKind, Doc, PeerId};
+    use crate::{ContainerId, ContainerKind, Doc, OpId, PeerId};
 
     /// An update file of one addition each by peers 1, 2 and 1 again, which had seen both.
     fn file(stamps: [i64; 3]) -> Vec<u8> {
@@ -264,6 +264,10 @@ mod tests {
     }
 
     fn file_by(peers: [u64; 2], stamps: [i64; 3]) -> Vec<u8> {
+        file_of(peers, [&[0, 1, 0], &[2, 1, 0], &[1, 1]], stamps)
+    }
+
+    fn file_of(peers: [u64; 2], heads: [&[u8]; 3], stamps: [i64; 3]) -> Vec<u8> {
         let mut out = Writer::new();
         out.len(2);
         peers.iter().for_each(|peer| out.u64_le(*peer));
@@ -272,7 +276,6 @@ mod tests {
         ContainerId::root("c").encode(&mut out);
         // Peer and whether it follows the one before, length, seq if first, stamp, parents.
         out.len(3);
-        let heads: [&[u8]; 3] = [&[0, 1, 0], &[2, 1, 0], &[1, 1]];
         let mut before = 0;
         for (head, stamp) in heads.into_iter().zip(stamps) {
             out.raw(head);
@@ -349,5 +352,39 @@ mod tests {
         part.import(0, blocks.into_iter().filter(|block| block.seq() == 0)).unwrap();
         let refused = part.import_update(0, &file([1, 3, 6])).expect_err("6 is before 9");
         assert_eq!(refused, ImportError::Stamp { peer: PeerId(1), seq: 1 });
+    }
+    #[test]
+    fn an_operation_that_is_not_after_what_its_author_had_seen_is_refused() {
+        let refused = Doc::new(PeerId(9)).import_update(0, &file([3, 9, 9]));
+        assert_eq!(refused.err(), Some(ImportError::Stamp { peer: PeerId(1), seq: 1 }));
+        assert!(Doc::new(PeerId(9)).import_update(0, &file([3, 9, 10])).is_ok());
+    }
+
+    #[test]
+    fn an_author_has_seen_its_own_operations_whatever_an_update_says() {
+        let mut doc = Doc::new(PeerId(9));
+        let update = file_of([1, 2], [&[0, 1, 0], &[2, 1, 0], &[0, 1]], [3, 9, 12]);
+        doc.import_update(0, &update).unwrap();
+        let last = OpId::new(PeerId(1), 1);
+        assert_eq!(doc.version_at(&[last]).unwrap().get(PeerId(1)), 2);
+        assert_eq!(doc.frontier_of(doc.version()).unwrap(), [last, OpId::new(PeerId(2), 0)]);
+    }
+
+    #[test]
+    fn an_update_that_cuts_a_known_transaction_otherwise_is_refused() {
+        let add = |doc: &mut Doc, times: usize| {
+            doc.transact(0, |tx| (0..times).for_each(|_| tx.counter("c").add(1)));
+        };
+        let (mut apart, mut at_once) = (Doc::new(PeerId(1)), Doc::new(PeerId(1)));
+        add(&mut apart, 1);
+        add(&mut at_once, 2);
+        let mut doc = Doc::new(PeerId(9));
+        let update = |doc: &Doc| doc.encode_update(&crate::VersionVector::new());
+        doc.import_update(0, &update(&apart)).unwrap();
+        let refused = doc.import_update(0, &update(&at_once));
+        assert_eq!(refused.err(), Some(ImportError::DuplicatePeer { peer: PeerId(1), seq: 1 }));
+        add(&mut apart, 1);
+        doc.import_update(0, &update(&apart)).unwrap();
+        assert_eq!(doc.counter("c"), 2);
     }
 }

@@ -306,6 +306,52 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_page_is_full_with_so_many_operations_or_bytes() {
+        let (mut log, add) = (CellLog::default(), CellOp::Add(1));
+        (0..2 * PAGE_OPS_MAX as Lv).for_each(|lv| log.push(lv, &add));
+        assert_eq!((log.pages.len(), log.open.starts.len()), (2, 0));
+        log.push(100, &add);
+        log.push(101, &CellOp::Set(Value::Bytes(vec![0; PAGE_BYTES_MAX])));
+        assert_eq!((log.pages.len(), log.open.starts.len()), (3, 0));
+        assert_eq!(log.len_max(), 3 * PAGE_OPS_MAX);
+        log.push(102, &add);
+        assert_eq!((log.pages.len(), log.open.starts.len()), (3, 1));
+        assert_eq!(log.len_max(), 3 * PAGE_OPS_MAX + 1);
+    }
+
+    /// A page of additions at these local versions, as one of `range` reads it.
+    fn unpacked(lvs: &[Lv], range: (Lv, Lv)) -> Result<usize, DecodeError> {
+        let mut ops = Ops::default();
+        lvs.iter().for_each(|lv| ops.push(*lv, &CellOp::Add(1)));
+        let may = May { kind: ContainerKind::Counter, names: 0, end: 100 };
+        Ops::unpack(&ops.pack(), range, may).map(|ops| ops.starts.len())
+    }
+
+    #[test]
+    fn a_page_holds_ascending_local_versions_within_its_range() {
+        assert_eq!(unpacked(&[3, 5, 6], (3, 6)), Ok(3));
+        assert_eq!(unpacked(&[3, 4, 5, 6], (3, 6)), Ok(PAGE_OPS_MAX));
+        let (count, version) =
+            (DecodeError::CountExceedsInput, DecodeError::Invalid("local version"));
+        assert_eq!(unpacked(&[], (3, 6)), Err(count.clone()));
+        assert_eq!(unpacked(&[3, 4, 5], (3, 4)), Err(count.clone()));
+        assert_eq!(unpacked(&[3, 4, 5, 6, 7], (3, 7)), Err(count.clone()));
+        assert_eq!(unpacked(&[4, 5], (3, 6)), Err(version.clone()));
+        assert_eq!(unpacked(&[3, 3], (3, 6)), Err(version.clone()));
+        assert_eq!(unpacked(&[3, 7], (3, 6)), Err(version.clone()));
+    }
+
+    #[test]
+    fn a_loaded_operation_fits_its_container_and_refers_to_what_was_before() {
+        let may = May { kind: ContainerKind::Table, names: 2, end: 7 };
+        let cell = |row, field| CellOp::Cell { row: RowRef::Known(row), field, value: true.into() };
+        assert!(may.check(&cell(6, 1)).is_ok());
+        for op in [cell(7, 1), cell(6, 2), CellOp::Add(1)] {
+            assert_eq!(may.check(&op), Err(DecodeError::Invalid("operation kind")));
+        }
+    }
+
     proptest! {
         #[test]
         fn a_log_reads_back_page_by_page(

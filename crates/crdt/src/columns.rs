@@ -187,6 +187,12 @@ mod tests {
     }
 
     #[test]
+    fn packed_values_are_as_wide_as_they_are_apart() {
+        let values: Vec<i64> = (0..16).map(|i| -1_000 - i * 7 % 16).collect();
+        assert_eq!(encoded(&values).len(), 1 + 2 + 1 + 8);
+    }
+
+    #[test]
     fn one_large_value_does_not_widen_the_others() {
         let mut values: Vec<i64> = (0..100).map(|i| i * 7 % 31).collect();
         values[50] = 1 << 40;
@@ -209,6 +215,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_column_is_as_long_as_its_shortest_form(
+            values in prop::collection::vec(value(), 0..80),
+        ) {
+            let mut deltas = values.clone();
+            (1..values.len()).for_each(|i| deltas[i] = values[i].wrapping_sub(values[i - 1]));
+            let (plain, delta) = (shortest(&values).1, shortest(&deltas).1);
+            prop_assert_eq!(encoded(&values).len(), 1 + plain.min(delta));
+        }
+
         #[test]
         fn columns_read_back(values in prop::collection::vec(value(), 0..80)) {
             let bytes = encoded(&values);

@@ -1,0 +1,156 @@
+//! Tables and what a document lists.
+
+use leptos_sync_crdt::{
+    ContainerId, ContainerKind, Doc, INSERT_BYTES_MAX, OpId, PeerId, RowId, Stamp, TextError,
+    VersionVector,
+};
+
+fn sync(a: &mut Doc, b: &mut Doc) {
+    a.import(1 << 40, b.blocks_since(a.version())).unwrap();
+    b.import(1 << 40, a.blocks_since(b.version())).unwrap();
+}
+
+#[test]
+fn a_table_counts_the_rows_that_are_not_removed() {
+    let mut doc = Doc::new(PeerId(1));
+    assert!(doc.table("t").is_empty());
+    let rows: Vec<RowId> =
+        doc.transact(0, |tx| (0..5).map(|i| tx.table("t").insert([("n", i)])).collect()).0;
+    doc.transact(0, |tx| tx.table("other").insert([("n", 9)]));
+    assert_eq!((doc.table("t").len(), doc.table("t").is_empty()), (5, false));
+    for (left, row) in (0..5).rev().zip(&rows) {
+        doc.transact(0, |tx| tx.table("t").remove(*row)).0.unwrap();
+        assert_eq!(doc.table("t").len(), left);
+        assert_eq!(doc.table("t").is_empty(), left == 0);
+    }
+    doc.transact(0, |tx| tx.table("t").restore(rows[2])).0.unwrap();
+    assert_eq!(doc.table("t").len(), 1);
+    assert_eq!(doc.table("t").rows().collect::<Vec<_>>(), [rows[2]]);
+}
+
+#[test]
+fn a_row_tells_its_fields_by_name_and_when_it_was_inserted() {
+    let mut doc = Doc::new(PeerId(1));
+    let fields = [("b", 1), ("c", 2), ("a", 3)];
+    let row = doc.transact(7_000, |tx| tx.table("t").insert(fields)).0;
+    doc.transact(9_000, |tx| tx.table("t").set(row, "b", 4)).0.unwrap();
+    let told: Vec<_> = doc.table("t").fields(row).collect();
+    assert_eq!(told, [("a", 3.into()), ("b", 4.into()), ("c", 2.into())]);
+    assert_eq!(doc.table("t").created(row).map(Stamp::wall_ms), Some(7_000));
+    assert!(doc.table("t").knows(row));
+    doc.transact(9_000, |tx| tx.table("t").remove(row)).0.unwrap();
+    assert!(doc.table("t").knows(row) && !doc.table("t").contains(row));
+    let unknown = RowId(OpId::new(PeerId(2), 0));
+    assert!(!doc.table("t").knows(unknown));
+    assert_eq!(doc.table("t").created(unknown), None);
+    assert_eq!(doc.table("t").fields(unknown).count(), 0);
+}
+
+#[test]
+fn rows_inserted_at_once_lie_between_each_other_by_their_stamps() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    let insert = |doc: &mut Doc, wall_ms, count| {
+        doc.transact(wall_ms, |tx| {
+            (0..count).for_each(|i| _ = tx.table("t").insert([("n", i)]));
+        });
+    };
+    insert(&mut ada, 5_000, 4);
+    insert(&mut ben, 5_000, 3);
+    insert(&mut ben, 90_000, 2);
+    sync(&mut ada, &mut ben);
+    for doc in [&ada, &ben] {
+        let table = doc.table("t");
+        let rows: Vec<_> = table.rows().map(|row| (row.0.peer.0, row.0.seq)).collect();
+        let mixed = [(1, 0), (2, 0), (1, 1), (2, 1), (1, 2), (2, 2), (1, 3), (2, 3), (2, 4)];
+        assert_eq!(rows, mixed);
+        assert_eq!(table.rows().rev().count(), 9);
+    }
+}
+
+#[test]
+fn a_document_lists_its_containers() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| {
+        tx.register("same").set(1);
+        tx.map("same").set("k", 2);
+        tx.counter("same").add(3);
+        tx.text("same").insert(0, "four").unwrap();
+        let row = tx.table("same").insert([("n", 5)]);
+        tx.table("same").add(row, "votes", 6).unwrap();
+    });
+    assert_eq!(doc.register("same"), Some(1.into()));
+    assert_eq!(doc.map("same").get("k"), Some(2.into()));
+    let kinds: Vec<_> = doc.roots().map(|(kind, name)| (kind, name.to_owned())).collect();
+    let all = [
+        ContainerKind::Register,
+        ContainerKind::Map,
+        ContainerKind::Table,
+        ContainerKind::Counter,
+        ContainerKind::Text,
+    ];
+    assert_eq!(kinds, all.map(|kind| (kind, "same".to_owned())));
+    let row = doc.table("same").rows().next().expect("a row");
+    let counters: Vec<_> = doc.counters().collect();
+    let cell = ContainerId::cell("same", row, "votes");
+    assert_eq!(counters, [(&ContainerId::root("same"), 3), (&cell, 6)]);
+    let texts: Vec<_> = doc.texts().map(|(id, text)| (id.clone(), text.to_string())).collect();
+    assert_eq!(texts, [(ContainerId::root("same"), "four".to_owned())]);
+    assert!(!doc.text("same").is_empty() && doc.text("none").is_empty());
+}
+
+#[test]
+fn nesting_what_is_nested_already_writes_nothing() {
+    let mut doc = Doc::new(PeerId(1));
+    let nest = |doc: &mut Doc, kind| doc.transact(0, |tx| tx.map("m").nest("k", kind));
+    let (id, commit) = nest(&mut doc, ContainerKind::Text);
+    assert!(commit.is_some());
+    let (again, commit) = nest(&mut doc, ContainerKind::Text);
+    assert_eq!((again, commit.is_some()), (id, false));
+    assert!(nest(&mut doc, ContainerKind::List).1.is_some());
+}
+
+#[test]
+fn an_insertion_has_a_largest_size() {
+    let mut doc = Doc::new(PeerId(1));
+    let largest = "x".repeat(INSERT_BYTES_MAX);
+    let larger = format!("{largest}x");
+    doc.transact(0, |tx| {
+        let mut text = tx.text("x");
+        assert_eq!(text.insert(0, &larger), Err(TextError::TooLarge));
+        assert_eq!(text.splice(0, 0, &larger), Err(TextError::TooLarge));
+        assert_eq!(text.insert(0, &largest), Ok(()));
+        assert_eq!(text.splice(0, INSERT_BYTES_MAX, &largest), Ok(()));
+    });
+    assert_eq!(doc.text("x").len(), INSERT_BYTES_MAX);
+}
+
+#[test]
+fn blocks_of_several_operations_are_counted_and_made_one_by_one() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    let mut versions = vec![VersionVector::new()];
+    for i in 0..9 {
+        let doc = if i % 4 == 3 { &mut ben } else { &mut ada };
+        doc.transact(0, |tx| (0..=i / 3).for_each(|_| tx.counter("c").add(1)));
+        sync(&mut ada, &mut ben);
+        versions.push(ada.version().clone());
+    }
+    let all = ada.blocks_since(&versions[0]);
+    for (have, version) in versions.iter().enumerate() {
+        assert_eq!(ada.blocks_since(version), all[have..]);
+        assert_eq!(ada.count_blocks_since(version), 9 - have);
+    }
+    let mut part = versions[5].clone();
+    part.extend(PeerId(1), versions[6].get(PeerId(1)) - 1);
+    assert_eq!(ada.count_blocks_since(&part), 9 - 5);
+}
+
+#[test]
+fn blocks_that_wait_are_counted() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    (0..4).for_each(|_| _ = ada.transact(0, |tx| tx.counter("c").add(1)));
+    let blocks = ada.blocks_since(&VersionVector::new());
+    ben.import(0, blocks[1..].iter().cloned()).unwrap();
+    assert_eq!((ben.pending_count(), ben.counter("c")), (3, 0));
+    ben.import(0, blocks[..1].iter().cloned()).unwrap();
+    assert_eq!((ben.pending_count(), ben.counter("c")), (0, 4));
+}
