@@ -483,6 +483,18 @@ mod tests {
         all
     }
 
+    #[test]
+    fn a_branch_from_within_a_run_is_told_from_the_rest_of_it() {
+        let (ada, ben) = (OpId::new(PeerId(1), 0), OpId::new(PeerId(2), 0));
+        let mut graph = Graph::default();
+        graph.push(ada, 10, Stamp(0), &[]);
+        let branch = graph.push(ben, 1, Stamp(50), &[4]);
+        assert_eq!(graph.diff(&[9, branch], &[branch]), [vec![(5, 10)], vec![]]);
+        assert_eq!(graph.diff(&[branch], &[9, branch]), [vec![], vec![(5, 10)]]);
+        assert_eq!(graph.diff(&[9], &[branch]), [vec![(5, 10)], vec![(branch, branch + 1)]]);
+        assert_eq!(graph.diff(&[3], &[7]), [vec![], vec![(4, 8)]]);
+    }
+
     proptest! {
         /// Three peers work and pull from one another; the graph answers as plain sets do.
         #[test]
@@ -490,7 +502,8 @@ mod tests {
             steps in prop::collection::vec((0usize..3, 1u32..4, 0usize..4), 1..40),
         ) {
             let (mut graph, mut sets) = (Graph::default(), Sets::default());
-            let mut fronts: Vec<Vec<Lv>> = vec![Vec::new(); 3];
+            let (mut fronts, mut runs) = (vec![Vec::<Lv>::new(); 3], 0);
+            let mut last = None;
             for (peer, len, from) in steps {
                 if let Some(other) = fronts.get(from).cloned() {
                     let union = [fronts[peer].clone(), other].concat();
@@ -509,6 +522,9 @@ mod tests {
                     prop_assert_eq!(graph.id_of(start + i), OpId::new(id.peer, id.seq + i));
                     prop_assert_eq!(graph.lv_of(graph.id_of(start + i)), Some(start + i));
                 }
+                runs += usize::from(last != Some(peer) || start.checked_sub(1).as_slice() != parents);
+                prop_assert_eq!(graph.runs.len(), runs);
+                last = Some(peer);
                 fronts[peer] = vec![graph.end() - 1];
             }
             let all = 0..graph.end();
@@ -530,6 +546,45 @@ mod tests {
                     };
                     prop_assert_eq!(members(&only_a), lacks(a, b));
                     prop_assert_eq!(members(&only_b), lacks(b, a));
+                    for only in [only_a, only_b] {
+                        prop_assert!(only.windows(2).all(|pair| pair[1].1 < pair[0].0));
+                    }
+                }
+            }
+            for late in all.clone().rev().take(12) {
+                for early in 0..late {
+                    prop_assert_eq!(graph.is_before(early, late), sets.sees(&[late], early));
+                }
+            }
+        }
+
+        /// What is pushed by someone who has seen everything is pushed as anything else is.
+        #[test]
+        fn the_short_way_makes_the_same_graph(
+            steps in prop::collection::vec((0usize..3, 1u32..4, 0u64..2, 0usize..6), 1..30),
+        ) {
+            let (mut short, mut long) = (Graph::default(), Graph::default());
+            let (mut stamp, mut runs) = (Stamp(0), 0);
+            let mut before: Option<(usize, Lv)> = None;
+            for (peer, len, gap, kind) in steps {
+                let id = PeerId(peer as u64);
+                let id = OpId::new(id, long.version().get(id));
+                stamp = stamp.plus(gap as u32);
+                // Some have seen nothing.
+                let heads = if kind == 0 { Vec::new() } else { long.heads().to_vec() };
+                let follows = heads.len() == 1 && before == Some((peer, heads[0])) && gap == 0;
+                runs += usize::from(!follows);
+                long.push(id, len, stamp, &heads);
+                match kind {
+                    0 => _ = short.push(id, len, stamp, &heads),
+                    _ => _ = short.push_on_heads(id, len, stamp),
+                }
+                stamp = stamp.plus(len);
+                before = Some((peer, long.end() - 1));
+                prop_assert_eq!(long.runs.len(), runs);
+                prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
+                for critical in long.critical.windows(2) {
+                    prop_assert!(critical[0].1 < critical[1].0);
                 }
             }
         }

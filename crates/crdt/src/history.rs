@@ -155,3 +155,34 @@ impl History {
             .take_while(|(from, upto, _)| from < upto)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_of_one_length_are_noted_once() {
+        let mut history = History::default();
+        for (lv, len, count) in [(0, 1, 1), (1, 1, 3), (4, 2, 1), (6, 2, 2), (10, 3, 1), (13, 1, 2)]
+        {
+            history.note_bounds(lv, len, count);
+        }
+        assert_eq!(history.bounds, [(0, 1), (4, 2), (10, 3), (13, 1)]);
+        assert_eq!(history.block_count(), 10);
+        let all = [(0, 1, 4), (4, 2, 3), (10, 3, 1), (13, 1, 2)];
+        assert_eq!(history.transactions(0, 15), all);
+        assert_eq!(history.transactions(6, 13), [(6, 2, 2), (10, 3, 1)]);
+        let at = |lv| history.transaction_at(lv);
+        assert_eq!(
+            [3, 4, 5, 9, 12, 14].map(at),
+            [(3, 1), (4, 2), (4, 2), (8, 2), (10, 3), (14, 1)]
+        );
+    }
+
+    #[test]
+    fn transactions_that_do_not_begin_where_those_before_would_are_noted_apart() {
+        let mut history = History::default();
+        [(0, 2), (3, 2)].into_iter().for_each(|(lv, len)| history.note_bounds(lv, len, 1));
+        assert_eq!(history.bounds, [(0, 2), (3, 2)]);
+    }
+}

@@ -40,6 +40,8 @@ mod container;
 mod counter;
 mod doc;
 mod entries;
+#[cfg(test)]
+mod forged;
 mod graph;
 #[cfg(test)]
 mod histories;

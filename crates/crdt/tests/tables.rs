@@ -1,8 +1,8 @@
 //! Tables and what a document lists.
 
 use leptos_sync_crdt::{
-    ContainerId, ContainerKind, Doc, INSERT_BYTES_MAX, OpId, PeerId, RowId, Stamp, TextError,
-    VersionVector,
+    ContainerId, ContainerKind, Doc, DocId, DocIdError, INSERT_BYTES_MAX, LwwRegister, OpId,
+    PeerId, RowId, Stamp, TextError, VersionVector,
 };
 
 fn sync(a: &mut Doc, b: &mut Doc) {
@@ -153,4 +153,40 @@ fn blocks_that_wait_are_counted() {
     assert_eq!((ben.pending_count(), ben.counter("c")), (3, 0));
     ben.import(0, blocks[..1].iter().cloned()).unwrap();
     assert_eq!((ben.pending_count(), ben.counter("c")), (0, 4));
+}
+
+#[test]
+fn a_map_tells_its_keys_in_order_with_their_values() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| [("b", 1), ("c", 2), ("a", 3)].map(|(key, n)| tx.map("m").set(key, n)));
+    doc.transact(0, |tx| tx.map("m").remove("c"));
+    let map = doc.map("m");
+    assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(map.iter().collect::<Vec<_>>(), [("a", 3.into()), ("b", 1.into())]);
+    assert_eq!(["a", "b", "c", "d"].map(|key| map.contains(key)), [true, true, false, false]);
+    assert_eq!((map.len(), map.is_empty(), doc.map("none").is_empty()), (2, false, true));
+}
+
+#[test]
+fn a_register_keeps_the_later_write_and_of_two_at_once_the_greater_peers() {
+    let (stamp, peer) = (Stamp, PeerId);
+    let mut register = LwwRegister::new("a", stamp(5), peer(2));
+    assert!(!register.write("b", stamp(4), peer(9)));
+    assert!(!register.write("b", stamp(5), peer(1)));
+    assert!(!register.write("b", stamp(5), peer(2)), "the same write again");
+    assert_eq!((*register.get(), register.stamp(), register.peer()), ("a", stamp(5), peer(2)));
+    assert!(register.write("c", stamp(5), peer(3)));
+    assert_eq!((*register.get(), register.stamp(), register.peer()), ("c", stamp(5), peer(3)));
+    assert!(register.write("d", stamp(6), peer(0)));
+    assert_eq!((*register.get(), register.stamp(), register.peer()), ("d", stamp(6), peer(0)));
+}
+
+#[test]
+fn a_document_id_has_1_to_256_bytes_and_no_control_characters() {
+    let id = DocId::new("board/42").unwrap();
+    assert_eq!((id.as_str(), id.as_ref()), ("board/42", "board/42"));
+    assert_eq!(DocId::new(""), Err(DocIdError::Empty));
+    assert!(DocId::new("é".repeat(128)).is_ok());
+    assert_eq!(DocId::new("x".repeat(257)), Err(DocIdError::TooLong));
+    assert_eq!(DocId::new("a\n"), Err(DocIdError::ControlCharacter));
 }
