@@ -1,11 +1,16 @@
 //! Blocks that no writer here makes: what they refer to was not there for their authors.
 
+use std::sync::Arc;
+
 use crate::block::{Block, BlockHeader};
 use crate::cells::{CellOp, RowRef};
+use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::{ContainerId, ContainerKind};
 use crate::import::{ImportError, PENDING_BLOCKS_MAX};
-use crate::op::{Action, Body, Op};
+use crate::op::{Action, Body, Op, POS_MAX};
 use crate::stamp::Stamp;
+use crate::text::{Anchor, RunKind};
+use crate::value::MAX_NESTING;
 use crate::{Doc, OpId, PeerId, RowId};
 
 /// A block of one operation, by peer 9, which has seen nothing.
@@ -136,4 +141,148 @@ fn a_row_is_named_by_its_insertion_and_nothing_else() {
     let row = RowId(OpId::new(PeerId(1), 0));
     assert!(!doc.table("c").knows(row));
     assert!(doc.transact(0, |tx| tx.table("c").remove(row)).0.is_err());
+}
+
+/// What reading a body of these operations, about a container of this kind, says.
+fn read_of(kind: ContainerKind, names: &[&str], ops: Vec<Action>) -> Result<(), DecodeError> {
+    let names = names.iter().map(|name| Arc::from(*name)).collect();
+    let ops: Vec<Op> = ops.into_iter().map(|action| Op { container: 0, action }).collect();
+    read(Body { containers: vec![(kind, ContainerId::root("c"))], names, ops })
+}
+
+fn read(body: Body) -> Result<(), DecodeError> {
+    let (peer, stamp) = (PeerId(9), Stamp(1));
+    let len = body.ops.iter().map(Op::len).sum::<u32>().max(1);
+    let header = BlockHeader { peer, seq: 0, len, stamp, deps: Vec::new() };
+    Block::encode(header, &body).validate()
+}
+
+fn run(kind: RunKind, pos: u32, len: u32) -> Action {
+    let content = if kind == RunKind::Insert { "x".repeat(len as usize) } else { String::new() };
+    Action::Text { kind, pos, len, content: content.into() }
+}
+
+#[test]
+fn runs_that_go_on_are_one_operation() {
+    let text = |ops| read_of(ContainerKind::Text, &[], ops);
+    let insert = |pos, len| run(RunKind::Insert, pos, len);
+    let not_one = Err(DecodeError::Invalid("operation runs"));
+    assert_eq!(text(vec![insert(0, 2)]), Ok(()));
+    assert_eq!(text(vec![insert(0, 1), insert(5, 1)]), Ok(()));
+    assert_eq!(text(vec![insert(0, 1), insert(1, 1)]), not_one);
+    assert_eq!(text(vec![insert(0, 1), insert(5, 1), insert(6, 1)]), not_one);
+    assert_eq!(text(vec![run(RunKind::Delete, 3, 1), run(RunKind::Delete, 3, 2)]), not_one);
+}
+
+#[test]
+fn a_run_has_a_length_and_positions_that_there_can_be() {
+    let text = |kind, pos, len| read_of(ContainerKind::Text, &[], vec![run(kind, pos, len)]);
+    let nowhere = Err(DecodeError::Invalid("position"));
+    for kind in [RunKind::Insert, RunKind::Delete] {
+        assert_eq!(text(kind, 0, 1), Ok(()));
+        assert_eq!(text(kind, POS_MAX - 2, 2), Ok(()));
+        assert_eq!(text(kind, POS_MAX - 1, 2), nowhere);
+    }
+    assert_eq!(text(RunKind::Delete, POS_MAX, 2), nowhere);
+    let empty = |kind| {
+        let range = [Anchor::Edge, Anchor::Edge];
+        let other = Action::Cell(CellOp::Mark { key: 0, range, value: true.into() });
+        read_of(ContainerKind::Text, &["bold"], vec![other, run(kind, 0, 0)])
+    };
+    assert_eq!(empty(RunKind::Insert), nowhere);
+    assert_eq!(empty(RunKind::Delete), nowhere);
+    assert_eq!(text(RunKind::Backspace, 1, 2), Ok(()));
+    assert_eq!(text(RunKind::Backspace, 5, 3), Ok(()));
+    assert_eq!(text(RunKind::Backspace, 1, 3), nowhere);
+    assert_eq!(text(RunKind::Backspace, 5, 1), nowhere);
+}
+
+#[test]
+fn only_lists_have_moves_and_only_to_positions_that_there_can_be() {
+    let element = RowRef::Stray(OpId::new(PeerId(1), 0));
+    let moved = |kind, pos| read_of(kind, &[], vec![Action::Move { pos, element }]);
+    let refused = Err(DecodeError::Invalid("operation kind"));
+    assert_eq!(moved(ContainerKind::MovableList, POS_MAX - 1), Ok(()));
+    assert_eq!(moved(ContainerKind::MovableList, POS_MAX), refused);
+    assert_eq!(moved(ContainerKind::Text, 0), refused);
+}
+
+#[test]
+fn operations_name_rows_by_id_and_fit_their_container() {
+    let (id, known) = (RowRef::Stray(OpId::new(PeerId(1), 0)), RowRef::Known(0));
+    let read = |kind, name: bool, op| {
+        read_of(kind, if name { &["n"] } else { &[] }, vec![Action::Cell(op)])
+    };
+    let refused = Err(DecodeError::Invalid("operation kind"));
+    let (table, list) = (ContainerKind::Table, ContainerKind::MovableList);
+    type Make = fn(RowRef) -> CellOp;
+    let cases: [(ContainerKind, bool, Make); 6] = [
+        (list, false, |element| CellOp::Replace { element, value: true.into() }),
+        (table, true, |row| CellOp::Restore { row, fields: vec![(0, true.into())] }),
+        (table, true, |row| CellOp::Cell { row, field: 0, value: true.into() }),
+        (table, false, |row| CellOp::Remove { row }),
+        (ContainerKind::Tree, false, |row| CellOp::Remove { row }),
+        (ContainerKind::Tree, false, |node| CellOp::Place { node, parent: None, key: vec![0x40] }),
+    ];
+    for (kind, name, make) in cases {
+        assert_eq!(read(kind, name, make(id)), Ok(()));
+        assert_eq!(read(kind, name, make(known)), refused);
+        assert_eq!(read(ContainerKind::Map, name, make(id)), refused);
+    }
+    let mark = |start| {
+        let range = [start, Anchor::Edge];
+        CellOp::Mark { key: 0, range, value: true.into() }
+    };
+    let anchor = Anchor::Before;
+    assert_eq!(read(ContainerKind::Text, true, mark(anchor(id))), Ok(()));
+    assert_eq!(read(ContainerKind::Text, true, mark(anchor(known))), refused);
+    assert_eq!(read(ContainerKind::Map, true, mark(anchor(id))), refused);
+}
+
+#[test]
+fn containers_and_names_are_distinct_and_all_used() {
+    let put = |key| CellOp::Put { key, value: None };
+    let map = |name: &str| (ContainerKind::Map, ContainerId::root(name));
+    let of = |containers: &[&str], names: &[&str], ops: &[(usize, u32)]| {
+        let op = |(container, key): &(usize, u32)| Op {
+            container: *container,
+            action: Action::Cell(put(*key)),
+        };
+        read(Body {
+            containers: containers.iter().map(|name| map(name)).collect(),
+            names: names.iter().map(|name| Arc::from(*name)).collect(),
+            ops: ops.iter().map(op).collect(),
+        })
+    };
+    assert_eq!(of(&["a", "b"], &["k", "l"], &[(0, 0), (1, 1), (0, 1)]), Ok(()));
+    let unsound = Err(DecodeError::Invalid("names or containers"));
+    assert_eq!(of(&["a", "b"], &["k"], &[(0, 0)]), unsound);
+    assert_eq!(of(&["a"], &["k", "l"], &[(0, 0)]), unsound);
+    assert_eq!(of(&["a", "a"], &["k"], &[(0, 0), (1, 0)]), unsound);
+    assert_eq!(of(&["a"], &["k", "k"], &[(0, 0), (0, 1)]), unsound);
+    assert_eq!(
+        of(&["a", "b"], &["k"], &[(1, 0), (0, 0)]),
+        Err(DecodeError::Invalid("container order"))
+    );
+    assert_eq!(of(&["a"], &["k", "l"], &[(0, 1), (0, 0)]), Err(DecodeError::Invalid("name order")));
+}
+
+#[test]
+fn a_container_is_named_at_most_so_deep_and_is_of_a_known_kind() {
+    let read = |steps: usize| {
+        let mut out = Writer::new();
+        out.len(steps);
+        out.u8(0);
+        out.str("m");
+        (0..steps).for_each(|_| out.raw(&[0, 1, b'k']));
+        ContainerId::decode(&mut Reader::new(out.as_slice())).map(drop)
+    };
+    assert_eq!(read(MAX_NESTING), Ok(()));
+    assert_eq!(read(MAX_NESTING + 1), Err(DecodeError::TooDeep));
+    let kind = |code: u8| ContainerKind::decode(&mut Reader::new(&[code]));
+    assert_eq!((0..8).filter(|code| kind(*code).is_ok()).count(), 8);
+    for code in 8..16 {
+        assert_eq!(kind(code), Err(DecodeError::Invalid("container kind")));
+    }
+    assert_eq!(kind(16), Ok(ContainerKind::Unknown(16)));
 }

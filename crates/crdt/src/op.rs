@@ -192,7 +192,7 @@ impl Body {
                 let action = match written(lv) {
                     Some(CellOp::Set(value)) => {
                         values.push(value);
-                        open.push(Piece { start: lv, len: 1, pos, ..piece });
+                        open.push(Piece { len: 1, pos, ..piece });
                         continue;
                     }
                     Some(CellOp::Move { element }) => Action::Move { pos, element },

@@ -318,3 +318,169 @@ pub(crate) fn unpack(input: &mut Input<'_>, count: usize) -> Vec<u8> {
     input.ensure(out.len() == len, "packed length");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cells::{CellOp, RowRef};
+    use crate::value::Value;
+    use crate::{OpId, PeerId};
+
+    fn encoded(ops: &[CellOp]) -> Vec<u8> {
+        let mut out = Writer::new();
+        ops.iter().for_each(|op| op.encode(&mut out));
+        out.into_vec()
+    }
+
+    fn packed(ops: &[CellOp]) -> Vec<u8> {
+        let mut out = Writer::new();
+        pack(&encoded(ops), &mut out);
+        out.into_vec()
+    }
+
+    fn unpacked(bytes: &[u8], count: usize) -> Result<Vec<u8>, DecodeError> {
+        unpack(&mut Reader::new(bytes), count)
+    }
+
+    /// Packed columns that claim to be `len` bytes of operations.
+    fn columns(len: usize, columns: &[(usize, &[i64], &[u8])]) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u8(COLUMNS);
+        out.len(len);
+        out.len(columns.len());
+        for (number, ints, bytes) in columns {
+            let mut column = Writer::new();
+            encode_ints(ints, &mut column);
+            out.len(*number);
+            out.bytes(column.as_slice());
+            out.bytes(bytes);
+        }
+        out.into_vec()
+    }
+
+    /// The numbers of the columns.
+    fn numbers(packed: &[u8]) -> Vec<usize> {
+        let mut input = Reader::new(packed);
+        assert_eq!(input.u8(), Ok(COLUMNS));
+        input.varint().expect("the length");
+        let count = input.varint().expect("a count");
+        let column = |_| {
+            let number = input.varint().expect("a number");
+            input.bytes().expect("integers");
+            input.bytes().expect("bytes");
+            number as usize
+        };
+        (0..count).map(column).collect()
+    }
+
+    #[test]
+    fn each_field_has_columns_of_its_own_up_to_the_63rd() {
+        let row = RowRef::Known(0);
+        let cell = |field, value: Value| CellOp::Cell { row, field, value };
+        let of = |field| {
+            let ops: Vec<_> = (0..40)
+                .flat_map(|i| {
+                    [cell(field, i.into()), cell(field, format!("text {}", i % 2).into())]
+                })
+                .collect();
+            let packed = packed(&ops);
+            assert_eq!(unpacked(&packed, ops.len()), Ok(encoded(&ops)));
+            numbers(&packed)
+        };
+        assert_eq!(of(0), [0, 1, 2, 7, 8, 9]);
+        assert_eq!(of(1), [0, 1, 2, 10, 11, 12]);
+        assert_eq!(of(63), [0, 1, 2, 196, 197, 198]);
+        assert_eq!(of(64), [0, 1, 2, 196, 197, 198]);
+        let strays: Vec<_> = (0..40)
+            .map(|seq| CellOp::Remove { row: RowRef::Stray(OpId::new(PeerId(3), seq)) })
+            .collect();
+        assert_eq!(numbers(&packed(&strays)), [0, 1, 5]);
+        assert_eq!(unpacked(&packed(&strays), 40), Ok(encoded(&strays)));
+    }
+
+    #[test]
+    fn what_would_be_packed_very_tight_is_kept_plain() {
+        let adds = |count| vec![CellOp::Add(1); count];
+        assert_eq!(packed(&adds(1_000))[0], COLUMNS);
+        assert_eq!(packed(&adds(40_000))[0], PLAIN);
+        assert_eq!(packed(&adds(2))[0], PLAIN);
+        for count in [2, 1_000, 40_000] {
+            let ops = adds(count);
+            assert_eq!(unpacked(&packed(&ops), count), Ok(encoded(&ops)));
+        }
+        let claim = columns(1 << 20, &[(0, &[7; 9], &[]), (4, &[1; 9], &[])]);
+        assert_eq!(unpacked(&claim, 9), Err(DecodeError::CountExceedsInput));
+    }
+
+    #[test]
+    fn what_is_joined_has_the_length_that_was_claimed_and_never_more() {
+        let adds = |len, count: usize| {
+            let (kinds, sums) = (vec![7; count], vec![1; count]);
+            unpacked(&columns(len, &[(0, &kinds, &[]), (4, &sums, &[])]), count)
+                .map(|ops| ops.len())
+        };
+        assert_eq!(adds(18, 9), Ok(18));
+        for len in [17, 19] {
+            assert_eq!(adds(len, 9), Err(DecodeError::Invalid("packed length")));
+        }
+        // Two runs of few bytes, which would go on for ever.
+        let endless = |value: i64| {
+            let mut run = Writer::new();
+            run.u8(0);
+            run.varint_i64(value);
+            run.varint(u64::MAX);
+            run.into_vec()
+        };
+        let mut out = Writer::new();
+        out.raw(&[COLUMNS, 100, 2]);
+        for (number, value) in [(0, 7), (4, 1)] {
+            out.u8(number);
+            out.bytes(&endless(value));
+            out.bytes(&[]);
+        }
+        let refused = unpacked(out.as_slice(), usize::MAX);
+        assert_eq!(refused, Err(DecodeError::Invalid("packed length")));
+    }
+
+    #[test]
+    fn columns_are_numbered_upwards() {
+        let of = |numbers: &[usize]| {
+            let all: Vec<(usize, &[i64], &[u8])> =
+                numbers.iter().map(|number| (*number, &[][..], &[][..])).collect();
+            unpacked(&columns(0, &all), 0)
+        };
+        assert_eq!(of(&[0, 4, 198]), Ok(Vec::new()));
+        for numbers in [&[4, 4][..], &[4, 1], &[COLUMNS_MAX], &[0, COLUMNS_MAX + 9]] {
+            assert_eq!(of(numbers), Err(DecodeError::Invalid("column number")));
+        }
+    }
+
+    #[test]
+    fn values_are_nested_at_most_so_deep() {
+        let nested = |depth: usize| {
+            let kinds = [vec![7; depth], vec![0]].concat();
+            let len = 1 + 2 * depth + 1;
+            unpacked(
+                &columns(len, &[(0, &[0], &[]), (7, &kinds, &[]), (8, &vec![1; depth], &[])]),
+                1,
+            )
+        };
+        assert!(nested(MAX_NESTING).is_ok());
+        assert_eq!(nested(MAX_NESTING + 1), Err(DecodeError::TooDeep));
+        let maps = |depth: usize| {
+            let kinds = [vec![8; depth], vec![0]].concat();
+            let (ints, keys) = (vec![1; depth], vec![0; depth]);
+            let columns = columns(
+                2 + 3 * depth,
+                &[(0, &[0], &[]), (7, &kinds, &[]), (8, &ints, &[]), (9, &keys, &[])],
+            );
+            unpacked(&columns, 1)
+        };
+        assert!(maps(MAX_NESTING).is_ok());
+        assert_eq!(maps(MAX_NESTING + 1), Err(DecodeError::TooDeep));
+        assert_eq!(maps(1_000), Err(DecodeError::TooDeep));
+        let deep = (0..MAX_NESTING).fold(Value::Null, |value, _| Value::List(vec![value]));
+        let ops = vec![CellOp::Set(deep); 3];
+        assert_eq!(unpacked(&packed(&ops), 3), Ok(encoded(&ops)));
+    }
+}
