@@ -275,11 +275,11 @@ fn a_container_is_named_at_most_so_deep_and_is_of_a_known_kind() {
         out.u8(0);
         out.str("m");
         (0..steps).for_each(|_| out.raw(&[0, 1, b'k']));
-        ContainerId::decode(&mut Reader::new(out.as_slice())).map(drop)
+        Reader::new(out.as_slice()).read(ContainerId::decode).map(drop)
     };
     assert_eq!(read(MAX_NESTING), Ok(()));
     assert_eq!(read(MAX_NESTING + 1), Err(DecodeError::TooDeep));
-    let kind = |code: u8| ContainerKind::decode(&mut Reader::new(&[code]));
+    let kind = |code: u8| Reader::new(&[code]).read(ContainerKind::decode);
     assert_eq!((0..8).filter(|code| kind(*code).is_ok()).count(), 8);
     for code in 8..16 {
         assert_eq!(kind(code), Err(DecodeError::Invalid("container kind")));

@@ -323,6 +323,7 @@ pub(crate) fn unpack(input: &mut Input<'_>, count: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::cells::{CellOp, RowRef};
+    use crate::codec::Reader;
     use crate::value::Value;
     use crate::{OpId, PeerId};
 
@@ -339,7 +340,7 @@ mod tests {
     }
 
     fn unpacked(bytes: &[u8], count: usize) -> Result<Vec<u8>, DecodeError> {
-        unpack(&mut Reader::new(bytes), count)
+        Reader::new(bytes).read(|input| unpack(input, count))
     }
 
     /// Packed columns that claim to be `len` bytes of operations.

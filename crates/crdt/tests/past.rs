@@ -1,7 +1,8 @@
 //! Earlier versions, by name.
 
 use leptos_sync_crdt::{
-    ContainerId, Doc, OpId, PastError, Patch, PeerId, RowChange, TextDelta, VersionVector,
+    ContainerId, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange, TextDelta,
+    VersionVector,
 };
 
 fn written() -> (Doc, VersionVector) {
@@ -87,4 +88,48 @@ fn what_was_never_a_version_is_refused_by_name() {
     doc.import(0, other.blocks_since(doc.version())).unwrap();
     assert_eq!(checkout(&doc, &[(2, 1)]), Err(PastError::Incomplete(OpId::new(PeerId(2), 0))));
     assert_eq!(doc.version_at(&[OpId::new(one, 99)]).map(drop), unknown(1, 99));
+}
+
+#[test]
+fn a_difference_of_lists_names_the_elements_that_hold_something_else() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.movable_list("l").extend(["a", "b", "c", "d", "e", "f"]));
+    let first = doc.version().clone();
+    doc.transact(0, |tx| {
+        tx.movable_list("l").set(1, "B").unwrap();
+        tx.movable_list("l").set(4, "E").unwrap();
+        tx.movable_list("l").remove(3).unwrap();
+        tx.movable_list("l").insert(1, "new").unwrap();
+    });
+    let id = || ContainerId::root("l");
+    let delta = vec![
+        ListDelta::Retain(1),
+        ListDelta::Insert(vec!["new".into()]),
+        ListDelta::Retain(2),
+        ListDelta::Delete(1),
+    ];
+    let element = |index| Patch::ListElement { id: id(), index };
+    let all = [Patch::List { id: id(), delta }, element(2), element(4)];
+    assert_eq!(doc.diff(&first, doc.version()).unwrap(), all);
+}
+
+#[test]
+fn a_trimmed_document_knows_no_version_from_before_its_base() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| (0..3).for_each(|_| tx.counter("c").add(1)));
+    let base = doc.version().clone();
+    doc.transact(0, |tx| (0..3).for_each(|_| tx.counter("c").add(1)));
+    doc.trim_history(&base).unwrap();
+    let op = |seq| OpId::new(PeerId(1), seq);
+    let version = |count| [(PeerId(1), count)].into_iter().collect::<VersionVector>();
+    assert_eq!(doc.version_at(&[op(0)]), Err(PastError::Truncated));
+    assert_eq!(doc.version_at(&[op(2)]), Ok(version(3)));
+    assert_eq!(doc.version_at(&[op(5)]), Ok(version(6)));
+    assert_eq!(doc.version_at(&[]), Ok(VersionVector::new()));
+    let checkout = |count| doc.checkout(PeerId(9), &version(count)).map(|doc| doc.counter("c"));
+    assert_eq!(checkout(3), Ok(3));
+    assert_eq!(checkout(6), Ok(6));
+    assert_eq!(checkout(4), Err(PastError::Torn(op(3))));
+    assert_eq!(checkout(5), Err(PastError::Torn(op(4))));
+    assert_eq!(checkout(2), Err(PastError::Truncated));
 }

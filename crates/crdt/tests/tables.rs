@@ -2,7 +2,7 @@
 
 use leptos_sync_crdt::{
     ContainerId, ContainerKind, Doc, DocId, DocIdError, INSERT_BYTES_MAX, LwwRegister, OpId,
-    PeerId, RowId, Stamp, TextError, VersionVector,
+    PeerId, RowId, Stamp, TextError, VersionVector, is_update,
 };
 
 fn sync(a: &mut Doc, b: &mut Doc) {
@@ -189,4 +189,43 @@ fn a_document_id_has_1_to_256_bytes_and_no_control_characters() {
     assert!(DocId::new("é".repeat(128)).is_ok());
     assert_eq!(DocId::new("x".repeat(257)), Err(DocIdError::TooLong));
     assert_eq!(DocId::new("a\n"), Err(DocIdError::ControlCharacter));
+}
+
+#[test]
+fn a_change_is_stamped_by_the_wall_clock_where_that_leads_by_far() {
+    let stamp = |doc: &mut Doc, wall_ms| {
+        let commit = doc.transact(wall_ms, |tx| tx.counter("c").add(1)).1.expect("a change");
+        doc.block(&commit).header().stamp
+    };
+    let mut doc = Doc::new(PeerId(1));
+    assert_eq!(stamp(&mut doc, 2_000), Stamp(0));
+    assert_eq!(stamp(&mut doc, 2_001), Stamp(2_001 << 16));
+    assert_eq!(stamp(&mut doc, 4_001), Stamp((2_001 << 16) + 1));
+    assert_eq!(stamp(&mut doc, 4_002), Stamp(4_002 << 16));
+    assert_eq!(stamp(&mut doc, 0), Stamp((4_002 << 16) + 1));
+    // However far it is ahead, there is room behind it, and others can read it.
+    assert_eq!(stamp(&mut doc, u64::MAX).wall_ms(), (1 << 46) - 1);
+    stamp(&mut doc, u64::MAX);
+    let mut other = Doc::new(PeerId(2));
+    other.import(u64::MAX, doc.blocks_since(&VersionVector::new())).unwrap();
+    assert_eq!(other.counter("c"), 7);
+}
+
+#[test]
+fn a_list_and_a_tree_say_whether_they_are_empty() {
+    let mut doc = Doc::new(PeerId(1));
+    assert!(doc.list("l").is_empty() && doc.tree("o").is_empty());
+    doc.transact(0, |tx| tx.list("l").push(1));
+    let node = doc.transact(0, |tx| tx.tree("o").create(None, 0)).0.unwrap();
+    assert!(!doc.list("l").is_empty() && !doc.tree("o").is_empty());
+    doc.transact(0, |tx| tx.tree("o").remove(node)).0.unwrap();
+    assert!(doc.tree("o").is_empty());
+}
+
+#[test]
+fn an_update_is_told_from_a_snapshot() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.counter("c").add(1));
+    assert!(is_update(&doc.encode_update(&VersionVector::new())));
+    assert!(!is_update(&doc.encode_snapshot()) && !is_update(b""));
 }

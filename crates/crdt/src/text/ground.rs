@@ -221,3 +221,126 @@ impl Tracker {
         tracker
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "abcdef" as 4 to 7, then 0 and 1, with 2 and 9 and 10 between them, which are not shown.
+    fn ground() -> Ground {
+        let runs = vec![(4, 4, true), (2, 1, false), (9, 2, false), (0, 2, true)];
+        Ground { runs, text: "äbcdéf".to_owned(), past: Vec::new() }
+    }
+
+    /// The ground as it reads back, where all ids are below `end`.
+    fn read(ground: &Ground, now: Option<&str>, end: Lv) -> Result<Ground, DecodeError> {
+        let mut out = Writer::new();
+        ground.encode(now, &mut out);
+        let mut input = Reader::new(out.as_slice());
+        let read = Ground::decode(&mut input, now, end)?;
+        input.finish().map(|()| read)
+    }
+
+    #[test]
+    fn what_goes_on_is_one_run() {
+        let mut ground = Ground::of_slots([3, 4, 5, 9, 8].into_iter());
+        assert_eq!(ground.runs, [(3, 3, true), (9, 1, true), (8, 1, true)]);
+        ground.push(9, 1, false);
+        ground.push(10, 2, false);
+        assert_eq!(ground.runs[3..], [(9, 3, false)]);
+        assert_eq!(ground.len(), 8);
+    }
+
+    #[test]
+    fn it_has_what_is_shown_and_what_is_not() {
+        let has: Vec<Lv> = (0..13).filter(|id| ground().has(*id)).collect();
+        assert_eq!(has, [0, 1, 2, 4, 5, 6, 7, 9, 10]);
+        assert_eq!(ground().len(), 9);
+    }
+
+    #[test]
+    fn shown_characters_are_found_by_their_ids() {
+        let inserted = |start, len| ground().inserted(start, len);
+        assert_eq!(inserted(0, 11), "éfäbcd");
+        assert_eq!(inserted(1, 1), "f");
+        assert_eq!(inserted(1, 5), "fäb");
+        assert_eq!(inserted(5, 2), "bc");
+        assert_eq!(inserted(7, 9), "d");
+        assert_eq!((inserted(2, 2), inserted(9, 2), inserted(5, 0)), Default::default());
+    }
+
+    #[test]
+    fn the_nearest_by_id_are_among_those_that_are_shown() {
+        let near = |id, range| ground().neighbours(id, range);
+        assert_eq!(near(2, (0, 11)), [Some(1), Some(4)]);
+        assert_eq!(near(5, (0, 11)), [Some(4), Some(5)]);
+        assert_eq!(near(0, (0, 11)), [None, Some(0)]);
+        assert_eq!(near(9, (0, 11)), [Some(7), None]);
+        assert_eq!(near(4, (2, 6)), [None, Some(4)]);
+        assert_eq!(near(9, (2, 6)), [Some(5), None]);
+        assert_eq!(near(3, (0, 1)), [Some(0), None]);
+        assert_eq!(near(3, (2, 4)), [None, None]);
+    }
+
+    #[test]
+    fn what_counts_as_behind_is_kept_as_far_as_it_stays() {
+        let mut ground = ground();
+        ground.note_past([(2, (0, 6)), (2, (7, 10)), (9, (3, 4)), (10, (10, 12))].into_iter());
+        let past = |char| ground.typed_past(char).collect::<Vec<_>>();
+        assert_eq!(past(2), [(0, 2), (2, 3), (4, 6), (7, 8), (9, 10)]);
+        assert_eq!((past(9), past(10), past(1)), (vec![], vec![(10, 11)], vec![]));
+        let same = read(&ground, Some("äbcdéf"), 11).unwrap();
+        assert_eq!(format!("{same:?}"), format!("{ground:?}"));
+        let other = read(&ground, Some("now"), 11).unwrap();
+        assert_eq!(format!("{other:?}"), format!("{ground:?}"));
+    }
+
+    #[test]
+    fn ids_are_below_the_end_and_there_once() {
+        let wrong = |runs: &[(Lv, u32, bool)], end| {
+            let ground = Ground { runs: runs.to_vec(), ..Ground::default() };
+            read(&ground, None, end).map(|read| assert_eq!(read.runs, runs))
+        };
+        assert_eq!(wrong(&[(3, 2, true), (0, 3, true)], 5), Ok(()));
+        let refused = Err(DecodeError::Invalid("local version"));
+        assert_eq!(wrong(&[(3, 2, true), (0, 3, true)], 4), refused);
+        assert_eq!(wrong(&[(3, 2, true), (0, 4, true)], 5), refused);
+        assert_eq!(wrong(&[(3, 2, true), (4, 1, false)], 5), refused);
+        assert_eq!(wrong(&[(3, 0, true)], 5), refused);
+    }
+
+    #[test]
+    fn the_text_is_as_long_as_what_is_shown() {
+        let text = |text: &str| {
+            let ground = Ground { text: text.to_owned(), ..ground() };
+            read(&ground, Some("äbcdéf"), 11).map(|read| read.text)
+        };
+        assert_eq!(text("äbcdéf"), Ok("äbcdéf".to_owned()));
+        assert_eq!(text("ABCDEF"), Ok("ABCDEF".to_owned()));
+        for wrong in ["ABCDE", "ABCDEFG"] {
+            assert_eq!(text(wrong), Err(DecodeError::Invalid("text")));
+        }
+    }
+
+    #[test]
+    fn what_counts_as_behind_is_in_one_run_and_in_order() {
+        let past = |past: &[(Lv, Lv, Lv)]| {
+            let ground = Ground { past: past.to_vec(), ..ground() };
+            read(&ground, Some("äbcdéf"), 11).map(|read| assert_eq!(read.past, past))
+        };
+        assert_eq!(past(&[(2, 4, 8), (2, 0, 2), (9, 5, 6)]), Ok(()));
+        let refused = Err(DecodeError::Invalid("local version"));
+        for wrong in [
+            &[(9, 5, 6), (2, 4, 8)][..],
+            &[(2, 3, 4)],
+            &[(2, 3, 5)],
+            &[(2, 4, 4)],
+            &[(2, 6, 5)],
+            &[(2, 6, 9)],
+            &[(2, 7, 10)],
+            &[(2, 11, 12)],
+        ] {
+            assert_eq!(past(wrong), refused, "{wrong:?}");
+        }
+    }
+}

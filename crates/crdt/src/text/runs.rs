@@ -350,4 +350,81 @@ mod tests {
         assert_eq!(voids, [(0, 1, false), (1, 2, true), (3, 1, false), (4, 1, false)]);
         assert_eq!(shown(&runs, 0, 4)[1], (Kind::Insert, 6, 2, "ör"));
     }
+    #[test]
+    fn what_is_past_the_end_is_cut_off_as_each_would_be_by_itself() {
+        let kinds = [Kind::Insert, Kind::Delete, Kind::Backspace, Kind::Aside];
+        for (kind, pos, len, text) in kinds.into_iter().flat_map(|kind| {
+            let cases = (0..7).flat_map(move |pos| (1..5).map(move |len| (kind, pos, len)));
+            cases.flat_map(|(kind, pos, len)| (0..8).map(move |text| (kind, pos, len, text)))
+        }) {
+            if kind == Kind::Backspace && pos + 1 < len {
+                continue;
+            }
+            // Each by itself, as far as it finds its place.
+            let (mut left, mut done) = (text, Vec::new());
+            let whole = Piece { start: 10, len, kind, pos, ..Piece::default() };
+            for offset in 0..len {
+                let at = whole.pos_at(offset);
+                let is_there = match kind {
+                    Kind::Insert => at <= left,
+                    Kind::Delete | Kind::Backspace => at < left,
+                    Kind::Aside => true,
+                };
+                if is_there {
+                    done.push((10 + offset, at));
+                }
+                left = match kind {
+                    Kind::Insert if is_there => left + 1,
+                    Kind::Delete | Kind::Backspace if is_there => left - 1,
+                    _ => left,
+                };
+            }
+            let mut piece = whole;
+            let gone = piece.clip(text);
+            let kept: Vec<_> =
+                (0..piece.len).map(|offset| (piece.start + offset, piece.pos_at(offset))).collect();
+            assert_eq!(kept, done, "{whole:?} in {text}");
+            let (from, upto) = gone.unwrap_or((0, 0));
+            let all: Vec<Lv> = (10..10 + len).filter(|lv| !(from..upto).contains(lv)).collect();
+            assert_eq!(all, done.iter().map(|(lv, _)| *lv).collect::<Vec<_>>(), "{whole:?}");
+            assert_eq!(gone.is_some(), done.len() < len as usize, "{whole:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn operations_are_found_by_what_they_are() {
+        let mut runs = typed();
+        runs.push_run(8, 0, 1, Kind::Aside, "", false);
+        runs.push_run(9, 4, 2, Kind::Aside, "", false);
+        assert_eq!(runs.asides().collect::<Vec<_>>(), [8, 9, 10]);
+        assert_eq!(shown(&runs, 8, 11).len(), 1, "asides that follow one another are one run");
+        let insertions: Vec<Lv> = (0..14).filter(|lv| runs.is_insertion(*lv)).collect();
+        assert_eq!(insertions, [0, 1, 2, 3]);
+        assert_eq!(runs.inserted(0, 3), "wör");
+        let later = runs.pieces_back(4, 8).map(|piece| (piece.start, piece.len));
+        assert_eq!(later.collect::<Vec<_>>(), [(6, 2), (4, 2)]);
+    }
+
+    #[test]
+    fn deletions_join_where_the_last_one_left_off() {
+        let joined = |steps: &[(u32, u32, Kind)]| {
+            let (mut runs, mut lv) = (Runs::default(), 0);
+            for (pos, len, kind) in steps {
+                runs.push_run(lv, *pos, *len, *kind, "", false);
+                lv += len;
+            }
+            runs.pieces(0, lv).map(|piece| (piece.kind, piece.pos, piece.len)).collect::<Vec<_>>()
+        };
+        let (delete, back) = (Kind::Delete, Kind::Backspace);
+        assert_eq!(joined(&[(5, 1, delete), (5, 3, delete)]), [(delete, 5, 4)]);
+        assert_eq!(joined(&[(5, 1, delete), (4, 1, delete)]), [(back, 5, 2)]);
+        assert_eq!(joined(&[(5, 1, delete), (4, 2, back)]), [(back, 5, 3)]);
+        assert_eq!(joined(&[(5, 2, delete), (4, 1, delete)]).len(), 2);
+        assert_eq!(joined(&[(5, 1, delete), (4, 2, delete)]).len(), 2);
+        assert_eq!(joined(&[(5, 2, back), (3, 2, back)]), [(back, 5, 4)]);
+        assert_eq!(joined(&[(5, 2, back), (3, 2, delete)]).len(), 2);
+        assert_eq!(joined(&[(5, 2, back), (5, 1, delete)]).len(), 2);
+        assert_eq!(joined(&[(5, 2, delete), (5, 2, back)]).len(), 2);
+        assert_eq!(joined(&[(5, 1, delete), (6, 1, delete)]).len(), 2);
+    }
 }

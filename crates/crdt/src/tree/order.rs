@@ -262,6 +262,55 @@ mod tests {
         assert!(items.is_sorted_by(|a, b| order(a, b) == Ordering::Less));
     }
 
+    #[test]
+    fn the_nodes_that_a_key_names_can_be_given_other_ids() {
+        let ids = [id(0x0102_0304_0506_0708, 0x090a_0b0c), id(u64::MAX, 3), id(0, 0)];
+        for id in ids {
+            assert_eq!(id_of(id_bytes(id)), id);
+        }
+        let named = |ids: &[OpId]| {
+            let key = ids.iter().fold(vec![128, 7], |key, id| [whole(&key, *id), vec![9]].concat());
+            assert!(is_key(&key));
+            key
+        };
+        for count in 0..=ids.len() {
+            let mut key = named(&ids[..count]);
+            map_ids(&mut key, &|id| OpId::new(PeerId(id.peer.0 ^ 1), id.seq + 1));
+            let other = ids.map(|id| OpId::new(PeerId(id.peer.0 ^ 1), id.seq + 1));
+            assert_eq!(key, named(&other[..count]));
+        }
+    }
+
+    #[test]
+    fn a_key_that_another_begins_with_is_before_it_or_ordered_by_its_node() {
+        let below = whole(&[128], id(5, 0));
+        let nested = [&*below, &[9]].concat();
+        assert_eq!(order(&(vec![128], id(4, 0)), &(nested.clone(), id(0, 0))), Ordering::Less);
+        assert_eq!(order(&(vec![128], id(6, 0)), &(nested, id(0, 0))), Ordering::Greater);
+        let unasked = || unreachable!("the keys alone decide");
+        assert_eq!(compare(&[128], &[128, 9], unasked, unasked), Ordering::Less);
+        assert_eq!(compare(&[128, 9], &[128], unasked, unasked), Ordering::Greater);
+    }
+
+    #[test]
+    fn a_key_below_another_is_short() {
+        let cases: [(&[u8], &[u8]); 8] = [
+            (&[128], &[127]),
+            (&[128, 9], &[128]),
+            (&[3], &[2]),
+            (&[2, 9], &[2]),
+            (&[2], &[1, 255, 255]),
+            (&[1, 255, 255], &[1, 255, 254]),
+            (&[1, 255, 1, 9], &[1, 254, 255]),
+            (&[1, 1, 2], &[1, 1, 1, 255, 255, 255, 255]),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(below(key), expected, "below {key:?}");
+        }
+        assert_eq!(inside(&[5, 1], &[6]), [5, 128]);
+        assert_eq!(inside(&[5, 200], &[6]), [5, 228]);
+    }
+
     fn key() -> impl Strategy<Value = Vec<u8>> {
         let digits = || {
             let digit = prop_oneof![3 => Just(1u8), 3 => Just(255u8), 2 => 1u8..5, 1 => 1u8..=255];
