@@ -1,7 +1,7 @@
 //! What each type does when two replicas change it apart, one sentence a test.
 
 use leptos_sync_crdt::{
-    Block, ContainerId, DecodeError, Doc, FUTURE_MS_MAX, ImportError, OpId, PeerId, Side,
+    Block, ContainerId, Cursor, DecodeError, Doc, FUTURE_MS_MAX, ImportError, OpId, PeerId, Side,
     TextError, VersionVector,
 };
 
@@ -233,8 +233,51 @@ fn cursors_stay_with_their_neighbours() {
     sync(&mut a, &mut b);
     assert_eq!(a.text("x").to_string(), "> one and two");
     assert_eq!((a.text("x").resolve(&before), a.text("x").resolve(&after)), (6, 10));
-    let sent = leptos_sync_crdt::Cursor::from_bytes(&after.to_bytes()).unwrap();
+    let sent = Cursor::from_bytes(&after.to_bytes()).unwrap();
     assert_eq!(b.text("x").resolve(&sent), 10);
+}
+
+#[test]
+fn a_cursor_is_sent_as_bytes_with_its_side_and_its_neighbour_if_it_has_one() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.text("x").insert(0, "ab")).0.unwrap();
+    let text = doc.text("x");
+    let cases =
+        [(0, Side::Before, 0), (1, Side::Before, 2), (2, Side::After, 1), (1, Side::After, 3)];
+    for (pos, side, flags) in cases {
+        let cursor = text.cursor(pos, side);
+        let bytes = cursor.to_bytes();
+        assert_eq!((bytes[0], bytes.len()), (flags, if flags < 2 { 1 } else { 10 }));
+        assert_eq!(Cursor::from_bytes(&bytes), Ok(cursor));
+        assert_eq!(text.resolve(&cursor), pos);
+    }
+    assert_eq!(text.cursor(9, Side::After), text.cursor(2, Side::After));
+    assert_eq!(Cursor::from_bytes(&[4]), Err(DecodeError::Invalid("cursor")));
+    assert_eq!(Cursor::from_bytes(&[0, 0]), Err(DecodeError::TrailingBytes));
+    let unknown = Cursor::from_bytes(&[3, 9, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    assert_eq!(text.resolve(&unknown), 2);
+}
+
+#[test]
+fn stretches_of_text_tell_who_typed_them() {
+    let (mut a, mut b) = pair();
+    type_word(&mut a, 0, "abcdef");
+    sync(&mut a, &mut b);
+    b.transact(0, |tx| tx.text("x").insert(3, "XY")).0.unwrap();
+    b.transact(0, |tx| tx.text("x").delete(0, 1)).0.unwrap();
+    sync(&mut a, &mut b);
+    // Something else in between, after which typing goes on.
+    a.transact(0, |tx| tx.counter("c").add(1));
+    a.transact(0, |tx| tx.text("x").insert(7, "g")).0.unwrap();
+    assert_eq!(a.text("x").to_string(), "bcXYdefg");
+    let authors = a.text("x").authors();
+    let told: Vec<_> = authors.iter().map(|of| (of.pos, of.len, of.id.peer.0, of.id.seq)).collect();
+    assert_eq!(told, [(0, 2, 1, 1), (2, 2, 2, 0), (4, 3, 1, 3), (7, 1, 1, 7)]);
+    assert_eq!(doc_without_text().text("x").authors(), []);
+}
+
+fn doc_without_text() -> Doc {
+    Doc::new(PeerId(3))
 }
 
 #[test]

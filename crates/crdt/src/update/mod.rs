@@ -17,6 +17,8 @@
 //! there are marks among them, those.
 
 mod cells;
+#[cfg(test)]
+mod tests;
 
 use crate::cells::CellOp;
 use crate::codec::{DecodeError, Input, Writer, zigzag};
