@@ -25,6 +25,17 @@ fn unseeing(kind: ContainerKind, action: Action) -> Block {
     Block::encode(header, &Body { containers, names, ops: vec![Op { container: 0, action }] })
 }
 
+/// A mark by peer 9, which has seen peer 1's operations up to this one, from a character on.
+fn mark_by(seen: u32, from: RowRef) -> Block {
+    let deps = vec![OpId::new(PeerId(1), seen)];
+    let header = BlockHeader { peer: PeerId(9), seq: 0, len: 1, stamp: Stamp(1 << 30), deps };
+    let range = [Anchor::Before(from), Anchor::Edge];
+    let action = Action::Cell(CellOp::Mark { key: 0, range, value: true.into() });
+    let containers = vec![(ContainerKind::Text, ContainerId::root("c"))];
+    let ops = vec![Op { container: 0, action }];
+    Block::encode(header, &Body { containers, names: vec!["bold".into()], ops })
+}
+
 /// Takes the block in, both as one and in an update, and checks that nothing comes of it.
 fn assert_void(doc: &Doc, block: &Block, shown: impl Fn(&Doc) -> String) {
     let mut other = doc.fork(PeerId(7));
@@ -77,6 +88,28 @@ fn a_node_that_its_author_had_not_seen_is_left_alone() {
     let place = CellOp::Place { node, parent: None, key: vec![0x40] };
     for op in [CellOp::Remove { row: node }, place] {
         assert_void(&doc, &unseeing(ContainerKind::Tree, Action::Cell(op)), shown);
+    }
+}
+
+#[test]
+fn a_mark_from_a_character_that_its_author_could_not_see_is_of_nothing() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.text("c").insert(0, "abcd")).0.unwrap();
+    (0..2).for_each(|_| doc.transact(0, |tx| tx.text("c").delete(1, 1)).0.unwrap());
+    doc.transact(0, |tx| tx.text("c").insert(2, "e")).0.unwrap();
+    let shown = |doc: &Doc| format!("{:?}", doc.text("c").spans());
+    let char = |seq| RowRef::Stray(OpId::new(PeerId(1), seq));
+    // It had seen that both were deleted, or only that the first was, or not the last letter.
+    for (seen, from) in [(5, 1), (5, 2), (6, 1), (4, 1), (5, 6), (3, 7), (3, 4)] {
+        assert_void(&doc, &mark_by(seen, char(from)), shown);
+    }
+    for (seen, from, text) in [(3, 1, "de"), (3, 2, "de"), (4, 2, "de"), (6, 6, "e"), (3, 0, "ade")]
+    {
+        let mut other = doc.fork(PeerId(7));
+        other.import(1 << 40, [mark_by(seen, char(from))]).unwrap();
+        let spans: Vec<_> = other.text("c").spans();
+        let marked = spans.iter().filter(|span| !span.marks.is_empty());
+        assert_eq!(marked.map(|span| &*span.text).collect::<String>(), text, "{seen} {from}");
     }
 }
 

@@ -106,6 +106,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_is_added_at_the_end_fills_chunks_and_what_is_added_between_halves_them() {
+        let mut numbers = Numbers::new();
+        let lens = |numbers: &Numbers| numbers.chunks.iter().map(Vec::len).collect::<Vec<_>>();
+        (0..300).for_each(|key| _ = numbers.insert(2 * key, 0));
+        assert_eq!(lens(&numbers), [128, 128, 44]);
+        numbers.insert(1, 0);
+        assert_eq!(lens(&numbers), [64, 65, 128, 44]);
+    }
+
     proptest! {
         #[test]
         fn it_holds_what_a_map_holds(

@@ -119,6 +119,7 @@ mod tests {
                 for (key, value) in array.iter().enumerate().filter(|(_, value)| value.is_some()) {
                     prop_assert_eq!(map.get(key as u32), *value);
                 }
+                prop_assert!(map.chunks.iter().all(|chunk| chunk.len() <= CHUNK_LEN_MAX + 2));
             }
         }
     }

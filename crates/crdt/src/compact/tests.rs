@@ -268,3 +268,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_stamp_that_is_not_expected_is_read_as_it_was_written() {
+    let expected = Stamp((5_000 << 16) + 3);
+    let walls = [0, 4_999, 5_000, 6_999, 7_000, 7_001, 90_000];
+    for (wall_ms, counter) in walls
+        .into_iter()
+        .flat_map(|wall_ms| (0..20).chain([0xfffe, 0xffff]).map(move |counter| (wall_ms, counter)))
+    {
+        let stamp = Stamp((wall_ms << 16) + counter);
+        let mut out = Writer::new();
+        put_stamp(stamp, expected, &mut out);
+        let mut input = Reader::new(out.as_slice());
+        assert_eq!(get_stamp(expected, &mut input), Ok(stamp));
+        assert_eq!(input.finish(), Ok(()));
+    }
+}
+
+#[test]
+fn a_block_of_256_bytes_is_built_on_and_a_larger_one_is_not() {
+    let cost_after = |size: usize| {
+        let (mut doc, mut channel) = (Doc::new(PeerId(7)), Channel::default());
+        channel.send(&edit(&mut doc, 0, 0, 0, "."));
+        let small = doc.transact(0, |tx| tx.text("note").insert(0, "x")).1.expect("a change");
+        let small = doc.block(&small);
+        channel.send(&small);
+        // The lengths of the block and of the text are a byte longer, too.
+        let text = "x".repeat(size - small.bytes().len() - 1);
+        let block = edit(&mut doc, 0, 0, 0, &text);
+        assert_eq!(block.bytes().len(), size);
+        channel.send(&block);
+        channel.send(&edit(&mut doc, 0, text.len(), 0, "y"))
+    };
+    assert!(cost_after(256) < 12, "{}", cost_after(256));
+    assert!(cost_after(257) > 20, "{}", cost_after(257));
+}
