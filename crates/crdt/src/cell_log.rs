@@ -334,12 +334,12 @@ mod tests {
         assert_eq!(unpacked(&[3, 4, 5, 6], (3, 6)), Ok(PAGE_OPS_MAX));
         let (count, version) =
             (DecodeError::CountExceedsInput, DecodeError::Invalid("local version"));
-        assert_eq!(unpacked(&[], (3, 6)), Err(count.clone()));
-        assert_eq!(unpacked(&[3, 4, 5], (3, 4)), Err(count.clone()));
-        assert_eq!(unpacked(&[3, 4, 5, 6, 7], (3, 7)), Err(count.clone()));
-        assert_eq!(unpacked(&[4, 5], (3, 6)), Err(version.clone()));
-        assert_eq!(unpacked(&[3, 3], (3, 6)), Err(version.clone()));
-        assert_eq!(unpacked(&[3, 7], (3, 6)), Err(version.clone()));
+        assert_eq!(unpacked(&[], (3, 6)), Err(count));
+        assert_eq!(unpacked(&[3, 4, 5], (3, 4)), Err(count));
+        assert_eq!(unpacked(&[3, 4, 5, 6, 7], (3, 7)), Err(count));
+        assert_eq!(unpacked(&[4, 5], (3, 6)), Err(version));
+        assert_eq!(unpacked(&[3, 3], (3, 6)), Err(version));
+        assert_eq!(unpacked(&[3, 7], (3, 6)), Err(version));
     }
 
     #[test]

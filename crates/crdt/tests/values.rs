@@ -1,7 +1,5 @@
 //! Values and versions: what is kept, and which bytes are refused.
 
-use std::collections::BTreeMap;
-
 use leptos_sync_crdt::{
     ContainerId, ContainerKind, DecodeError, Doc, MAX_NESTING, OpId, PeerId, Reader, Value,
     VersionVector, Writer,
@@ -12,7 +10,7 @@ fn in_lists(depth: usize, inner: Value) -> Value {
 }
 
 fn in_maps(depth: usize, inner: Value) -> Value {
-    (0..depth).fold(inner, |value, _| Value::Map(BTreeMap::from([("k".to_owned(), value)])))
+    (0..depth).fold(inner, |value, _| Value::Map([("k".to_owned(), value)].into_iter().collect()))
 }
 
 #[test]
@@ -62,7 +60,7 @@ fn there_is_one_number_that_is_none() {
 
 #[test]
 fn a_field_is_found_after_fields_of_every_kind() {
-    let map = BTreeMap::from([("k".to_owned(), Value::from(1)), ("l".to_owned(), "x".into())]);
+    let map = [("k".to_owned(), Value::from(1)), ("l".to_owned(), "x".into())];
     let values = [
         Value::Null,
         true.into(),
@@ -71,7 +69,7 @@ fn a_field_is_found_after_fields_of_every_kind() {
         "text".into(),
         Value::Bytes(vec![1, 2]),
         Value::List(vec![1.into(), "two".into()]),
-        Value::Map(map),
+        Value::Map(map.into_iter().collect()),
         Value::Container(ContainerKind::Text),
     ];
     let mut doc = Doc::new(PeerId(1));

@@ -225,6 +225,7 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{DecodeError, Reader};
 
     /// "abcdef" as 4 to 7, then 0 and 1, with 2 and 9 and 10 between them, which are not shown.
     fn ground() -> Ground {
@@ -237,7 +238,7 @@ mod tests {
         let mut out = Writer::new();
         ground.encode(now, &mut out);
         let mut input = Reader::new(out.as_slice());
-        let read = Ground::decode(&mut input, now, end)?;
+        let read = input.read(|input| Ground::decode(input, now, end))?;
         input.finish().map(|()| read)
     }
 
