@@ -367,7 +367,13 @@ mod tests {
         doc.import_update(0, &update).unwrap();
         let last = OpId::new(PeerId(1), 1);
         assert_eq!(doc.version_at(&[last]).unwrap().get(PeerId(1)), 2);
-        assert_eq!(doc.frontier_of(doc.version()).unwrap(), [last, OpId::new(PeerId(2), 0)]);
+        assert_eq!(doc.frontier(), [last, OpId::new(PeerId(2), 0)]);
+        // One that follows another's, which follows the author's own, says nothing more.
+        let update = file_of([1, 2], [&[0, 1, 0], &[3, 1, 0], &[1, 1]], [3, 9, 12]);
+        let mut doc = Doc::new(PeerId(9));
+        doc.import_update(0, &update).unwrap();
+        assert_eq!(doc.frontier(), [last]);
+        assert_eq!(doc.encode_update(&crate::VersionVector::new()), update);
     }
 
     #[test]

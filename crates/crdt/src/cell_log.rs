@@ -343,6 +343,29 @@ mod tests {
     }
 
     #[test]
+    fn pages_follow_one_another_below_the_end() {
+        let read = |pages: &[(u32, u32)], end| {
+            let mut out = Writer::new();
+            out.len(pages.len());
+            for (step, len) in pages {
+                out.varint(u64::from(*step));
+                out.varint(u64::from(*len));
+                out.bytes(&[]);
+            }
+            let kind = ContainerKind::Counter;
+            let log = crate::Reader::new(out.as_slice())
+                .read(|input| CellLog::decode(input, kind, 0, end));
+            log.map(|log| log.pages.iter().map(|page| page.range).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[(0, 3), (1, 0), (2, 5)], 12), Ok(vec![(0, 3), (4, 4), (6, 11)]));
+        let refused = Err(DecodeError::Invalid("local version"));
+        assert_eq!(read(&[(0, 3), (1, 0), (2, 5)], 11), refused);
+        assert_eq!(read(&[(0, 3), (0, 4)], 12), refused);
+        assert_eq!(read(&[(13, 0)], 12), refused);
+        assert_eq!(read(&[(1, u32::MAX)], u32::MAX), refused);
+    }
+
+    #[test]
     fn a_loaded_operation_fits_its_container_and_refers_to_what_was_before() {
         let may = May { kind: ContainerKind::Table, names: 2, end: 7 };
         let cell = |row, field| CellOp::Cell { row: RowRef::Known(row), field, value: true.into() };

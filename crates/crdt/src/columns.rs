@@ -190,6 +190,7 @@ mod tests {
     fn packed_values_are_as_wide_as_they_are_apart() {
         let values: Vec<i64> = (0..16).map(|i| -1_000 - i * 7 % 16).collect();
         assert_eq!(encoded(&values).len(), 1 + 2 + 1 + 8);
+        assert_eq!(shortest(&values), (PACKED, 2 + 1 + 8));
     }
 
     #[test]

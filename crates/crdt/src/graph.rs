@@ -522,7 +522,8 @@ mod tests {
                     prop_assert_eq!(graph.id_of(start + i), OpId::new(id.peer, id.seq + i));
                     prop_assert_eq!(graph.lv_of(graph.id_of(start + i)), Some(start + i));
                 }
-                runs += usize::from(last != Some(peer) || start.checked_sub(1).as_slice() != parents);
+                let follows = last == Some(peer) && start.checked_sub(1).as_slice() == parents;
+                runs += usize::from(!follows);
                 prop_assert_eq!(graph.runs.len(), runs);
                 last = Some(peer);
                 fronts[peer] = vec![graph.end() - 1];
