@@ -13,19 +13,13 @@ use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
 
 use crate::config::EngineConfig;
-use crate::core::records::{
-    ACKED, Acked, ServerLife, acked_key, decode_peer, encode_peer, peer_key,
-};
+use crate::core::records::{ACKED, Acked, KEPT, ServerLife, acked_key};
 use crate::core::{Core, Loaded, Now, Output};
 use crate::env::Env;
 use crate::erased::{AnyReceiver, AnyStorage, AnyTabs, AnyTransport};
 use crate::event::{DocEvent, Subscribers, Subscription};
 use crate::handle::DocHandle;
-use crate::lease::{Lease, PeerLeases};
 use crate::status::SyncStatus;
-
-/// How long a lease may take before the engine goes on under a fresh id.
-const LEASE_MS_MAX: u64 = 3_000;
 
 /// How long a store that cannot be read has to come back before it is looked at again.
 const LOOK_AGAIN_MS: u64 = 5_000;
@@ -55,7 +49,6 @@ pub(crate) struct Inner {
     storage: Rc<dyn AnyStorage>,
     transport: Option<Rc<dyn AnyTransport>>,
     tabs: Box<dyn AnyTabs>,
-    lease: RefCell<Option<Lease>>,
     socket: RefCell<Option<Socket>>,
     subscribers: Rc<Subscribers<SyncStatus>>,
     doc_subscribers: RefCell<HashMap<DocId, Rc<Subscribers<DocEvent>>>>,
@@ -89,7 +82,8 @@ impl fmt::Debug for SyncEngine {
 }
 
 impl SyncEngine {
-    /// Starts an engine: leases a peer id, dials the server, and listens to other tabs.
+    /// Starts an engine: dials the server, listens to other tabs, and looks for what an earlier
+    /// one left unsent.
     ///
     /// Returns at once; documents can be opened and written to before any of that is done.
     pub fn start(
@@ -97,7 +91,6 @@ impl SyncEngine {
         storage: impl Storage,
         transport: Option<impl Transport>,
         tabs: impl TabLink,
-        leases: impl PeerLeases,
         env: impl Env,
     ) -> Self {
         let transport = transport.map(|transport| Rc::new(transport) as Rc<dyn AnyTransport>);
@@ -109,7 +102,6 @@ impl SyncEngine {
             storage: Rc::new(storage),
             transport,
             tabs: Box::new(tabs),
-            lease: RefCell::default(),
             socket: RefCell::default(),
             subscribers: Subscribers::new(),
             doc_subscribers: RefCell::default(),
@@ -126,9 +118,8 @@ impl SyncEngine {
             }
         }));
         inner.with(Core::dial);
-        let starting = Rc::downgrade(&inner);
-        let lease = leases.acquire();
-        inner.env.spawn_local(async move { take_identity(starting, lease).await }.boxed_local());
+        let unsent = find_unsent(Rc::downgrade(&inner), inner.storage.clone(), Wanted::AnyLife);
+        inner.env.spawn_local(unsent.boxed_local());
         let watch = watch_storage(Rc::downgrade(&inner), inner.storage.clone());
         let watch = futures::future::select(watch.boxed_local(), ended).map(drop);
         inner.env.spawn_local(watch.boxed_local());
@@ -196,65 +187,37 @@ impl SyncEngine {
         self.inner.with(Core::shut_down);
         self.inner.closed.set(true);
         self.inner.watching.borrow_mut().take();
-        if !self.inner.working.get() {
-            self.inner.lease.borrow_mut().take();
-        }
     }
-}
-
-/// Gets the id to write under, then lets the engine read documents.
-async fn take_identity(engine: Weak<Inner>, lease: LocalBoxFuture<'static, Option<Lease>>) {
-    let Some(inner) = engine.upgrade() else { return };
-    let (env, storage) = (inner.env.clone(), inner.storage.clone());
-    let fresh = inner.core.borrow_mut().fresh_peer();
-    drop(inner);
-    let lease = futures::select_biased! {
-        lease = lease.fuse() => lease,
-        () = env.sleep(LEASE_MS_MAX).fuse() => None,
-    };
-    let slot = lease.as_ref().map(Lease::slot);
-    let mut peer = fresh;
-    if let Some(slot) = slot {
-        match storage.clone().get_meta(peer_key(slot)).await {
-            Ok(known) => match known.as_deref().and_then(decode_peer) {
-                Some(known) => peer = known,
-                None => {
-                    // If this fails, the next start uses yet another id, which is safe.
-                    if let Err(error) =
-                        storage.clone().put_meta(peer_key(slot), encode_peer(fresh)).await
-                    {
-                        tracing::warn!(%error, "peer id was not stored");
-                    }
-                }
-            },
-            Err(error) => tracing::warn!(%error, "peer id cannot be read"),
-        }
-    }
-    let Some(inner) = engine.upgrade().filter(|inner| !inner.closed.get()) else { return };
-    *inner.lease.borrow_mut() = lease;
-    inner.with(|core, _| core.leased(peer, slot));
-    drop(inner);
-    find_unsent(engine, storage, Wanted::AnyLife).await;
 }
 
 /// Looks, each time that the platform took the store away, whether what was in it is still there.
 async fn watch_storage(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
+    let mut kept = mark_kept(&engine, &storage).await;
     loop {
         storage.clone().lost().await;
-        let Some(slot) = engine.upgrade().map(|inner| inner.core.borrow().slot()) else { return };
-        // The slot's name is written at the start and never removed. Without a slot nobody knows,
-        // and what is stored twice is skipped.
-        let name = match slot {
-            Some(slot) => {
-                let read = || storage.clone().get_meta(peer_key(slot));
-                let Some(name) = read_at_last(&engine, read).await else { return };
-                name
-            }
-            None => None,
-        };
+        let found = mark_kept(&engine, &storage).await;
         let Some(inner) = engine.upgrade() else { return };
-        if name.is_none() {
+        // Without a mark nobody knows, and what is stored twice is skipped.
+        if found.is_none() || found != kept {
             inner.with(Core::erased);
+        }
+        kept = found;
+    }
+}
+
+/// Reads the mark of what is stored, and makes one where there is none. `None` if that cannot be
+/// stored, or the engine ended.
+async fn mark_kept(engine: &Weak<Inner>, storage: &Rc<dyn AnyStorage>) -> Option<Vec<u8>> {
+    let read = || storage.clone().get_meta(KEPT.to_owned());
+    if let Some(kept) = read_at_last(engine, read).await? {
+        return Some(kept);
+    }
+    let fresh = engine.upgrade()?.env.random_u64().to_le_bytes().to_vec();
+    match storage.clone().put_meta(KEPT.to_owned(), fresh.clone()).await {
+        Ok(()) => Some(fresh),
+        Err(error) => {
+            tracing::warn!(%error, "the mark of what is stored was not stored");
+            None
         }
     }
 }
@@ -374,9 +337,6 @@ impl Inner {
             }
             inner.working.set(false);
             inner.set_alarm();
-            if inner.closed.get() {
-                inner.lease.borrow_mut().take();
-            }
         };
         self.env.spawn_local(task.boxed_local());
     }

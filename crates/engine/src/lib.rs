@@ -11,9 +11,9 @@
 //! |---|---|
 //! | `core` | every decision, without I/O, clock or entropy |
 //! | `engine`, `handle` | the driver and its face |
-//! | `env`, `lease` | what the platform provides: [`Env`], [`PeerLeases`] |
+//! | `env` | what the platform provides: [`Env`] |
 //! | `record`, `typed` | records in a document's tables |
-//! | `web` | the browser's side of both, and page events |
+//! | `web` | the browser's side of it, and page events |
 
 mod config;
 mod core;
@@ -22,7 +22,6 @@ mod env;
 mod erased;
 mod event;
 mod handle;
-mod lease;
 mod record;
 mod status;
 mod typed;
@@ -36,7 +35,6 @@ pub use env::Env;
 pub use env::NativeEnv;
 pub use event::{DocEvent, Origin, Subscription};
 pub use handle::DocHandle;
-pub use lease::{Lease, LocalLeases, NoLeases, PeerLeases};
 pub use leptos_sync_crdt::{
     ContainerId, Cursor, Doc, DocId, DocIdError, Entries, OpId, Patch, PeerId, RowChange, RowError,
     RowId, Side, Stamp, TextDelta, TextError, Transaction, Value,
@@ -50,4 +48,4 @@ pub use record::{
 pub use status::{DocStatus, Reason, StorageFault, StorageHealth, SyncState, SyncStatus};
 pub use typed::{insert_record, read_record};
 #[cfg(target_family = "wasm")]
-pub use web::{PageHooks, WebEnv, WebLeases, hook_page, start_in_page, stop_at_panic};
+pub use web::{PageHooks, WebEnv, hook_page, start_in_page, stop_at_panic};

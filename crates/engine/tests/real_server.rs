@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use leptos_sync_engine::{
-    DocHandle, DocId, EngineConfig, LocalLeases, NativeEnv, NoTabs, SyncEngine, SyncState,
+    DocHandle, DocId, EngineConfig, NativeEnv, NoTabs, SyncEngine, SyncState,
 };
 use leptos_sync_server::SyncServer;
 use leptos_sync_storage::MemoryStorage;
@@ -63,7 +63,6 @@ fn engine(server: &Server) -> SyncEngine {
         MemoryStorage::new(),
         Some(WebSocketTransport::new(format!("ws://{}/sync", server.address))),
         NoTabs,
-        LocalLeases::new(),
         NativeEnv::new(),
     )
 }

@@ -54,7 +54,7 @@ pub use code::{AckLevel, CloseCode, DocErrCode, NackCode, Permission};
 pub use frame::{FrameError, decode_frame, encode_frame};
 pub use limits::{
     FRAME_BYTES_MAX, FRAME_BYTES_USUAL, FRAME_MESSAGES_MAX, Limits, PRESENCE_BYTES_MAX,
-    SUBPROTOCOL, VERSION,
+    SUBPROTOCOL, VERSION, VERSION_PEERS_MAX,
 };
 pub use message::{
     Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Message, Nack, Open, Opened,

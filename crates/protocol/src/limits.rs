@@ -26,7 +26,7 @@ pub(crate) const FRAME_BLOCK_BYTES: usize = 60 << 10;
 
 /// How many peers a version vector in a message may name. A sender with more leaves out the rest:
 /// claiming to have less is always safe, it only costs bytes.
-pub(crate) const VERSION_PEERS_MAX: usize = 16_384;
+pub const VERSION_PEERS_MAX: usize = 16_384;
 
 /// What a server allows on one connection; it says so in its welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -116,19 +116,6 @@ pub enum AppendError {
     Backend(#[source] BackendError),
 }
 
-impl AppendError {
-    /// Whether some of what was to be written may be stored all the same, and be found again when
-    /// the store is next opened. Otherwise nothing of it is.
-    #[must_use]
-    pub fn is_in_doubt(&self) -> bool {
-        match self {
-            Self::QuotaExceeded | Self::DuplicatePeer { .. } => false,
-            Self::Closed | Self::Blocked | Self::Corrupt { .. } => false,
-            Self::Broken { .. } | Self::Unavailable | Self::Backend(_) => true,
-        }
-    }
-}
-
 /// Why a document was not compacted. Its blocks and its older snapshot are as they were.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -258,27 +245,6 @@ impl From<Failure> for ReadError {
             Failure::Broken { detail } => Self::Backend(BackendError::new(detail)),
             Failure::Corrupt { doc, source } => Self::Corrupt { doc, source },
             Failure::Backend(error) => Self::Backend(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_write_is_in_doubt_unless_the_store_says_that_it_wrote_nothing() {
-        let detail = String::from("fsync failed");
-        let other = AppendError::Backend(BackendError::new("gone"));
-        for error in [AppendError::Broken { detail }, AppendError::Unavailable, other] {
-            assert!(error.is_in_doubt(), "{error}");
-        }
-        let doc = DocId::new("a").expect("a valid id");
-        let duplicate = AppendError::DuplicatePeer { doc: doc.clone(), peer: PeerId(1), seq: 0 };
-        let corrupt = AppendError::Corrupt { doc, source: DecodeError::UnexpectedEnd };
-        let full = AppendError::QuotaExceeded;
-        for error in [full, duplicate, AppendError::Closed, AppendError::Blocked, corrupt] {
-            assert!(!error.is_in_doubt(), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A browser profile on a machine: its disk, its clock, its locks, its tabs.
+//! A browser profile on a machine: its disk, its clock, its tabs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,8 +12,8 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use leptos_sync_crdt::DocId;
 use leptos_sync_engine::{
-    DocEvent, DocHandle, EngineConfig, Env, Lease, LocalLeases, PeerLeases, Reason, StorageFault,
-    StorageHealth, Subscription, SyncEngine,
+    DocEvent, DocHandle, EngineConfig, Env, Reason, StorageFault, StorageHealth, Subscription,
+    SyncEngine,
 };
 use leptos_sync_transport::{PostError, TabLink};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::disk::{Disk, DiskStorage};
 use crate::ledger::Token;
 use crate::net::{Net, SimTransport, Wire};
-use crate::planted::{Bug, is_planted};
+use crate::planted::{Bug, planted};
 use crate::rng::Rng;
 use crate::tasks::Tasks;
 
@@ -47,7 +47,6 @@ pub(crate) struct Device {
     pub(crate) disk: Disk,
     pub(crate) clock: WallClock,
     pub(crate) user: String,
-    leases: LocalLeases,
     bus: Bus,
     rng: Rng,
     /// How many tabs were ever started.
@@ -99,7 +98,6 @@ impl Device {
             disk: Disk::new(rng.split(1)),
             clock: WallClock::new(start),
             user,
-            leases: LocalLeases::new(),
             bus: Bus::default(),
             rng: rng.split(2),
             starts: 0,
@@ -116,19 +114,18 @@ impl Device {
         let wire = Rc::new(RefCell::new(None));
         let env = SimEnv {
             clock: self.clock.clone(),
-            rng: Rc::new(RefCell::new(if is_planted(Bug::SlotNameIsNotKept) {
-                Rng::new(1)
-            } else {
-                self.rng.split(self.starts)
+            rng: Rc::new(RefCell::new(match planted() {
+                Some(Bug::AllDrawTheSameId) => Rng::new(1),
+                Some(Bug::AProfileKeepsItsId) => self.rng.split(0),
+                _ => self.rng.split(self.starts),
             })),
             tasks: tasks.clone(),
         };
         let transport =
             SimTransport { net: net.clone(), device: self.number, newest: wire.clone() };
         let port = self.bus.join(&tasks, self.rng.split(self.starts + (1 << 32)));
-        let leases = SimLeases(self.leases.clone());
         let storage = self.disk.open();
-        let engine = SyncEngine::start(config, storage.clone(), Some(transport), port, leases, env);
+        let engine = SyncEngine::start(config, storage.clone(), Some(transport), port, env);
         let docs = BTreeMap::new();
         self.tabs.push(Tab { engine: Some(engine), docs, tasks, storage, wire });
         self.tabs.last_mut().expect("just pushed")
@@ -160,7 +157,6 @@ impl Device {
         }
         self.closing.drain(..).for_each(|tasks| tasks.kill());
         self.bus = Bus::default();
-        self.leases = LocalLeases::new();
         self.disk.stall(false);
         self.disk.lose_power()
     }
@@ -223,18 +219,6 @@ impl Env for SimEnv {
 
     fn spawn_local(&self, future: LocalBoxFuture<'static, ()>) {
         self.tasks.spawn(future);
-    }
-}
-
-/// The profile's locks; with a bug, everybody gets the first.
-struct SimLeases(LocalLeases);
-
-impl PeerLeases for SimLeases {
-    fn acquire(&self) -> LocalBoxFuture<'static, Option<Lease>> {
-        if is_planted(Bug::TabsShareAPeerId) {
-            return async { Some(Lease::new(0, ())) }.boxed_local();
-        }
-        self.0.acquire()
     }
 }
 

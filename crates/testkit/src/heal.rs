@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use leptos_sync_crdt::DocId;
-use leptos_sync_engine::{NackCode, Reason, SyncState};
+use leptos_sync_engine::SyncState;
 
 use crate::check::restore;
 use crate::device::Tab;
@@ -25,10 +25,9 @@ impl World {
         let jumped = ["clock jumped", "server clock jumped"];
         let skewed = jumped.iter().any(|fault| self.faults.contains_key(fault));
         let patience = if skewed { QUIET_MS_MAX_SKEWED } else { QUIET_MS_MAX };
-        self.end_faults().await?;
-        if self.copied || self.faults.contains_key("server restored") {
-            // That a server came back from a backup is noticed by a document that it lacks some of,
-            // and that an id is shared by a document that was written to under it.
+        self.end_faults();
+        if self.faults.contains_key("server restored") {
+            // That a server came back from a backup is noticed by a document that it lacks some of.
             self.open_everything();
         }
         let wanted = self.wanted();
@@ -42,12 +41,9 @@ impl World {
             }
             Ok(None)
         });
-        let arrived = arrived.await?;
+        arrived.await?;
         self.open_everything();
-        let what = "all is quiet and the same everywhere";
-        if !arrived || !self.until(patience, what, Self::is_quiet).await? {
-            return self.check_server();
-        }
+        self.until(patience, "all is quiet and the same everywhere", Self::is_quiet).await?;
         self.check_server()?;
         for device in 0..self.devices.len() {
             self.check_device(device)?;
@@ -73,7 +69,7 @@ impl World {
         }
     }
 
-    async fn end_faults(&mut self) -> Result<(), Violation> {
+    fn end_faults(&mut self) {
         self.server.disk.fail_writes(None);
         self.server.disk.fail_reads(None);
         self.server.freeze(false);
@@ -93,22 +89,12 @@ impl World {
                 tab.engine.iter().for_each(|engine| engine.set_online(true));
             }
         }
-        if self.copied {
-            // Each copy goes on under the id that it shares, which then is found to be shared.
-            for number in 0..self.devices.len() {
-                while !self.devices[number].tabs.is_empty() {
-                    self.devices[number].close_tab(0);
-                }
-            }
-            self.pass(10_000).await?;
-        }
         for number in 0..self.devices.len() {
             // What a tab stored and could not send, the next start sends.
             self.open_empty_tab(number);
         }
         // Permissions are asked for when a connection is made.
         self.net.wires(|_| true).iter().for_each(|wire| wire.cut());
-        Ok(())
     }
 
     /// What must be everywhere in the end: what was shown as saved, here or there.
@@ -126,15 +112,12 @@ impl World {
         patience: u64,
         what: &str,
         mut done: impl FnMut(&mut Self) -> Result<Option<String>, Violation>,
-    ) -> Result<bool, Violation> {
+    ) -> Result<(), Violation> {
         let mut waited = 0;
         let mut slice = 20;
         loop {
             self.reload_pages();
-            let Some(missing) = done(self)? else { return Ok(true) };
-            if waited > patience && self.is_kept_back() {
-                return Ok(false);
-            }
+            let Some(missing) = done(self)? else { return Ok(()) };
             if waited > patience {
                 return Err(format!(
                     "after {} s it does not hold that {what}: {missing}",
@@ -162,16 +145,6 @@ impl World {
 
     fn first_to_reload(&self, device: usize) -> Option<usize> {
         self.devices[device].tabs.iter().position(Tab::has_to_be_reloaded)
-    }
-
-    /// Whether a copy of a profile says that it cannot send what it wrote: another tab's changes or
-    /// earlier ones under another id, build upon those that would have to be written again. They
-    /// stay on the device, and the status names it. Nobody else's changes may suffer.
-    fn is_kept_back(&self) -> bool {
-        let why = Some(Reason::Rejected(NackCode::DuplicatePeer));
-        let tabs = self.devices.iter().flat_map(|device| &device.tabs);
-        let mut docs = tabs.flat_map(|tab| tab.docs.values());
-        self.copied && docs.any(|open| open.handle.status().reason == why)
     }
 
     /// What is not quiet, or not the same, if something is.

@@ -47,9 +47,6 @@ struct Args {
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
-    /// Copy profiles, too: what is not sound yet.
-    #[arg(long)]
-    copies: bool,
     /// Play one seed with these of its steps only, as a failure prints them.
     #[arg(long, value_delimiter = ',', requires = "from")]
     keep: Option<Vec<usize>>,
@@ -112,7 +109,7 @@ fn play_all(args: &Args, start: Instant) -> (Sum, Vec<Failure>) {
                 return;
             }
             let seed = args.from + number;
-            let run = Run { copies: args.copies, keep: args.keep.clone(), ..Run::new(seed) };
+            let run = Run { keep: args.keep.clone(), ..Run::new(seed) };
             let outcome = run.play();
             sum.lock().expect("no holder panics").add(&outcome);
             if let Some(violation) = outcome.violation

@@ -121,9 +121,8 @@ fn print_failure(failure: &Failure) {
     println!("{} steps are enough: {shrunk_violation}", steps.len());
     steps.iter().for_each(|step| println!("  {step:?}"));
     let keep: Vec<String> = run.keep.iter().flatten().map(usize::to_string).collect();
-    let copies = if run.copies { " --copies" } else { "" };
     let keep = keep.join(",");
-    println!("again: cargo xtask sim --from {} --keep {keep}{copies}", run.seed);
+    println!("again: cargo xtask sim --from {} --keep {keep}", run.seed);
 }
 
 fn failure_json(failure: &Failure) -> Value {

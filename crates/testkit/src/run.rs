@@ -41,8 +41,6 @@ thread_local! {
 pub struct Run {
     /// Decides everything.
     pub seed: u64,
-    /// Whether profiles are copied, too.
-    pub copies: bool,
     /// Whether only what was played at first is played: for seeds that have found something.
     pub as_at_first: bool,
     /// The numbers of the planned steps to take; all, if there are none.
@@ -80,14 +78,14 @@ pub struct Failure {
 }
 
 impl Run {
-    /// All that `seed` plans, without copied profiles.
+    /// All that `seed` plans.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, copies: false, as_at_first: false, keep: None }
+        Self { seed, as_at_first: false, keep: None }
     }
 
     fn plan(&self) -> Vec<Step> {
-        plan(self.seed, !self.as_at_first, self.copies)
+        plan(self.seed, !self.as_at_first)
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -144,7 +142,7 @@ pub fn play(seed: u64, steps: &[Step]) -> Outcome {
     let play = std::panic::AssertUnwindSafe(|| {
         LocalSet::new().block_on(&runtime, async {
             let start = tokio::time::Instant::now();
-            let mut world = World::new(seed, steps);
+            let mut world = World::new(seed);
             let violation = live(&mut world, steps).await.err();
             Outcome {
                 steps: world.steps,

@@ -113,11 +113,8 @@ const LATER: &[Make] = &[
         let min = 1 + r.below(3) as u32;
         Step::OtherVersion { min, max: min + r.below(3) as u32 }
     },
+    |r| Step::CopyProfile { device: r.next_u64() },
 ];
-
-/// Played on demand only, because it is not sound yet in every case: copied profiles; see
-/// docs/reliability.md.
-const UNSOUND: &[Make] = &[|r| Step::CopyProfile { device: r.next_u64() }];
 
 fn doc(rng: &mut Rng) -> u64 {
     rng.below(3)
@@ -133,8 +130,8 @@ fn jump(rng: &mut Rng) -> i64 {
     }
 }
 
-/// What happens under `seed`, with or without what was added later, and what is not sound.
-pub(crate) fn plan(seed: u64, later: bool, copies: bool) -> Vec<Step> {
+/// What happens under `seed`, with or without what was added later.
+pub(crate) fn plan(seed: u64, later: bool) -> Vec<Step> {
     let mut rng = Rng::new(seed).split(7);
     // Few kinds at a time get deeper than all at once.
     let mut kinds: Vec<Make> = FAULTS.iter().copied().filter(|_| rng.one_in(4)).collect();
@@ -142,7 +139,6 @@ pub(crate) fn plan(seed: u64, later: bool, copies: bool) -> Vec<Step> {
     if later && choice.one_in(2) {
         kinds.extend(LATER.iter().copied().filter(|_| choice.one_in(2)));
     }
-    kinds.extend(UNSOUND.iter().copied().filter(|_| copies));
     let count = 20 + rng.below(50);
     let work: u64 = WORK.iter().map(|(weight, _)| weight).sum();
     let faults = if kinds.is_empty() { 0 } else { 6 + rng.below(20) };

@@ -21,10 +21,6 @@ use crate::tasks::lock;
 
 const DEVICES_MAX: usize = 5;
 const TABS_MAX: usize = 3;
-/// Where a profile is copied, each copy has one tab. What several tabs of a copy wrote, one built
-/// upon the other's, cannot all be written again under other ids; it stays on its device, and the
-/// status says so.
-const TABS_MAX_COPIED: usize = 1;
 
 /// The number of the document that is a sketch; the others are ledgers.
 const SKETCH: u64 = 2;
@@ -47,9 +43,6 @@ pub(crate) struct World {
     /// What users wrote while they were not allowed to, with who they are.
     pub(crate) forbidden: BTreeMap<Token, String>,
     backup: Option<Vec<u8>>,
-    /// Two devices go by the same peer ids, so that versions do not name contents.
-    pub(crate) copied: bool,
-    pub(crate) tabs_max: usize,
     /// The most that the server's clock was ever ahead.
     pub(crate) server_ahead_ms: i64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -59,11 +52,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The world of `seed`, in which `steps` will be taken.
-    pub(crate) fn new(seed: u64, steps: &[Step]) -> Self {
+    /// The world of `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed).split(8);
-        let copies = steps.iter().any(|step| matches!(step, Step::CopyProfile { .. }));
-        let tabs_max = if copies { TABS_MAX_COPIED } else { TABS_MAX };
         let start = Instant::now();
         let asks_names = rng.one_in(2);
         let net = Rc::new(Net::new(rng.split(1)));
@@ -81,8 +72,6 @@ impl World {
             stored: BTreeMap::new(),
             forbidden: BTreeMap::new(),
             backup: None,
-            copied: false,
-            tabs_max,
             server_ahead_ms: 0,
             faults: BTreeMap::new(),
             steps: 0,
@@ -94,7 +83,7 @@ impl World {
             world.add_device();
         }
         for device in 0..world.devices.len() {
-            for _ in 0..1 + rng.below(2.min(world.tabs_max as u64)) {
+            for _ in 0..1 + rng.below(2) {
                 world.open_tab(device);
             }
         }
@@ -262,7 +251,7 @@ impl World {
         match step {
             Step::OpenTab { device } => {
                 let device = self.pick_device(device);
-                if self.devices[device].tabs.len() < self.tabs_max {
+                if self.devices[device].tabs.len() < TABS_MAX {
                     self.open_tab(device);
                 }
             }
@@ -396,7 +385,6 @@ impl World {
         copy.promised = promised;
         copy.user = user;
         let number = copy.number;
-        self.copied = true;
         self.open_tab(number);
     }
 

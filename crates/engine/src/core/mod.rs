@@ -111,11 +111,11 @@ pub(crate) struct Core {
     /// Names this engine to the server and to other tabs.
     client_id: u64,
     seed: u64,
-    /// Who this tab writes as, and the slot that the id belongs to, once leased.
-    peer: Option<PeerId>,
-    slot: Option<u32>,
-    /// Every id that was ever kept for the slot: a later start may write under it again.
-    leased: BTreeSet<PeerId>,
+    /// Who this tab writes as. No other start ever does: whatever becomes of what is stored, and
+    /// however often it is copied, no id names two changes.
+    peer: PeerId,
+    /// How much was written under that id into documents that are closed now.
+    written: BTreeMap<DocId, u32>,
     docs: BTreeMap<DocId, OpenDoc>,
     jobs: Jobs,
     link: Link,
@@ -132,9 +132,8 @@ impl Core {
             config,
             client_id: 0,
             seed,
-            peer: None,
-            slot: None,
-            leased: BTreeSet::new(),
+            peer: PeerId(0),
+            written: BTreeMap::new(),
             docs: BTreeMap::new(),
             jobs: Jobs::default(),
             link: Link::new(has_server),
@@ -144,6 +143,7 @@ impl Core {
             shown: SyncStatus::default(),
         };
         core.client_id = core.random();
+        core.peer = core.fresh_peer();
         core.shown = core.status();
         core
     }
@@ -178,20 +178,6 @@ impl Core {
         now.wall_ms.saturating_add_signed(self.clock_offset_ms)
     }
 
-    /// Who this tab writes as: known once the lease is there.
-    pub(crate) fn leased(&mut self, peer: PeerId, slot: Option<u32>) {
-        self.peer = Some(peer);
-        self.slot = slot;
-        self.leased.insert(peer);
-        let waiting = self.docs.iter().filter(|(_, doc)| doc.load == Load::Reading);
-        self.outputs.extend(waiting.map(|(id, _)| Output::Load(id.clone())));
-    }
-
-    /// The slot that this tab writes under, if it has one.
-    pub(crate) fn slot(&self) -> Option<u32> {
-        self.slot
-    }
-
     /// Opens a document for one more user. Its content can be written to at once.
     pub(crate) fn open(&mut self, id: &DocId) -> Rc<RefCell<Doc>> {
         self.ensure(id);
@@ -216,10 +202,7 @@ impl Core {
         }
         let provisional = self.fresh_peer();
         self.docs.insert(id.clone(), OpenDoc::new(provisional));
-        // The lease comes first: what an earlier holder of our id stored must be in what is read.
-        if self.peer.is_some() {
-            self.outputs.push_back(Output::Load(id.clone()));
-        }
+        self.outputs.push_back(Output::Load(id.clone()));
     }
 
     /// One user closed a document.
@@ -238,7 +221,9 @@ impl Core {
         let done = self.docs.iter().filter(|(_, doc)| doc.is_done(has_server));
         let done: Vec<DocId> = done.map(|(id, _)| id.clone()).collect();
         for id in done {
-            self.docs.remove(&id);
+            let closed = self.docs.remove(&id);
+            let count = closed.map_or(0, |doc| doc.content.borrow().version().get(self.peer));
+            self.written.insert(id.clone(), count);
             self.close_on_server(now, &id);
         }
     }
@@ -286,7 +271,6 @@ impl Core {
         id: &DocId,
         result: Result<Loaded, ReadError>,
     ) {
-        let leased = self.peer;
         let Some(doc) = self.docs.get_mut(id) else { return };
         match result {
             Ok(loaded) => {
@@ -297,8 +281,10 @@ impl Core {
                     Ok(()) => {}
                 }
                 doc.load = Load::Done;
-                if let Some(peer) = leased.filter(|_| self.jobs.health == StorageHealth::Healthy) {
-                    doc.content.borrow_mut().set_peer(peer);
+                let count = doc.content.borrow().version().get(self.peer);
+                // What we wrote before we closed it has to be there, or names were used twice.
+                if count == self.written.get(id).copied().unwrap_or(0) {
+                    doc.content.borrow_mut().set_peer(self.peer);
                 }
                 let have = doc.content.borrow().version().clone();
                 let want = TabMessage::Want { doc: id.clone(), have };

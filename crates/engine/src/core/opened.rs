@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{DocId, PeerId, VersionVector};
-use leptos_sync_protocol::{NackCode, PeerMark};
+use leptos_sync_protocol::{NackCode, PeerMark, VERSION_PEERS_MAX};
 
 use super::doc::{Phase, Rejection, Remote};
 use super::records::ServerLife;
@@ -34,7 +34,10 @@ impl Core {
         let is_sure = |peer: PeerId| Some(peer) != doubted && !contested.contains(&peer);
         let sure: VersionVector = server.iter().filter(|(peer, _)| is_sure(*peer)).collect();
         let is_new_doubt = differs.is_some() && differs != doc.remote.doubted;
-        let lacks = |(peer, through)| Some(peer) != doubted && server.get(peer) < through;
+        // A message has room for so many authors; of one that it does not name, nothing is known.
+        let is_whole = server.peer_count() < VERSION_PEERS_MAX;
+        let lacks =
+            |(peer, through)| is_whole && Some(peer) != doubted && server.get(peer) < through;
         doc.remote.phase = Phase::Open {
             sent: server.clone(),
             caught_up: false,
@@ -50,7 +53,7 @@ impl Core {
             (Chain::Differs, Some(mark)) if is_new_doubt => {
                 return self.doubt(now, id, mark.peer);
             }
-            // An earlier life of ours sent what it could not store: its names are taken.
+            // Somebody goes on under our name, whoever that is.
             (Chain::Longer, Some(mark)) => {
                 self.leave_peer(mark.peer);
             }

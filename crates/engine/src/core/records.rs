@@ -2,11 +2,12 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `peer/<slot>` | the slot's peer id, 8 bytes little-endian |
+//! | `kept` | 8 random bytes, of whichever start found none: as long as they are the same, so is |
+//! | | what is stored |
 //! | `acked/<document>` | server id (8), epoch (8), then the version vector it has durably; and |
 //! | | what any server ever had, if that is more |
 
-use leptos_sync_crdt::{DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{DecodeError, DocId, Reader, VersionVector, Writer};
 
 /// Which server, and which life of it: a server restored from a backup has another epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +16,14 @@ pub(crate) struct ServerLife {
     pub(crate) epoch: u64,
 }
 
-pub(crate) fn peer_key(slot: u32) -> String {
-    format!("peer/{slot}")
-}
+/// Under which key it says that nothing was erased.
+pub(crate) const KEPT: &str = "kept";
 
 /// What the keys of documents that a server acknowledged start with.
 pub(crate) const ACKED: &str = "acked/";
 
 pub(crate) fn acked_key(doc: &DocId) -> String {
     format!("{ACKED}{doc}")
-}
-
-pub(crate) fn encode_peer(peer: PeerId) -> Vec<u8> {
-    peer.0.to_le_bytes().to_vec()
-}
-
-pub(crate) fn decode_peer(bytes: &[u8]) -> Option<PeerId> {
-    bytes.try_into().ok().map(|bytes| PeerId(u64::from_le_bytes(bytes)))
 }
 
 /// What is known of servers' parts of a document.
@@ -69,13 +61,15 @@ impl Acked {
 
 #[cfg(test)]
 mod tests {
+    use leptos_sync_crdt::PeerId;
+
     use super::*;
 
     #[test]
     fn keys_stay_what_they_were() {
         // Stored by earlier starts, and read by later ones.
         let doc = DocId::new("board/42").expect("a valid id");
-        assert_eq!((peer_key(3), acked_key(&doc)), ("peer/3".into(), "acked/board/42".into()));
+        assert_eq!((KEPT, acked_key(&doc).as_str()), ("kept", "acked/board/42"));
     }
 
     #[test]
@@ -86,7 +80,5 @@ mod tests {
         assert_eq!(Acked::decode(&known.encode()), Ok(known.clone()));
         let lost = Acked { acked: VersionVector::new(), ..known };
         assert_eq!(Acked::decode(&lost.encode()), Ok(lost));
-        assert_eq!(decode_peer(&encode_peer(PeerId(5))), Some(PeerId(5)));
-        assert_eq!(decode_peer(b"short"), None);
     }
 }

@@ -1,9 +1,10 @@
 //! Two authors under one peer id: ours writes again, as somebody else, what the server lacks.
 //!
-//! It happens when a browser profile is copied or restored, or when somebody else claimed an id
-//! first. What another author wrote under the old id stays; what was written here under it and
-//! never left the device, and whatever builds on that, is in the document under other ids. Those
-//! follow from the changes, so that all tabs, and all copies of a profile, come to the same ones.
+//! No two starts of this program ever do, copied profiles included: it happens when somebody else
+//! claimed an id first. What another author wrote under the old id stays; what was written here
+//! under it and never left the device, and whatever builds on that, is in the document under other
+//! ids. Those follow from the changes, so that all tabs, and all copies of a profile, come to the
+//! same ones.
 
 use std::collections::BTreeSet;
 
@@ -22,13 +23,9 @@ impl Core {
     /// Somebody else writes under an id of ours: later changes get a fresh one.
     pub(super) fn leave_peer(&mut self, peer: PeerId) -> PeerId {
         let fresh = self.fresh_peer();
-        if self.peer == Some(peer) {
-            self.peer = Some(fresh);
-            self.leased.insert(fresh);
-            if let Some(slot) = self.slot {
-                self.jobs.rename_slot(slot, fresh);
-                self.outputs.push_back(Output::Work);
-            }
+        if self.peer == peer {
+            self.peer = fresh;
+            self.written.clear();
         }
         for doc in self.docs.values() {
             let mut content = doc.content.borrow_mut();
@@ -115,28 +112,6 @@ impl Core {
         self.open_on_server(now, id);
         self.announce_unstored(now, id);
         true
-    }
-
-    /// Has the document go on under an id that no later start will write under, together with what
-    /// was made under the leased one and nobody has heard of.
-    pub(super) fn leave_lease(&mut self, id: &DocId) {
-        let fresh = self.fresh_peer();
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        // What is being read is written under an id of its own, and so is what cannot be read.
-        if doc.load != Load::Done {
-            return;
-        }
-        let mut held = doc.store.queue.iter().filter(|held| held.announce);
-        let first = held.find(|held| self.leased.contains(&held.block.peer()));
-        let first = first.map(|held| OpId::new(held.block.peer(), held.block.seq()));
-        let writing_as = doc.content.borrow().peer();
-        if let Some(first) = first {
-            self.rename(id, first);
-        }
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        if self.leased.contains(&writing_as) {
-            doc.content.borrow_mut().set_peer(fresh);
-        }
     }
 
     /// Writes the changes from `from` on again, and what builds on them; whether some of them were

@@ -2,18 +2,17 @@
 //!
 //! One job runs at a time, so blocks become durable in the order in which they were made. A failed
 //! write puts its blocks back at the head of the queue and is tried again with growing delays.
-//! Meanwhile changes are announced from memory, but never under a leased id: should they be lost
-//! here, a later start would use their names again. What was made under the leased id and nobody
-//! has heard of is written again under a fresh one first.
+//! Meanwhile changes are announced from memory. Should they be lost here, they come back from
+//! whoever heard of them: no later start uses their names for anything else.
 
 use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
-use super::doc::{Load, OpenDoc, Remote, Unsaved};
+use super::doc::{Load, OpenDoc, Remote};
 use super::local::ADOPT_AFTER_MS;
-use super::records::{Acked, acked_key, encode_peer, peer_key};
+use super::records::{Acked, acked_key};
 use super::{Core, Now, Output};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
@@ -51,11 +50,6 @@ pub(super) struct Jobs {
     busy: bool,
     retry_at: Option<u64>,
     failures: u32,
-    /// Whether what storage failed to write may be there all the same.
-    in_doubt: bool,
-    /// The slot's new peer id, not written yet.
-    slot_name: Option<(u32, PeerId)>,
-    slot_running: Option<(u32, PeerId)>,
 }
 
 impl Jobs {
@@ -70,16 +64,11 @@ impl Jobs {
         self.health = StorageHealth::Healthy;
         self.retry_at = None;
         self.failures = 0;
-        self.in_doubt = false;
     }
 
     /// Waits a moment for what is being read, though nothing failed.
     pub(super) fn pause(&mut self, now: Now) {
         self.retry_at = Some(now.ms + RETRY_MS_MIN);
-    }
-
-    pub(super) fn rename_slot(&mut self, slot: u32, peer: PeerId) {
-        self.slot_name = Some((slot, peer));
     }
 }
 
@@ -92,7 +81,6 @@ impl Core {
         let job = self
             .replace_job()
             .or_else(|| self.append_job())
-            .or_else(|| self.slot_job())
             .or_else(|| self.compact_job(now))
             .or_else(|| self.acked_job(now))?;
         self.jobs.busy = true;
@@ -110,12 +98,6 @@ impl Core {
             batch.push((id.clone(), blocks));
         }
         (!batch.is_empty()).then_some(Job::Append(batch))
-    }
-
-    fn slot_job(&mut self) -> Option<Job> {
-        let (slot, peer) = self.jobs.slot_name.take()?;
-        self.jobs.slot_running = Some((slot, peer));
-        Some(Job::Meta { key: peer_key(slot), value: Some(encode_peer(peer)) })
     }
 
     fn compact_job(&mut self, now: Now) -> Option<Job> {
@@ -144,12 +126,7 @@ impl Core {
     /// Storage answered.
     pub(crate) fn job_finished(&mut self, now: Now, result: JobResult) {
         self.jobs.busy = false;
-        let slot = self.jobs.slot_running.take();
         match result {
-            JobResult::Meta(Err(_)) if slot.is_some() && self.jobs.slot_name.is_none() => {
-                self.jobs.slot_name = slot;
-                self.jobs.fail(now, StorageFault::Failed);
-            }
             JobResult::Append(Ok(())) => self.appended(now),
             JobResult::Append(Err(error)) => self.append_failed(now, &error),
             JobResult::Meta(Ok(())) | JobResult::Compact(_, Ok(())) => self.jobs.succeed(),
@@ -212,10 +189,7 @@ impl Core {
                 }
                 self.jobs.fail(now, StorageFault::Corrupt);
             }
-            error => {
-                self.jobs.fail(now, StorageFault::from(error));
-                self.jobs.in_doubt |= error.is_in_doubt();
-            }
+            error => self.jobs.fail(now, StorageFault::from(error)),
         }
     }
 
@@ -226,23 +200,15 @@ impl Core {
     }
 
     /// Sends on what waits in a document for storage that does not work, unless storage may still
-    /// take it, or has to: what could not be written again under an id that no start will lease.
+    /// take it.
     pub(super) fn announce_unstored(&mut self, now: Now, id: &DocId) {
         let is_failing = self.jobs.health != StorageHealth::Healthy;
-        let waits =
-            |doc: &&OpenDoc| (is_failing || doc.store.refused) && doc.store.in_flight.is_empty();
-        if self.docs.get(id).filter(waits).is_none() {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if !(is_failing || doc.store.refused) || !doc.store.in_flight.is_empty() {
             return;
         }
-        if !self.jobs.in_doubt {
-            self.leave_lease(id);
-        }
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        let may_be_told = |held: &&mut Unsaved| {
-            let is_leased = self.leased.contains(&held.block.peer());
-            held.announce && (self.jobs.in_doubt || !is_leased)
-        };
-        let told = doc.store.queue.iter_mut().filter(may_be_told).map(|unsaved| {
+        let untold = doc.store.queue.iter_mut().filter(|unsaved| unsaved.announce);
+        let told = untold.map(|unsaved| {
             unsaved.announce = false;
             unsaved.block.clone()
         });
@@ -275,15 +241,12 @@ impl Core {
         }
     }
 
-    /// All that was stored is gone: what is in memory is stored anew, and the slot's name.
+    /// All that was stored is gone: what is in memory is stored anew.
     pub(crate) fn erased(&mut self, now: Now) {
         tracing::warn!("what was stored on this device is gone and is stored anew");
         for doc in self.docs.values_mut().filter(|doc| doc.load != Load::Reading) {
             doc.keep_all();
             doc.store.acked_at = doc.remote.life.is_some().then_some(now.ms);
-        }
-        if let (Some(slot), Some(peer)) = (self.slot, self.peer) {
-            self.jobs.rename_slot(slot, peer);
         }
         self.outputs.push_back(Output::Work);
     }
@@ -303,8 +266,7 @@ impl Core {
         if self.jobs.busy {
             return None;
         }
-        let urgent = self.jobs.slot_name.is_some()
-            || self.docs.values().any(|doc| !doc.store.moved.is_empty() || doc.can_append());
+        let urgent = self.docs.values().any(|doc| !doc.store.moved.is_empty() || doc.can_append());
         if urgent {
             return self.jobs.retry_at;
         }

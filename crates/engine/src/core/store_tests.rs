@@ -3,7 +3,7 @@
 use leptos_sync_crdt::{DecodeError, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, BackendError, CompactError, ReadError, StoredDoc};
 
-use super::records::{Acked, ServerLife, acked_key, encode_peer, peer_key};
+use super::records::{Acked, ServerLife, acked_key};
 use super::tabs::TabMessage;
 use super::tests::{at, board, damaged, loaded, outputs, posted, write};
 use super::{Core, Job, JobResult, Loaded, OpenDoc, Output};
@@ -85,7 +85,7 @@ fn a_store_that_fails_is_tried_less_and_less_often() {
 fn a_document_that_cannot_be_read_is_read_again() {
     let mut core = Core::new(EngineConfig::default(), 1, false);
     core.open(&board());
-    core.leased(PeerId(7), Some(0));
+    core.peer = PeerId(7);
     core.load_finished(at(1), &board(), Err(ReadError::Blocked));
     assert_eq!(core.status().storage, StorageHealth::Failing(StorageFault::Blocked));
     assert!(!core.is_loaded(&board()));
@@ -109,7 +109,7 @@ fn a_document_that_cannot_be_read_is_read_again() {
 fn reading_that_works_again_does_not_say_that_writing_does() {
     let mut core = Core::new(EngineConfig::default(), 1, false);
     core.open(&board());
-    core.leased(PeerId(7), Some(0));
+    core.peer = PeerId(7);
     core.load_finished(at(1), &board(), Err(ReadError::Unavailable));
     write(&mut core, at(2));
     assert!(!core.status().saved_here);
@@ -126,7 +126,7 @@ fn compacting(compact_bytes: usize) -> Core {
     let config = EngineConfig { compact_blocks: 3, compact_bytes, ..EngineConfig::default() };
     let mut core = Core::new(config, 1, false);
     core.open(&board());
-    core.leased(PeerId(7), Some(0));
+    core.peer = PeerId(7);
     core.load_finished(at(0), &board(), Ok(nothing()));
     outputs(&mut core);
     core
@@ -249,22 +249,6 @@ fn a_change_that_was_told_while_storage_failed_is_not_told_again() {
     assert_eq!(posted(&outputs(&mut core)), [], "storage works again");
 }
 
-#[test]
-fn after_a_failure_in_doubt_names_may_be_changed_again_once_storage_works() {
-    let mut core = loaded(false);
-    write(&mut core, at(1));
-    append(&mut core, 1, Err(AppendError::Unavailable));
-    let due = core.deadline().expect("it is tried again");
-    append(&mut core, due, Ok(()));
-    let lost = write(&mut core, at(due + 1));
-    outputs(&mut core);
-    append(&mut core, due + 1, Err(AppendError::QuotaExceeded));
-    let told = posted(&outputs(&mut core));
-    let [TabMessage::Changes { blocks, .. }] = &told[..] else { panic!("{told:?}") };
-    assert_eq!(lost.peer(), PeerId(7));
-    assert_ne!(blocks[0].peer(), PeerId(7));
-}
-
 fn known(core: &mut Core) -> &mut OpenDoc {
     core.docs.get_mut(&board()).expect("it is open")
 }
@@ -300,25 +284,4 @@ fn what_the_server_acknowledged_is_noted_a_moment_later() {
 
 fn noted_version(count: u32) -> VersionVector {
     [(PeerId(7), count)].into_iter().collect()
-}
-
-#[test]
-fn the_slots_new_name_is_written_until_it_is_stored() {
-    let mut core = loaded(false);
-    let fresh = core.leave_peer(PeerId(7));
-    assert_eq!(write(&mut core, at(1)).peer(), fresh);
-    append(&mut core, 1, Ok(()));
-    let is_name = |job: Job| {
-        matches!(job, Job::Meta { key, value: Some(value) }
-            if key == peer_key(0) && value == encode_peer(fresh))
-    };
-    assert!(core.next_job(at(2)).is_some_and(is_name));
-    core.job_finished(at(3), JobResult::Meta(Err(AppendError::QuotaExceeded)));
-    assert_ne!(core.status().storage, StorageHealth::Healthy);
-    assert_eq!(core.deadline(), Some(503));
-    assert!(core.next_job(at(503)).is_some_and(is_name));
-    core.job_finished(at(504), JobResult::Meta(Ok(())));
-    assert!(core.next_job(at(505)).is_none());
-    core.leave_peer(PeerId(1));
-    assert!(core.next_job(at(506)).is_none(), "it was not the slot's");
 }

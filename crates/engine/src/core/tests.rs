@@ -44,8 +44,8 @@ pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
 /// An engine whose only document is open and being read, writing as peer 7.
 pub(super) fn unread(has_server: bool) -> Core {
     let mut core = Core::new(EngineConfig::default(), 1, has_server);
+    core.peer = PeerId(7);
     core.open(&board());
-    core.leased(PeerId(7), Some(0));
     core
 }
 
@@ -61,11 +61,15 @@ pub(super) fn loaded(has_server: bool) -> Core {
 /// An engine whose only document has a stored part that does not decode, writing as peer 7.
 pub(super) fn damaged() -> Core {
     let mut core = unread(false);
-    let version = [(PeerId(7), 3)].into_iter().collect();
-    let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
-    let stored = StoredDoc { snapshot, blocks: Vec::new() };
+    let stored = damaged_snapshot();
     core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
     core
+}
+
+fn damaged_snapshot() -> StoredDoc {
+    let version = [(PeerId(7), 3)].into_iter().collect();
+    let snapshot = Some(Snapshot { version, bytes: b"damaged".to_vec() });
+    StoredDoc { snapshot, blocks: Vec::new() }
 }
 
 pub(super) fn write(core: &mut Core, now: Now) -> Block {
@@ -78,13 +82,7 @@ pub(super) fn write(core: &mut Core, now: Now) -> Block {
 }
 
 #[test]
-fn nothing_is_read_before_the_lease_and_nothing_told_before_it_is_stored() {
-    let mut core = Core::new(EngineConfig::default(), 1, false);
-    core.open(&board());
-    assert!(!outputs(&mut core).iter().any(|output| matches!(output, Output::Load(_))));
-    core.leased(PeerId(7), Some(0));
-    assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::Load(_))));
-
+fn nothing_is_told_before_it_is_stored() {
     let mut core = loaded(false);
     let block = write(&mut core, at(1));
     assert_eq!(posted(&outputs(&mut core)), []);
@@ -97,27 +95,22 @@ fn nothing_is_read_before_the_lease_and_nothing_told_before_it_is_stored() {
 }
 
 #[test]
-fn a_failed_write_is_told_unstored_and_tried_again_in_order_under_a_fresh_peer() {
+fn a_failed_write_is_told_unstored_and_tried_again_in_order() {
     let mut core = loaded(false);
-    let lost = write(&mut core, at(1));
-    assert_eq!(lost.peer(), PeerId(7));
+    let first = write(&mut core, at(1));
     assert!(core.next_job(at(1)).is_some());
     core.job_finished(at(2), JobResult::Append(Err(AppendError::QuotaExceeded)));
-    let told = posted(&outputs(&mut core));
-    let [TabMessage::Changes { stored: false, blocks, .. }] = &told[..] else { panic!("{told:?}") };
-    let [first] = &blocks[..] else { panic!("one change was made") };
-    // A later start goes on as peer 7 where storage ends: nobody may know that name.
-    assert_ne!(first.peer(), PeerId(7));
-    assert_eq!(first.header().stamp, lost.header().stamp);
+    let blocks = vec![first.clone()];
+    let told = TabMessage::Changes { doc: board(), stored: false, blocks };
+    assert_eq!(posted(&outputs(&mut core)), [told]);
     let full = StorageHealth::Failing(StorageFault::QuotaExceeded);
     assert_eq!(core.status().storage, full);
 
     let second = write(&mut core, at(3));
-    assert_ne!(second.peer(), PeerId(7));
     assert!(core.next_job(at(3)).is_none(), "a full disk is not hammered");
     let retry = core.deadline().expect("it is tried again");
     let Some(Job::Append(batch)) = core.next_job(at(retry)) else { panic!("nothing to store") };
-    assert_eq!(batch, [(board(), vec![first.clone(), second])]);
+    assert_eq!(batch, [(board(), vec![first, second])]);
     core.job_finished(at(retry), JobResult::Append(Ok(())));
     assert_eq!(core.status().storage, StorageHealth::Healthy);
     assert!(core.doc_status(&board()).expect("it is open").saved_here);
@@ -134,10 +127,37 @@ fn a_write_in_doubt_keeps_its_name_because_it_may_be_stored() {
     assert_eq!(posted(&outputs(&mut core)), [told]);
 }
 
+/// Writes a change, stores it, and opens the document anew, of which `read` is stored then.
+fn opened_again(read: impl FnOnce(&Block) -> StoredDoc) -> Core {
+    let mut core = loaded(false);
+    let block = write(&mut core, at(1));
+    assert_eq!(block.peer(), PeerId(7));
+    assert!(core.next_job(at(1)).is_some());
+    core.job_finished(at(1), JobResult::Append(Ok(())));
+    // It was opened twice, once to write.
+    core.close(at(2), &board());
+    core.close(at(2), &board());
+    assert!(!core.is_open(&board()));
+    core.open(&board());
+    let stored = read(&block);
+    core.load_finished(at(3), &board(), Ok(Loaded { stored, acked: None }));
+    core
+}
+
 #[test]
-fn beside_a_damaged_stored_part_nothing_is_made_under_the_leased_name() {
-    let mut core = damaged();
-    assert_ne!(write(&mut core, at(1)).peer(), PeerId(7));
+fn a_document_that_is_opened_again_is_written_to_under_the_same_name() {
+    let stored = |block: &Block| StoredDoc { snapshot: None, blocks: vec![block.clone()] };
+    let mut core = opened_again(stored);
+    let next = write(&mut core, at(4));
+    assert_eq!((next.peer(), next.seq()), (PeerId(7), 1));
+}
+
+#[test]
+fn where_what_we_wrote_is_not_stored_any_more_nothing_is_made_under_our_name() {
+    let mut core = opened_again(|_| StoredDoc::default());
+    assert_ne!(write(&mut core, at(4)).peer(), PeerId(7));
+    let mut core = opened_again(|_| damaged_snapshot());
+    assert_ne!(write(&mut core, at(4)).peer(), PeerId(7));
 }
 
 #[test]
@@ -284,8 +304,6 @@ fn an_erased_store_gets_all_that_is_in_memory() {
     assert_eq!(batch, [(board(), vec![first, second])]);
     core.job_finished(at(5), JobResult::Append(Ok(())));
     assert!(core.status().saved_here);
-    let Some(Job::Meta { key, value }) = core.next_job(at(6)) else { panic!("no name") };
-    assert_eq!((key.as_str(), value), ("peer/0", Some(7_u64.to_le_bytes().to_vec())));
 }
 
 /// A loaded document with a change that is stored.

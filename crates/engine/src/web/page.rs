@@ -4,10 +4,10 @@ use leptos_sync_storage::IndexedDbStorage;
 use leptos_sync_transport::{PostError, TabChannel, TabLink, WebSocketTransport};
 
 use super::late::LateStorage;
-use crate::{EngineConfig, SyncEngine, WebEnv, WebLeases};
+use crate::{EngineConfig, SyncEngine, WebEnv};
 
 /// Starts an engine in this page: documents in the IndexedDB database of that name, other tabs
-/// through a BroadcastChannel and Web Locks, and, if given, the server at `server`: a path on the
+/// through a BroadcastChannel, and, if given, the server at `server`: a path on the
 /// page's own server such as `/sync`, or a whole `ws:` or `wss:` address.
 ///
 /// What the browser lacks or refuses is named in the engine's status. Add [`super::hook_page`] to
@@ -30,7 +30,7 @@ pub fn start_in_page(
             .ok(),
     );
     let transport = server.map(WebSocketTransport::new);
-    Some(SyncEngine::start(config, storage, transport, tabs, WebLeases::new(database), env))
+    Some(SyncEngine::start(config, storage, transport, tabs, env))
 }
 
 /// The channel to other tabs, where there is one.

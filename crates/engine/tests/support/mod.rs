@@ -11,9 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use leptos_sync_crdt::DocId;
-use leptos_sync_engine::{
-    DocHandle, EngineConfig, Env, LocalLeases, StorageHealth, SyncEngine, SyncState,
-};
+use leptos_sync_engine::{DocHandle, EngineConfig, Env, StorageHealth, SyncEngine, SyncState};
 use leptos_sync_storage::MemoryStorage;
 use leptos_sync_transport::{MemoryTransport, TabBus};
 use tokio::task::{LocalSet, spawn_local};
@@ -54,12 +52,11 @@ pub(crate) fn board() -> DocId {
     DocId::new("board/42").expect("a valid id")
 }
 
-/// One browser profile: its storage, its locks, its tabs.
+/// One browser profile: its storage, its tabs.
 #[derive(Clone)]
 pub(crate) struct Device {
     pub(crate) storage: MemoryStorage,
     pub(crate) config: EngineConfig,
-    leases: LocalLeases,
     bus: TabBus,
     env: TestEnv,
 }
@@ -73,7 +70,6 @@ impl Device {
         Self {
             storage: MemoryStorage::new(),
             config: EngineConfig::default(),
-            leases: LocalLeases::new(),
             bus,
             env: TestEnv::new(seed),
         }
@@ -95,7 +91,6 @@ impl Device {
             self.storage.reopen(),
             transport,
             self.bus.join(),
-            self.leases.clone(),
             self.env.clone(),
         )
     }

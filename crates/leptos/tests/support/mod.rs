@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use leptos::prelude::*;
 use leptos_sync::{SyncEngine, User, provide_engine};
-use leptos_sync_engine::{DocHandle, DocId, EngineConfig, Env, NoLeases, WebEnv};
+use leptos_sync_engine::{DocHandle, DocId, EngineConfig, Env, WebEnv};
 use leptos_sync_storage::MemoryStorage;
 use leptos_sync_transport::{MemoryTransport, TabBus};
 use wasm_bindgen::JsCast;
@@ -32,7 +32,7 @@ impl Stage {
             let tabs = bus.join();
             let config = EngineConfig::default();
             let transport = None::<MemoryTransport>;
-            SyncEngine::start(config, MemoryStorage::new(), transport, tabs, NoLeases, env.clone())
+            SyncEngine::start(config, MemoryStorage::new(), transport, tabs, env.clone())
         };
         let (engine, second) = (start(), start());
         let id = DocId::new("board").expect("a valid id");

@@ -1,6 +1,6 @@
 //! What a browser's IndexedDB holds, read beside the app.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::Page;
@@ -26,16 +26,21 @@ async fn read(page: &Page, code: &str) -> Result<Value> {
     page.eval(&script).await
 }
 
-/// The peer ids of this profile's tabs, by slot.
-pub(super) async fn peers(page: &Page) -> Result<BTreeMap<String, String>> {
-    let code = "const range = IDBKeyRange.bound('peer/', 'peer/\\uffff'); \
-                const meta = db.transaction('meta').objectStore('meta'); \
-                const [keys, values] = await Promise.all([ \
-                  answer(meta.getAllKeys(range)), answer(meta.getAll(range))]); \
-                return keys.map((key, at) => [key, [...values[at]].join()]);";
-    let found = read(page, code).await?;
-    let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
-    Ok(found.as_array().into_iter().flatten().filter_map(pair).collect())
+/// The mark that says that nothing was erased, if it is there.
+pub(super) async fn mark(page: &Page) -> Result<Option<String>> {
+    let code = "const meta = db.transaction('meta').objectStore('meta'); \
+                const mark = await answer(meta.get('kept')); \
+                return mark && [...mark].join();";
+    Ok(read(page, code).await?.as_str().map(str::to_owned))
+}
+
+/// Whose changes are stored one by one, not in a snapshot.
+pub(crate) async fn authors(page: &Page) -> Result<BTreeSet<String>> {
+    let code = "const blocks = db.transaction('blocks').objectStore('blocks'); \
+                return await answer(blocks.getAllKeys());";
+    let keys = read(page, code).await?;
+    let author = |key: &Value| Some(key[1].as_str()?.to_owned());
+    Ok(keys.as_array().into_iter().flatten().filter_map(author).collect())
 }
 
 /// Checks that the stored changes of each author follow one another without a gap, from the

@@ -5,7 +5,7 @@
 mod clocks;
 mod copies;
 mod crowd;
-mod disk;
+pub(crate) mod disk;
 mod dying;
 mod network;
 mod panics;
