@@ -263,6 +263,10 @@ impl<S: Store, K: Socket> Connection<S, K> {
     /// Sends the next of a document's news.
     async fn pull(&mut self, ch: u32) -> Result<(), End> {
         let Some(feed) = self.feeds.get_mut(&ch) else { return Ok(()) };
+        if feed.room.has_failed() {
+            let reason = "the document failed".to_owned();
+            return Err(End::Closed { code: CloseCode::Internal, reason });
+        }
         let Some(progress) = &mut feed.progress else { return Ok(()) };
         let (cursor, blocks) = feed.room.read(progress.cursor, &feed.have);
         progress.cursor = cursor;
@@ -345,7 +349,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
                     blocks,
                     reply: self.replies.clone(),
                 };
-                // The room lives as long as this feed.
+                // The room lives as long as this feed, or has failed and ends this connection.
                 let _ = feed.room.jobs.send(Job::Submit(submission));
             }
             ServerEvent::Presence { ch, payload } => {
@@ -389,17 +393,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
         };
         let session = self.session_id;
         let room = self.hub.join(doc);
+        room.add_subscriber(session, ch, self.waker.clone());
         let sent = BlockWriter::default();
         let feed = Feed { room, session, ch, permission, have, me, sent, progress: None };
-        // The room lives as long as this feed.
-        let _ = feed.room.jobs.send(Job::Subscribe {
-            session,
-            ch,
-            me: me.map(|mark| mark.peer),
-            waker: self.waker.clone(),
-            reply: self.replies.clone(),
-        });
+        // The room lives as long as this feed, or has failed, which is noticed when it is read.
+        let (me, reply) = (me.map(|mark| mark.peer), self.replies.clone());
+        let _ = feed.room.jobs.send(Job::Subscribe { ch, me, reply });
         self.feeds.insert(ch, feed);
+        self.dirty.insert(ch);
     }
 
     fn reply(&mut self, reply: Reply) {

@@ -18,6 +18,9 @@ use crate::room::{self, Job, Room, lock};
 /// How often the store is asked whether another process wrote, and stale presence is dropped.
 const POLL: Duration = Duration::from_millis(500);
 
+/// Of how many author ids it is remembered whose they are; the store knows it of all.
+const OWNERS_MAX: usize = 1 << 16;
+
 /// A store that a server can run on.
 pub trait Store: Storage {
     /// The documents to which somebody else may have written since the last call.
@@ -83,7 +86,10 @@ pub(crate) struct Hub<S> {
     pub(crate) server_id: u64,
     pub(crate) epoch: u64,
     rooms: Mutex<BTreeMap<DocId, Joined>>,
+    /// To whom an author id belongs, as far as it was looked up.
     owners: tokio::sync::Mutex<HashMap<PeerId, String>>,
+    /// Whether clients bring back what was lost, whoever wrote it.
+    recovering: bool,
     next_feed: AtomicU32,
     next_session: AtomicU64,
     connections: AtomicUsize,
@@ -95,8 +101,15 @@ pub(crate) struct Hub<S> {
 
 impl<S: Store> Hub<S> {
     /// Reads or makes the server's identity and starts the background work.
-    pub(crate) async fn start(storage: S, env: Arc<dyn Env>) -> Result<Arc<Self>, IdentityError> {
+    pub(crate) async fn start(
+        storage: S,
+        env: Arc<dyn Env>,
+        recovering: bool,
+    ) -> Result<Arc<Self>, IdentityError> {
         let server_id = identity(&storage, &*env, "server/id").await?;
+        if recovering {
+            storage.remove_meta("server/epoch").await?;
+        }
         let epoch = identity(&storage, &*env, "server/epoch").await?;
         let first_session = env.random_u64().ok_or(IdentityError::Random)? >> 1;
         let hub = Arc::new(Self {
@@ -106,6 +119,7 @@ impl<S: Store> Hub<S> {
             epoch,
             rooms: Mutex::default(),
             owners: tokio::sync::Mutex::default(),
+            recovering,
             next_feed: AtomicU32::new(0),
             next_session: AtomicU64::new(first_session),
             connections: AtomicUsize::new(0),
@@ -142,6 +156,11 @@ impl<S: Store> Hub<S> {
         empty
     }
 
+    /// Has the next subscriber get another room, which reads the store.
+    pub(crate) fn forget(&self, room: &Room) {
+        lock(&self.rooms).remove(&room.doc);
+    }
+
     fn room(&self, doc: &DocId) -> Option<Arc<Room>> {
         lock(&self.rooms).get(doc).map(|joined| joined.room.clone())
     }
@@ -155,8 +174,12 @@ impl<S: Store> Hub<S> {
         stored_blocks(self.storage.load(doc).await?)
     }
 
-    /// Whether `peer` belongs to `principal`. The first to use a peer id owns it.
+    /// Whether `peer` belongs to `principal`. The first to use a peer id owns it, unless everybody
+    /// brings back what others wrote.
     pub(crate) async fn bind(&self, peer: PeerId, principal: &str) -> Result<bool, IdentityError> {
+        if self.recovering {
+            return Ok(true);
+        }
         let mut owners = self.owners.lock().await;
         if let Some(owner) = owners.get(&peer) {
             return Ok(owner == principal);
@@ -170,6 +193,9 @@ impl<S: Store> Hub<S> {
             }
         };
         let same = owner == principal;
+        if owners.len() >= OWNERS_MAX {
+            owners.clear();
+        }
         owners.insert(peer, owner);
         Ok(same)
     }
@@ -251,7 +277,7 @@ pub(crate) fn stored_blocks(stored: StoredDoc) -> Result<Vec<Block>, LoadError> 
     Ok(blocks)
 }
 
-/// A number that is drawn once per store.
+/// A number that is drawn if the store has none.
 async fn identity<S: Storage>(storage: &S, env: &dyn Env, key: &str) -> Result<u64, IdentityError> {
     if let Some(bytes) = storage.get_meta(key).await?
         && let Ok(bytes) = <[u8; 8]>::try_from(bytes.as_slice())

@@ -85,6 +85,7 @@ pub struct SyncServerBuilder<S> {
     limits: Limits,
     origins: Origins,
     assets: Option<PathBuf>,
+    recovering: bool,
     env: Arc<dyn env::Env>,
 }
 
@@ -137,6 +138,15 @@ impl<S: Store> SyncServerBuilder<S> {
         self
     }
 
+    /// Takes back what the store has lost, as after its restore from a backup: clients compare all
+    /// documents with what they have, and each brings what is missing, whoever wrote it. For that
+    /// long no author id belongs to anybody, so whoever may write a document may write under any.
+    #[must_use]
+    pub fn recovering(mut self, recovering: bool) -> Self {
+        self.recovering = recovering;
+        self
+    }
+
     /// Runs on another clock, other randomness and other tasks than the system's.
     #[cfg(feature = "testkit")]
     #[must_use]
@@ -150,7 +160,7 @@ impl<S: Store> SyncServerBuilder<S> {
     /// # Errors
     /// [`StartError::Identity`].
     pub async fn start(self) -> Result<SyncServer<S>, StartError> {
-        let hub = Hub::start(self.storage, self.env).await?;
+        let hub = Hub::start(self.storage, self.env, self.recovering).await?;
         let Self { auth, limits, origins, assets, .. } = self;
         let shared = Arc::new(Shared { hub, auth, limits, origins });
         Ok(SyncServer { shared, assets })
@@ -189,6 +199,7 @@ impl<S: Store> SyncServer<S> {
             limits: Limits::default(),
             origins: Origins::default(),
             assets: None,
+            recovering: false,
             env: Arc::new(SystemEnv),
         }
     }

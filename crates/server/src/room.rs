@@ -2,12 +2,17 @@
 //!
 //! Guarantees: blocks are published and acknowledged only after the store said that they are
 //! durable; every submission gets exactly one answer unless the store is broken, in which case the
-//! server stops. What waits while a write is under way goes into the next one together.
+//! server stops. What waits while a write is under way goes into the next one together. A task that
+//! panics ends its subscribers' connections; for whoever comes back the document is loaded anew.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{NackCode, PeerMark, Rejection};
 use leptos_sync_storage::AppendError;
@@ -84,10 +89,8 @@ pub(crate) struct Submission {
 #[derive(Debug)]
 pub(crate) enum Job {
     Subscribe {
-        session: u64,
         ch: u32,
         me: Option<PeerId>,
-        waker: Arc<Waker>,
         reply: mpsc::UnboundedSender<Reply>,
     },
     Submit(Submission),
@@ -110,6 +113,7 @@ pub(crate) struct Room {
     log: Mutex<DocLog>,
     presence: Mutex<Presence>,
     subscribers: Mutex<BTreeMap<(u64, u32), Arc<Waker>>>,
+    failed: AtomicBool,
 }
 
 /// Locks, whatever became of an earlier holder: the data is changed only in whole steps.
@@ -127,6 +131,7 @@ impl Room {
             log: Mutex::default(),
             presence: Mutex::default(),
             subscribers: Mutex::default(),
+            failed: AtomicBool::new(false),
         };
         (Arc::new(room), queue)
     }
@@ -167,6 +172,21 @@ impl Room {
         }
     }
 
+    /// Has `waker` woken by news from now on, also by that the room has failed.
+    pub(crate) fn add_subscriber(&self, session: u64, ch: u32, waker: Arc<Waker>) {
+        lock(&self.subscribers).insert((session, ch), waker);
+    }
+
+    /// Whether its task is gone: nothing that is asked of it is answered.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
     fn remove_subscriber(&self, session: u64, ch: u32) {
         let mut subscribers = lock(&self.subscribers);
         subscribers.remove(&(session, ch));
@@ -188,12 +208,28 @@ struct Looked {
     staged: Vec<Block>,
 }
 
-/// Serves a room until its last subscriber has left.
+/// Serves a room until its last subscriber has left, or it panics.
 pub(crate) async fn run<S: Store>(
     hub: Arc<Hub<S>>,
     room: Arc<Room>,
-    mut queue: mpsc::UnboundedReceiver<Job>,
+    queue: mpsc::UnboundedReceiver<Job>,
 ) {
+    // What it leaves behind is looked at by nobody: the room is forgotten.
+    let served = AssertUnwindSafe(serve(&hub, &room, queue)).catch_unwind().await;
+    if let Err(panic) = served {
+        let panic = what_it_said(&*panic);
+        tracing::error!(doc = %room.doc, panic, "a document's task panicked: it is loaded anew");
+        hub.forget(&room);
+        room.fail();
+    }
+}
+
+fn what_it_said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
+}
+
+async fn serve<S: Store>(hub: &Hub<S>, room: &Room, mut queue: mpsc::UnboundedReceiver<Job>) {
     let mut loaded = false;
     let mut next = None;
     loop {
@@ -205,30 +241,26 @@ pub(crate) async fn run<S: Store>(
             },
         };
         match job {
-            Job::Subscribe { session, ch, me, waker, reply } => {
+            Job::Subscribe { ch, me, reply } => {
                 // A store that did not answer the one before may answer this one.
-                loaded = loaded || load(&hub, &room).await;
-                let answer = if loaded {
-                    subscribe(&room, session, ch, me, waker)
-                } else {
-                    Reply::Failed { ch }
-                };
+                loaded = loaded || load(hub, room).await;
+                let answer = if loaded { subscribe(room, ch, me) } else { Reply::Failed { ch } };
                 // A connection that is gone says so with its own leave.
                 let _ = reply.send(answer);
             }
             Job::Submit(first) => {
                 let (batch, after) = gather(first, &mut queue);
                 next = after;
-                store(&hub, &room, batch).await;
+                store(hub, room, batch).await;
             }
             // What was never read is read for the next subscriber.
             Job::Reload if loaded => {
-                load(&hub, &room).await;
+                load(hub, room).await;
             }
             Job::Reload => {}
             Job::Leave { session, ch } => {
                 room.remove_subscriber(session, ch);
-                if hub.left(&room) {
+                if hub.left(room) {
                     return;
                 }
             }
@@ -236,12 +268,10 @@ pub(crate) async fn run<S: Store>(
     }
 }
 
-fn subscribe(room: &Room, session: u64, ch: u32, me: Option<PeerId>, waker: Arc<Waker>) -> Reply {
+fn subscribe(room: &Room, ch: u32, me: Option<PeerId>) -> Reply {
     let log = lock(&room.log);
     let mark = me.and_then(|peer| log.mark(peer));
-    let reply = Reply::Opened { ch, version: log.version(), mark, len: log.committed() };
-    lock(&room.subscribers).insert((session, ch), waker);
-    reply
+    Reply::Opened { ch, version: log.version(), mark, len: log.committed() }
 }
 
 /// Takes from the queue what can be stored together with `first`.

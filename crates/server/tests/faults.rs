@@ -2,16 +2,20 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Client, PROTOCOL, Server, connect};
 use futures::{FutureExt as _, SinkExt as _};
-use leptos_sync_crdt::VersionVector;
+use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     ClientEvent, ClientInput, Hello, Message as Said, NackCode, Open, encode_frame,
 };
-use leptos_sync_server::{Authenticator, Grant, SyncServer};
-use leptos_sync_storage::{Fault, MemoryStorage, Storage as _};
+use leptos_sync_server::{AuthError, Authenticator, Grant, Store, SyncServer};
+use leptos_sync_storage::{
+    AppendError, CompactError, Fault, MemoryStorage, ReadError, Snapshot, Storage, StoredDoc,
+};
 use tokio_tungstenite::tungstenite::Message;
 
 async fn rejected(client: &mut Client) -> (NackCode, u32) {
@@ -69,7 +73,7 @@ async fn a_write_in_doubt_stops_the_server() {
 async fn a_name_in_doubt_stops_the_server() {
     struct Named;
     impl Authenticator for Named {
-        fn authenticate(&self, _: Option<&str>) -> Result<Grant, leptos_sync_server::AuthError> {
+        fn authenticate(&self, _: Option<&str>) -> Result<Grant, AuthError> {
             Ok(Grant::all("ada", None))
         }
     }
@@ -182,7 +186,7 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
 async fn an_expired_token_ends_the_connection() {
     struct Brief;
     impl Authenticator for Brief {
-        fn authenticate(&self, _: Option<&str>) -> Result<Grant, leptos_sync_server::AuthError> {
+        fn authenticate(&self, _: Option<&str>) -> Result<Grant, AuthError> {
             Ok(Grant::all("ada", Some(common::now_ms() + 700)))
         }
     }
@@ -191,6 +195,157 @@ async fn an_expired_token_ends_the_connection() {
     let mut ada = Client::open(&place, 1, "d").await;
     ada.save("in time").await;
     assert_eq!(ada.until_closed().await, 4401);
+}
+
+/// Lets everybody in under the name that their token is.
+struct ByName;
+
+impl Authenticator for ByName {
+    fn authenticate(&self, token: Option<&str>) -> Result<Grant, AuthError> {
+        Ok(Grant::all(token.ok_or(AuthError::Missing)?, None))
+    }
+}
+
+/// While a server takes back what it lost, anybody brings it, whoever wrote it; before and after,
+/// an author id belongs to whoever first used it.
+#[tokio::test]
+async fn a_server_that_recovers_takes_others_changes_from_whoever_has_them() {
+    let storage = MemoryStorage::new();
+    let start = async |recovering: bool| {
+        let builder = SyncServer::builder(storage.reopen()).auth(ByName).recovering(recovering);
+        let server = builder.start().await.unwrap();
+        Server::inside(server.router()).await
+    };
+    let place = start(false).await;
+    let mut ada = Client::connect(&place, 1, "other", Some("ada".into())).await;
+    ada.open_doc().await;
+    ada.save("by ada").await;
+
+    // Of this one the server lost all that it had.
+    let mut ada = Client::connect(&place, 1, "d", Some("ada".into())).await;
+    let lost = ada.write("lost");
+    let mut bob = Client::connect(&place, 2, "d", Some("bob".into())).await;
+    bob.open_doc().await;
+    bob.send(vec![lost.clone()]).await;
+    assert_eq!(rejected(&mut bob).await, (NackCode::DuplicatePeer, 0));
+    let place = start(true).await;
+    let mut bob = Client::connect(&place, 2, "d", Some("bob".into())).await;
+    bob.open_doc().await;
+    bob.send(vec![lost]).await;
+    bob.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
+
+    let place = start(false).await;
+    ada = Client::connect(&place, 1, "d", Some("ada".into())).await;
+    ada.open_doc().await;
+    ada.until_text("lost").await;
+    ada.save(" and found").await;
+    let mut bob = Client::connect(&place, 2, "d", Some("bob".into())).await;
+    bob.open_doc().await;
+    bob.until_text("lost and found").await;
+    bob.doc.set_peer(PeerId(1));
+    let forged = bob.write(" forged");
+    bob.send(vec![forged]).await;
+    assert_eq!(rejected(&mut bob).await, (NackCode::DuplicatePeer, 0));
+}
+
+/// A store that panics when it is told to.
+#[derive(Clone, Debug)]
+struct Panicking {
+    content: MemoryStorage,
+    panics: Arc<AtomicBool>,
+}
+
+impl Panicking {
+    fn may_panic(&self) {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "the store was told to");
+    }
+}
+
+impl Storage for Panicking {
+    async fn docs(&self) -> Result<Vec<DocId>, ReadError> {
+        self.content.docs().await
+    }
+
+    async fn versions(&self) -> Result<Vec<(DocId, VersionVector)>, ReadError> {
+        self.content.versions().await
+    }
+
+    async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
+        self.may_panic();
+        self.content.load(doc).await
+    }
+
+    async fn append(&self, batch: Vec<(DocId, Vec<Block>)>) -> Result<(), AppendError> {
+        self.may_panic();
+        self.content.append(batch).await
+    }
+
+    async fn replace(
+        &self,
+        doc: &DocId,
+        snapshot: Snapshot,
+        moved: Vec<OpId>,
+    ) -> Result<(), CompactError> {
+        self.content.replace(doc, snapshot, moved).await
+    }
+
+    async fn compact(&self, doc: &DocId, snapshot: Snapshot) -> Result<(), CompactError> {
+        self.content.compact(doc, snapshot).await
+    }
+
+    async fn remove(&self, doc: &DocId) -> Result<(), AppendError> {
+        self.content.remove(doc).await
+    }
+
+    async fn get_meta(&self, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        self.content.get_meta(key).await
+    }
+
+    async fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), AppendError> {
+        self.content.put_meta(key, value).await
+    }
+
+    async fn remove_meta(&self, key: &str) -> Result<(), AppendError> {
+        self.content.remove_meta(key).await
+    }
+
+    async fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
+        self.content.list_meta(prefix).await
+    }
+}
+
+impl Store for Panicking {}
+
+/// A document whose task panics, with a change or while it is opened, leaves nobody waiting: its
+/// connections end with a code that means to come back, and then it is there.
+#[tokio::test]
+async fn a_document_that_panics_ends_its_connections_and_is_loaded_anew() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let store = Panicking { content: MemoryStorage::new(), panics: panics.clone() };
+    let server = SyncServer::builder(store).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    let mut bob = Client::open(&place, 2, "d").await;
+    let mut eve = Client::open(&place, 3, "elsewhere").await;
+    ada.save("kept").await;
+    bob.until_text("kept").await;
+    panics.store(true, Ordering::SeqCst);
+    let doubtful = ada.write(", perhaps");
+    ada.send(vec![doubtful.clone()]).await;
+    assert_eq!((ada.until_closed().await, bob.until_closed().await), (4500, 4500));
+    eve.save("as if nothing had happened").await;
+
+    panics.store(true, Ordering::SeqCst);
+    let mut early = Client::connect(&place, 4, "d", None).await;
+    early.open_doc().await;
+    assert_eq!(early.until_closed().await, 4500);
+    let mut bob = Client::open(&place, 2, "d").await;
+    bob.until_text("kept").await;
+    let mut ada = Client::open(&place, 5, "d").await;
+    ada.send(vec![doubtful]).await;
+    bob.until_text("kept, perhaps").await;
+    server.stop(Duration::from_secs(5)).await;
+    assert_eq!(bob.until_closed().await, 1001);
 }
 
 /// Stopping waits for what is under way and closes every connection.

@@ -25,6 +25,8 @@ pub(crate) struct SimServer {
     pub(crate) users: Arc<Mutex<Users>>,
     /// Whether clients have to say who they are.
     pub(crate) asks_names: bool,
+    /// Whether it was restored from a backup and takes back what it lost.
+    pub(crate) recovering: bool,
     start: Instant,
     rng: Rng,
     starts: u64,
@@ -54,6 +56,7 @@ impl SimServer {
             clock_error_ms: Arc::default(),
             users: Arc::default(),
             asks_names,
+            recovering: false,
             start,
             rng: rng.split(2),
             starts: 0,
@@ -86,7 +89,7 @@ impl SimServer {
             start: self.start,
             clock_error_ms: self.clock_error_ms.clone(),
         };
-        let storage = self.disk.open();
+        let (storage, recovering) = (self.disk.open(), self.recovering);
         let (server, failed) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let process =
             Process { tasks: tasks.clone(), server: server.clone(), failed: failed.clone() };
@@ -96,7 +99,7 @@ impl SimServer {
             // A window that is soon full, so that credit matters.
             let limits = Limits { window_bytes: 4 << 10, ..Limits::default() };
             let builder = SyncServer::builder(storage).auth(auth).limits(limits).env(env);
-            let started = builder.start().await;
+            let started = builder.recovering(recovering).start().await;
             let Ok(started) = started else { return failed.store(true, Ordering::Relaxed) };
             let started = Arc::new(started);
             *lock(&server) = Some(started.clone());

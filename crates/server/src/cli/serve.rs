@@ -37,6 +37,10 @@ pub(crate) struct ServeArgs {
     /// Let everybody who reaches the address read and write every document.
     #[arg(long, conflicts_with = "token_secret")]
     insecure_open: bool,
+    /// Take back what a restored backup lacks from whoever has it, whoever wrote it. Until the
+    /// server is started without this, author ids belong to nobody.
+    #[arg(long)]
+    recovering: bool,
     /// How many connections may be open at once, as far as the system has sockets for them.
     #[arg(long, value_name = "N", default_value_t = DoorLimits::default().connections_max)]
     connections_max: usize,
@@ -94,7 +98,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
 async fn serve(args: ServeArgs) -> Result<()> {
     let door = args.door();
     let mut builder = SyncServer::builder(args.data.open_or_create()?)
-        .loopback_host_only(args.token_secret.is_none() && !args.insecure_open);
+        .loopback_host_only(args.token_secret.is_none() && !args.insecure_open)
+        .recovering(args.recovering);
     if let Some(file) = &args.token_secret {
         let secret = std::fs::read(file)
             .with_context(|| format!("cannot read the token secret {}", file.display()))?;
