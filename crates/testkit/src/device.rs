@@ -150,6 +150,14 @@ impl Device {
         }
     }
 
+    /// Every process ends without a word, those of tabs that were closed too.
+    pub(crate) fn kill(&mut self) {
+        for tab in self.tabs.drain(..) {
+            tab.kill(false);
+        }
+        self.closing.drain(..).for_each(|tasks| tasks.kill());
+    }
+
     /// The power goes, with every tab. Returns whether the disk was caught writing.
     pub(crate) fn lose_power(&mut self) -> bool {
         for tab in self.tabs.drain(..) {

@@ -33,6 +33,24 @@ enum Record {
     RemoveMeta(String),
 }
 
+/// What kind of thing is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    Blocks,
+    Snapshot,
+    Note,
+}
+
+impl Record {
+    fn kind(&self) -> Writing {
+        match self {
+            Self::Append(_) | Self::Remove(_) => Writing::Blocks,
+            Self::Replace(..) => Writing::Snapshot,
+            Self::PutMeta(..) | Self::RemoveMeta(_) => Writing::Note,
+        }
+    }
+}
+
 /// Why a write did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
@@ -132,6 +150,12 @@ impl Disk {
         let mut state = lock(&self.state);
         state.journal = journal;
         state.recover();
+    }
+
+    /// What is in the journal and not on the platters yet.
+    pub(crate) fn writing(&self) -> Option<Writing> {
+        let state = lock(&self.state);
+        read_record(&state.journal, state.synced).map(|(record, _)| record.kind())
     }
 
     pub(crate) fn fail_writes(&self, fault: Option<Fault>) {

@@ -19,6 +19,7 @@
 //! | `planted` | known bugs, to see whether they are found |
 
 mod check;
+mod crash;
 mod device;
 mod disk;
 mod heal;

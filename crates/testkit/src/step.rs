@@ -21,6 +21,7 @@ pub enum Step {
     Nudge { tab: u64 },
     SetPresence { tab: u64, doc: u64 },
     PowerLoss { device: u64 },
+    CrashAtStart { device: u64, power_too: bool, skip: u64 },
     DiskFull { device: u64, full: bool },
     DiskUnreadable { device: u64, unreadable: bool },
     DiskStall { device: u64, stalled: bool },
@@ -35,6 +36,7 @@ pub enum Step {
     ClockJump { device: u64, error_ms: i64 },
     ServerClockJump { error_ms: i64 },
     ServerKill { power_too: bool },
+    ServerCrashAtStart { power_too: bool, skip: u64 },
     ServerStop,
     ServerStart,
     ServerFreeze { frozen: bool },
@@ -114,6 +116,11 @@ const LATER: &[Make] = &[
         Step::OtherVersion { min, max: min + r.below(3) as u32 }
     },
     |r| Step::CopyProfile { device: r.next_u64() },
+    |r| {
+        let (device, power_too) = (r.next_u64(), r.one_in(2));
+        Step::CrashAtStart { device, power_too, skip: r.below(4) }
+    },
+    |r| Step::ServerCrashAtStart { power_too: r.one_in(2), skip: r.below(4) },
 ];
 
 fn doc(rng: &mut Rng) -> u64 {
@@ -168,6 +175,8 @@ impl Step {
             Self::KillTab { .. } => "tab killed",
             Self::Freeze { .. } => "tab frozen",
             Self::PowerLoss { .. } => "power lost",
+            Self::CrashAtStart { power_too: false, .. } => "killed while starting",
+            Self::CrashAtStart { power_too: true, .. } => "power lost while starting",
             Self::DiskFull { full: true, .. } => "disk full",
             Self::DiskUnreadable { unreadable: true, .. } => "disk unreadable",
             Self::DiskStall { stalled: true, .. } => "disk stalled",
@@ -183,6 +192,8 @@ impl Step {
             Self::ServerClockJump { .. } => "server clock jumped",
             Self::ServerKill { power_too: false } => "server killed",
             Self::ServerKill { power_too: true } => "server power lost",
+            Self::ServerCrashAtStart { power_too: false, .. } => "server killed while starting",
+            Self::ServerCrashAtStart { power_too: true, .. } => "server power lost while starting",
             Self::ServerStop => "server stopped",
             Self::ServerFreeze { frozen: true } => "server frozen",
             Self::ServerDiskFull { full: true } => "server disk full",

@@ -116,7 +116,12 @@ impl World {
         device.open_tab(&self.net, config)
     }
 
-    fn pick_device(&self, number: u64) -> usize {
+    /// Counts a fault.
+    pub(crate) fn count(&mut self, fault: &'static str) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    pub(crate) fn pick_device(&self, number: u64) -> usize {
         (number % self.devices.len() as u64) as usize
     }
 
@@ -153,11 +158,17 @@ impl World {
     pub(crate) async fn take(&mut self, step: Step) -> Result<(), Violation> {
         self.steps += 1;
         if let Some(fault) = step.fault() {
-            *self.faults.entry(fault).or_default() += 1;
+            self.count(fault);
         }
         match step {
             Step::Pass { ms } => return self.pass(ms).await,
             Step::ServerStop => self.server.stop(&self.net).await,
+            Step::CrashAtStart { device, power_too, skip } => {
+                self.crash_at_start(device, power_too, skip).await?;
+            }
+            Step::ServerCrashAtStart { power_too, skip } => {
+                self.crash_server_at_start(power_too, skip).await?;
+            }
             Step::Hostile { kind, choice } => hostile::act(self, kind, choice).await,
             Step::OtherVersion { min, max } => hostile::greet(self, min, max).await?,
             _ => self.take_at_once(step)?,
@@ -274,7 +285,7 @@ impl World {
             Step::PowerLoss { device } => {
                 let device = self.pick_device(device);
                 if self.devices[device].lose_power() {
-                    *self.faults.entry("write torn").or_default() += 1;
+                    self.count("write torn");
                 }
                 self.check_device(device)?;
                 self.open_tab(device);
@@ -346,12 +357,7 @@ impl World {
                 self.server.clock_error_ms.store(error_ms, Ordering::Relaxed);
                 self.server_ahead_ms = self.server_ahead_ms.max(error_ms);
             }
-            Step::ServerKill { power_too } => {
-                if self.server.kill(&self.net, power_too) {
-                    *self.faults.entry("server write torn").or_default() += 1;
-                }
-                return self.check_server();
-            }
+            Step::ServerKill { power_too } => return self.end_server(power_too),
             Step::ServerStart => self.server.start(&self.net),
             Step::ServerFreeze { frozen } => self.server.freeze(frozen),
             Step::ServerDiskFull { full } => {
