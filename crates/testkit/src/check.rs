@@ -28,22 +28,26 @@ impl World {
         let present = self.net.server_life.get();
         let up = self.server.is_up();
         let docs = self.docs.clone();
+        let mut has_changed = false;
         for device in &mut self.devices {
             for tab in &mut device.tabs {
                 let life = tab.wire.borrow().as_ref().map(|wire| wire.server_life);
                 for id in &docs {
                     let Some(open) = tab.docs.get_mut(id) else { continue };
                     if open.changed.replace(false) {
-                        open.dump = None;
+                        has_changed = true;
+                        (open.dump, open.kept, open.saved_in) = (None, false, None);
                         let issued = self.issued.get(id);
                         open.tokens = Rc::new(look(id, &docs, &open.handle, issued)?);
                     }
                     let status = open.handle.status();
-                    if status.loaded && status.saved_here {
+                    if status.loaded && status.saved_here && !open.kept {
+                        open.kept = true;
                         let promised = device.promised.entry(id.clone()).or_default();
                         promised.extend(open.tokens.iter());
                     }
-                    if status.state == SyncState::Saved && up && life == Some(present) {
+                    let is_said = status.state == SyncState::Saved && up && life == Some(present);
+                    if is_said && open.saved_in.replace(present) != Some(present) {
                         saved.push((id.clone(), open.tokens.clone()));
                     }
                 }
@@ -52,7 +56,9 @@ impl World {
         for (id, tokens) in saved {
             self.saved_on_server(&id, &tokens)?;
         }
-        self.check_equal()?;
+        if has_changed {
+            self.check_equal()?;
+        }
         self.check_queues()
     }
 

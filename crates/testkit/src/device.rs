@@ -75,6 +75,10 @@ pub(crate) struct OpenDoc {
     /// The tokens that it held when it was last looked at.
     pub(crate) tokens: Rc<BTreeSet<Token>>,
     pub(crate) dump: Option<Rc<String>>,
+    /// Whether these are noted as shown to be saved here.
+    pub(crate) kept: bool,
+    /// In which life of the server they were found to be saved there.
+    pub(crate) saved_in: Option<u64>,
     _subscription: Subscription,
 }
 
@@ -87,7 +91,15 @@ impl OpenDoc {
                 flag.set(true);
             }
         });
-        Self { handle, changed, tokens: Rc::default(), dump: None, _subscription: subscription }
+        Self {
+            handle,
+            changed,
+            tokens: Rc::default(),
+            dump: None,
+            kept: false,
+            saved_in: None,
+            _subscription: subscription,
+        }
     }
 }
 
