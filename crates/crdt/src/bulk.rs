@@ -4,19 +4,15 @@ use crate::apply::apply_cell;
 use crate::container::{ContainerIx, ContainerKey, ContainerKind, FOLLOWED};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
-use crate::id::OpId;
-use crate::import::{Import, ImportError, OPS_MAX, ToMerge, intern_name, row_resolver};
-use crate::numbers::Numbers;
+use crate::import::{Import, ImportError, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
 use crate::sorting::sort;
-use crate::stamp::Stamp;
-use crate::update::{Column, FileStretch, Parent, Update};
+use crate::update::{Column, Parent};
 
-/// What of a stretch is new: how many of its operations are known, and its parents.
-struct New {
-    stretch: usize,
-    known: u32,
-}
+mod order;
+mod plan;
+
+use self::plan::{New, Plan};
 
 impl Doc {
     /// Merges an update file, as [`Doc::encode_update`] writes it, in whatever order files come and
@@ -26,11 +22,12 @@ impl Doc {
     /// [`ImportError`]; nothing was applied then. One that depends on what is not here is refused
     /// with [`ImportError::Missing`].
     pub fn import_update(&mut self, wall_ms: u64, bytes: &[u8]) -> Result<Import, ImportError> {
-        let update = read_update(bytes).map_err(ImportError::Update)?;
-        let new = self.plan_update(wall_ms, &update)?;
+        let mut update = read_update(bytes).map_err(ImportError::Update)?;
+        let columns = std::mem::take(&mut update.columns);
+        let plan = Plan::new(&self.history().graph, &update, wall_ms)?;
         let mut import = Import::default();
-        if !new.is_empty() {
-            self.commit_update(update, &new, &mut import);
+        if !plan.new.is_empty() {
+            self.commit_update(&plan, columns, &mut import);
         }
         // What waited may be ready now.
         let waiting = FOLLOWED.blocks.get().filter(|_| !self.pending.is_empty());
@@ -42,87 +39,30 @@ impl Doc {
         Ok(import)
     }
 
-    /// Checks everything and says which stretches are new.
-    fn plan_update(&self, wall_ms: u64, update: &Update) -> Result<Vec<New>, ImportError> {
-        let mut version = self.version().clone();
-        let graph = &self.history().graph;
-        let (mut new, mut count) = (Vec::new(), 0);
-        // By author: the stamp of its last new operation so far.
-        let mut last_stamps = Numbers::new();
-        let known_stamp = |id: OpId| graph.lv_of(id).map(|lv| graph.stamp_of(lv));
-        for (index, stretch) in update.stretches.iter().enumerate() {
-            let OpId { peer, seq } = stretch.id;
-            let have = version.get(peer);
-            if seq > have {
-                return Err(ImportError::Missing(OpId::new(peer, have)));
-            }
-            let known = have - seq;
-            // A file that writes an operation twice could give it two stamps.
-            if known > 0 && have > graph.version().get(peer) {
-                return Err(ImportError::DuplicatePeer { peer, seq });
-            }
-            if known >= stretch.len {
-                continue;
-            }
-            if known > 0 && !update.is_bound(stretch.start + known) {
-                return Err(ImportError::DuplicatePeer { peer, seq: have });
-            }
-            if stretch.stamp.is_future(wall_ms) {
-                return Err(ImportError::FromTheFuture);
-            }
-            if !sees_base(graph, update, stretch, known) {
-                return Err(ImportError::Truncated { peer, seq: have });
-            }
-            let first = stretch.id.plus(known);
-            let own = first.seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
-            let parents = stretch.parents.iter().filter(|_| known == 0);
-            let parents = parents.map(|parent| match parent {
-                Parent::Inside(place) => (update.id_at(*place), Some(update.stamp_at(*place))),
-                Parent::Outside(id) => (*id, None),
-            });
-            let last = last_stamps.get(peer.0).map(Stamp);
-            for (parent, new) in parents.chain(own.map(|own| (own, last))) {
-                let is_known = graph.version().contains(parent);
-                let after = if is_known { known_stamp(parent) } else { new };
-                let after = after.ok_or(ImportError::Missing(parent))?;
-                if stretch.stamp.plus(known) <= after {
-                    return Err(ImportError::Stamp { peer, seq: first.seq });
-                }
-            }
-            last_stamps.insert(peer.0, stretch.stamp.plus(stretch.len - 1).0);
-            version.extend(peer, seq + stretch.len);
-            count += u64::from(stretch.len - known);
-            new.push(New { stretch: index, known });
-        }
-        if u64::from(graph.end()) + count >= u64::from(OPS_MAX) {
-            return Err(ImportError::Full);
-        }
-        Ok(new)
-    }
-
-    fn commit_update(&mut self, mut update: Update, new: &[New], import: &mut Import) {
+    fn commit_update(&mut self, plan: &Plan<'_>, mut columns: Vec<Column>, import: &mut Import) {
         let (history, containers) = self.parts_mut();
-        let mut columns = std::mem::take(&mut update.columns);
+        let update = plan.update;
         let places: Vec<ContainerIx> = update
             .containers
             .iter()
             .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
             .collect();
         let mut texts = ToMerge::new(&history.graph);
-        let (mut span, mut bound) = (0, BoundAt::default());
-        for New { stretch, known } in new {
-            let stretch = &update.stretches[*stretch];
+        // Where each of the new ones begins here.
+        let mut starts = vec![Lv::MAX; plan.new.len()];
+        for at in order::by_branch(plan) {
+            let New { stretch: number, known } = plan.new[at];
+            let stretch = &update.stretches[number];
             let (from, end) = (stretch.start + known, stretch.start + stretch.len);
-            let parents = parents_here(&history.graph, &update, stretch, *known);
-            let id = stretch.id.plus(*known);
-            let start = history.graph.push(id, end - from, stretch.stamp.plus(*known), &parents);
+            let parents = parents_here(&history.graph, plan, at, &starts);
+            let (id, stamp) = (stretch.id.plus(known), stretch.stamp.plus(known));
+            let start = history.graph.push(id, end - from, stamp, &parents);
+            starts[at] = start;
             let here = |place: Lv| place - from + start;
-            bound.note(&update, from, end, |place, len, count| {
+            update.transactions(from, end, |place, len, count| {
                 history.note_bounds(here(place), len, count);
             });
-            while update.spans[span].1 <= from {
-                span += 1;
-            }
+            let span = update.spans.partition_point(|span| span.1 <= from);
             for (first, upto, place) in update.spans[span..].iter().take_while(|s| s.0 < end) {
                 let (first, upto, index) = ((*first).max(from), (*upto).min(end), places[*place]);
                 history.note_span(here(first), index);
@@ -154,97 +94,23 @@ impl Doc {
     }
 }
 
-/// Whether the author of a stretch's first new operation had seen all of what a trimmed document
-/// starts from. Whoever has seen what is not here yet has: that was checked before.
-fn sees_base(graph: &Graph, update: &Update, stretch: &FileStretch, known: u32) -> bool {
-    let sees = |id: OpId| graph.lv_of(id).is_none_or(|lv| graph.sees_base(&[lv]));
-    let before = |id: OpId| Some(OpId::new(id.peer, id.seq.checked_sub(1)?));
-    let parents = stretch.parents.iter().filter(|_| known == 0).map(|parent| match parent {
-        Parent::Inside(place) => update.id_at(*place),
-        Parent::Outside(id) => *id,
-    });
-    graph.base() == 0 || parents.chain(before(stretch.id.plus(known))).any(sees)
-}
-
-/// The parents of a stretch's first new operation, as local versions.
-fn parents_here(graph: &Graph, update: &Update, stretch: &FileStretch, known: u32) -> Vec<Lv> {
-    let here = |id: OpId| graph.lv_of(id).expect("dependencies are checked before");
-    if known > 0 {
-        return vec![here(stretch.id.plus(known - 1))];
-    }
-    let mut parents: Vec<Lv> = stretch
-        .parents
-        .iter()
-        .map(|parent| match parent {
-            Parent::Inside(place) => here(update.id_at(*place)),
-            Parent::Outside(id) => here(*id),
-        })
-        .collect();
+/// The parents of the first operation of `plan.new[at]`, as local versions.
+fn parents_here(graph: &Graph, plan: &Plan<'_>, at: usize, starts: &[Lv]) -> Vec<Lv> {
+    let here = |parent: Parent| match plan.find_new(parent) {
+        Some((at, offset)) => starts[at] + offset,
+        None => graph.lv_of(plan.id_of(parent)).expect("dependencies are checked before"),
+    };
+    let mut parents: Vec<Lv> = plan.parents_of(at).map(here).collect();
     // The author's last operation is always among the ancestors, whatever the file says.
-    if let Some(seq) = stretch.id.seq.checked_sub(1) {
-        let own = here(OpId::new(stretch.id.peer, seq));
-        if !parents.contains(&own) && !graph.sees(&parents, own) {
-            parents.push(own);
-        }
+    if let Some(own) = plan.own_of(at).map(here)
+        && !parents.contains(&own)
+        && !graph.sees(&parents, own)
+    {
+        parents.push(own);
     }
     sort(&mut parents);
     parents.dedup();
     parents
-}
-
-/// A place in an update's list of transaction lengths.
-#[derive(Default)]
-struct BoundAt {
-    entry: usize,
-    start: Lv,
-}
-
-impl BoundAt {
-    /// Reports the transactions between two places, as `(first, length of each, count)`.
-    fn note(&mut self, update: &Update, from: Lv, end: Lv, mut report: impl FnMut(Lv, u32, u32)) {
-        let mut at = from;
-        while at < end {
-            let (len, count) = update.bounds[self.entry];
-            let upto = self.start + len * count;
-            if upto <= at {
-                self.entry += 1;
-                self.start = upto;
-                continue;
-            }
-            let here = (upto.min(end) - at) / len;
-            report(at, len, here);
-            at += here * len;
-        }
-    }
-}
-
-impl Update {
-    fn stretch_of(&self, place: Lv) -> &FileStretch {
-        &self.stretches[self.stretches.partition_point(|stretch| stretch.start <= place) - 1]
-    }
-
-    fn stamp_at(&self, place: Lv) -> Stamp {
-        let stretch = self.stretch_of(place);
-        stretch.stamp.plus(place - stretch.start)
-    }
-
-    fn id_at(&self, place: Lv) -> OpId {
-        let stretch = self.stretch_of(place);
-        stretch.id.plus(place - stretch.start)
-    }
-
-    /// Whether a transaction begins at a place.
-    fn is_bound(&self, place: Lv) -> bool {
-        let mut start = 0;
-        for (len, count) in &self.bounds {
-            let end = start + len * count;
-            if place < end {
-                return (place - start).is_multiple_of(*len);
-            }
-            start = end;
-        }
-        false
-    }
 }
 
 #[cfg(test)]

@@ -10,12 +10,17 @@
 //! operations are in a line, and everything above it has seen all of them.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use crate::id::{OpId, PeerId};
-use crate::numbers::{pair, parts};
 use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
+
+mod diff;
+mod steps;
+
+pub(crate) use self::diff::Diff;
 
 /// A local version: the place of an operation in this replica's order.
 pub(crate) type Lv = u32;
@@ -46,7 +51,11 @@ pub(crate) struct Stretch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     runs: Vec<Run>,
+    /// Of each run, whether its operations have seen all that is before them in this order.
+    sees_all: Vec<bool>,
     parents: Vec<Lv>,
+    /// The run of each of them.
+    parent_runs: Vec<u32>,
     end: Lv,
     peers: Vec<PeerId>,
     /// Peers by id.
@@ -61,11 +70,6 @@ pub(crate) struct Graph {
     /// What is below was trimmed; 0 if nothing was.
     base: Lv,
 }
-
-/// Whom an operation of a search is an ancestor of.
-const A: u32 = 1;
-const B: u32 = 2;
-const BOTH: u32 = 3;
 
 /// Replaces the heads, which are ascending, that an operation follows by the operation. Its parents
 /// are ascending too; a merge may have very many.
@@ -176,8 +180,13 @@ impl Graph {
         if !follows {
             let at = self.parents.len() as u32;
             self.parents.extend_from_slice(parents);
+            for parent in parents {
+                let last = self.runs.len().saturating_sub(1);
+                self.parent_runs.push(self.run_near(last, *parent) as u32);
+            }
             self.runs_by_peer[peer as usize].push(self.runs.len() as u32);
             self.runs.push(Run { start, peer, seq: id.seq, parents: at, stamp });
+            self.sees_all.push(*parents == *self.heads);
         }
         self.end += len;
         if let [head] = self.heads[..]
@@ -248,6 +257,17 @@ impl Graph {
         Some((*end).min(lv) - 1)
     }
 
+    /// Whether an operation is before or after every other, and up to where that holds of those
+    /// that come next.
+    pub(crate) fn critical_at(&self, lv: Lv) -> (bool, Lv) {
+        let at = self.critical.partition_point(|(_, end)| *end <= lv);
+        match self.critical.get(at) {
+            Some((start, end)) if *start <= lv => (true, *end),
+            Some((start, _)) => (false, *start),
+            None => (false, self.end),
+        }
+    }
+
     fn run_at(&self, lv: Lv) -> usize {
         match self.runs.last() {
             Some(last) if last.start <= lv => self.runs.len() - 1,
@@ -255,14 +275,39 @@ impl Graph {
         }
     }
 
+    /// The same where it is probably near this run.
+    fn run_near(&self, hint: usize, lv: Lv) -> usize {
+        let (mut low, mut high, mut step) = (hint, hint, 1);
+        while self.runs[low].start > lv {
+            (high, low) = (low, low.saturating_sub(step));
+            step *= 2;
+        }
+        while self.runs.get(high).is_some_and(|run| run.start <= lv) {
+            (low, high) = (high, high + step);
+            step *= 2;
+        }
+        let rest = &self.runs[low..high.min(self.runs.len())];
+        low + rest.partition_point(|run| run.start <= lv).max(1) - 1
+    }
+
     fn run_end(&self, index: usize) -> Lv {
         self.runs.get(index + 1).map_or(self.end, |run| run.start)
     }
 
-    fn run_parents(&self, index: usize) -> &[Lv] {
+    /// Where the parents of a run's first operation are in the pool.
+    fn parents_range(&self, index: usize) -> Range<usize> {
         let start = self.runs[index].parents as usize;
         let end = self.runs.get(index + 1).map_or(self.parents.len(), |run| run.parents as usize);
-        &self.parents[start..end]
+        start..end
+    }
+
+    fn run_parents(&self, index: usize) -> &[Lv] {
+        &self.parents[self.parents_range(index)]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stretch_count(&self) -> usize {
+        self.runs.len()
     }
 
     /// The stretch from `lv` to the end of its run.
@@ -282,11 +327,14 @@ impl Graph {
 
     /// The parents of an operation.
     pub(crate) fn parents_of(&self, lv: Lv) -> Parents<'_> {
-        let index = self.run_at(lv);
-        if lv > self.runs[index].start {
+        self.parents_in(self.run_at(lv), lv)
+    }
+
+    fn parents_in(&self, run: usize, lv: Lv) -> Parents<'_> {
+        if lv > self.runs[run].start {
             Parents { one: [lv - 1], many: None }
         } else {
-            Parents { one: [0], many: Some(self.run_parents(index)) }
+            Parents { one: [0], many: Some(self.run_parents(run)) }
         }
     }
 
@@ -382,53 +430,6 @@ impl Graph {
             later(self.run_parents(run), &mut queue);
         }
         false
-    }
-
-    /// What is before only one of two versions, each as descending ranges.
-    pub(crate) fn diff(&self, a: &[Lv], b: &[Lv]) -> [Vec<(Lv, Lv)>; 2] {
-        let mut only = [Vec::new(), Vec::new()];
-        if a == b {
-            return only;
-        }
-        let mut queue = BinaryHeap::new();
-        for (heads, side) in [(a, A), (b, B)] {
-            heads.iter().for_each(|lv| queue.push(pair(*lv, side)));
-        }
-        let mut unshared = queue.len();
-        let mut mark = |side: u32, start: Lv, end: Lv| {
-            if side == BOTH || start == end {
-                return;
-            }
-            let ranges: &mut Vec<(Lv, Lv)> = &mut only[usize::from(side == B)];
-            match ranges.last_mut() {
-                Some(last) if last.0 == end => last.0 = start,
-                _ => ranges.push((start, end)),
-            }
-        };
-        while unshared > 0 {
-            let Some((mut at, mut side)) = queue.pop().map(parts) else { break };
-            unshared -= usize::from(side != BOTH);
-            let run = self.run_at(at);
-            let start = self.runs[run].start;
-            while let Some(next) = queue.peek()
-                && let (next, next_side) = parts(*next)
-                && next >= start
-            {
-                queue.pop();
-                unshared -= usize::from(next_side != BOTH);
-                if next_side | side != side {
-                    mark(side, next + 1, at + 1);
-                    at = next;
-                    side |= next_side;
-                }
-            }
-            mark(side, start, at + 1);
-            for parent in self.run_parents(run) {
-                queue.push(pair(*parent, side));
-                unshared += usize::from(side != BOTH);
-            }
-        }
-        only
     }
 }
 

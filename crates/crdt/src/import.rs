@@ -286,7 +286,6 @@ impl Doc {
 /// The texts, lists and trees that an import wrote to, and where it starts.
 pub(crate) struct ToMerge {
     start: Lv,
-    heads: Vec<Lv>,
     /// By container: whether it was written to.
     touched: Vec<bool>,
     order: Vec<ContainerIx>,
@@ -294,8 +293,7 @@ pub(crate) struct ToMerge {
 
 impl ToMerge {
     pub(crate) fn new(graph: &Graph) -> Self {
-        let (start, heads) = (graph.end(), graph.heads().to_vec());
-        Self { start, heads, touched: Vec::new(), order: Vec::new() }
+        Self { start: graph.end(), touched: Vec::new(), order: Vec::new() }
     }
 
     pub(crate) fn touch(&mut self, index: ContainerIx) {
@@ -320,7 +318,7 @@ impl ToMerge {
             let (graph, runs) = history.parts_mut(index);
             match &mut container.content {
                 Content::Text(log, state) => {
-                    let deltas = state.merge(graph, runs, &self.heads, range).into_iter();
+                    let deltas = state.merge(graph, runs, range).into_iter();
                     patches.extend(deltas.map(|delta| Patch::Text { id: id(), delta }));
                     if let Some(marks) = FOLLOWED.marks.get() {
                         let changes =
@@ -329,7 +327,7 @@ impl ToMerge {
                     }
                 }
                 Content::List(log, state) => {
-                    let deltas = state.merge(log, graph, runs, &self.heads, range).into_iter();
+                    let deltas = state.merge(log, graph, runs, range).into_iter();
                     patches.extend(deltas.map(|delta| Patch::List { id: id(), delta }));
                 }
                 Content::Tree(log, state) => {

@@ -136,10 +136,12 @@ impl Doc {
         if end == graph.base() {
             return Ok(None);
         }
-        let line = graph.line(end);
-        let earlier = (end < graph.end()).then(|| self.checkout(self.peer(), line.version()));
-        let earlier = earlier.transpose()?;
+        let earlier = (end < graph.end())
+            .then(|| self.checkout(self.peer(), graph.line(end).version()))
+            .transpose()?;
+        // What is checked out may be in another order.
         let at = earlier.as_ref().unwrap_or(self);
+        let line = at.history().graph.line(end);
         let hash = |(peer, count)| Some((peer, at.chain_hash_at(peer, count)?));
         let mut chains = Numbers::new();
         for (peer, hash) in at.version().iter().filter_map(hash) {
@@ -344,10 +346,12 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
     let mut line = Update::default();
     input.read(|input| line.read_stretches(input, &peers))?;
     let mut graph = Graph::default();
-    for stretch in &line.stretches {
-        let follows = match stretch.parents[..] {
+    for (number, stretch) in line.stretches.iter().enumerate() {
+        let follows = match line.parents_of(number) {
             [] => stretch.start == 0,
-            [Parent::Inside(before)] => before + 1 == stretch.start,
+            [Parent::Inside(before, offset)] => {
+                line.stretches[*before as usize].start + offset + 1 == stretch.start
+            }
             _ => false,
         };
         if !follows || stretch.id.seq != graph.version().get(stretch.id.peer) {

@@ -260,12 +260,15 @@ fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
 /// state.
 fn restore(mut history: History, update: &Update, containers: &Containers) -> Option<History> {
     let base = history.graph.end();
-    for stretch in &update.stretches {
+    for (number, stretch) in update.stretches.iter().enumerate() {
         let here = |parent: &Parent| match parent {
-            Parent::Inside(place) => Some(base + place),
+            Parent::Inside(before, offset) => {
+                Some(base + update.stretches[*before as usize].start + offset)
+            }
             Parent::Outside(id) => history.graph.lv_of(*id),
         };
-        let mut parents: Vec<Lv> = stretch.parents.iter().map(here).collect::<Option<_>>()?;
+        let parents = update.parents_of(number).iter();
+        let mut parents: Vec<Lv> = parents.map(here).collect::<Option<_>>()?;
         sort(&mut parents);
         let goes_on = stretch.id.seq == history.graph.version().get(stretch.id.peer);
         if !goes_on || !history.graph.sees_base(&parents) {
@@ -273,11 +276,9 @@ fn restore(mut history: History, update: &Update, containers: &Containers) -> Op
         }
         history.graph.push(stretch.id, stretch.len, stretch.stamp, &parents);
     }
-    let mut at = base;
-    for (len, count) in &update.bounds {
-        history.note_bounds(at, *len, *count);
-        at += len * count;
-    }
+    update.transactions(0, update.len, |place, len, count| {
+        history.note_bounds(base + place, len, count);
+    });
     let index_of =
         |(kind, id): &(ContainerKind, ContainerId)| containers.find(*kind, &ContainerKey::Id(id));
     let places: Vec<ContainerIx> = update.containers.iter().map(index_of).collect::<Option<_>>()?;

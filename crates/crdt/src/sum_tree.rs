@@ -191,6 +191,19 @@ impl SumTree {
         sum
     }
 
+    /// The sum in one measure over all leaves before this one.
+    pub(crate) fn before_in(&self, leaf: u32, measure: usize) -> u32 {
+        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let mut sum = 0u32;
+        while at != NONE {
+            let node = &self.nodes[at as usize];
+            let before = &node.widths[measure][..node.slot_of(child)];
+            sum = before.iter().fold(sum, |sum, width| sum.wrapping_add(*width));
+            (child, at) = (at, node.parent);
+        }
+        sum
+    }
+
     /// Which of two leaves comes first.
     pub(crate) fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
         let (mut a, mut b) = (a, b);
@@ -408,6 +421,7 @@ mod tests {
                 let mut sum = [0; 3];
                 for (i, (leaf, widths)) in list.iter().enumerate() {
                     prop_assert_eq!(tree.before(*leaf), sum);
+                    prop_assert_eq!([0, 1, 2].map(|m| tree.before_in(*leaf, m)), sum);
                     prop_assert_eq!(tree.next(*leaf), list.get(i + 1).map(|(next, _)| *next));
                     prop_assert_eq!(
                         tree.previous(*leaf), i.checked_sub(1).map(|left| list[left].0));

@@ -209,11 +209,10 @@ impl<'a> Table<'a> {
         self.find(row).is_some()
     }
 
-    /// The rows that were ever inserted.
+    /// The rows that were ever inserted, oldest first.
     pub(crate) fn known(&self) -> impl Iterator<Item = RowId> + use<'a> {
-        let rows = self.content.iter().flat_map(|(_, state)| state.rows.clone());
-        let rows: Vec<Lv> = rows.flat_map(|(start, end)| start..end).collect();
-        let graph = self.graph;
-        rows.into_iter().map(|lv| RowId(graph.id_of(lv)))
+        let rows =
+            |(_, id, _, len): (Stamp, OpId, Lv, u32)| (0..len).map(move |i| RowId(id.plus(i)));
+        self.stretches().into_iter().flat_map(rows)
     }
 }

@@ -129,12 +129,11 @@ impl ListState {
         log: &CellLog,
         graph: &Graph,
         runs: &mut Runs,
-        heads: &[Lv],
         range: (Lv, Lv),
     ) -> Vec<Vec<ListDelta>> {
         let mut merger = std::mem::take(&mut self.merger);
         let mut present = Editing { list: self, log, deltas: Vec::new() };
-        merger.merge(graph, runs, heads, range, &mut present);
+        merger.merge(graph, runs, range, &mut present);
         let deltas = present.deltas;
         self.merger = merger;
         deltas

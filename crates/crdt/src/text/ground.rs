@@ -213,10 +213,7 @@ impl Tracker {
     pub(crate) fn unknown(graph: &Graph, len: u32) -> Self {
         let mut tracker = Self::new(None);
         tracker.done = graph.end();
-        tracker.heads = graph.heads().to_vec();
-        for view in &mut tracker.views {
-            view.heads.clone_from(&tracker.heads);
-        }
+        tracker.views.iter_mut().for_each(|view| view.stand_at(graph.heads()));
         tracker.set_len(len);
         tracker
     }

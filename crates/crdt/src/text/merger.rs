@@ -6,10 +6,9 @@
 
 use std::cell::{RefCell, RefMut};
 
-use crate::graph::{Graph, Lv, follow};
+use crate::graph::{Graph, Lv};
 use crate::text::runs::{Kind, Piece, Runs};
 use crate::text::tracker::{Effect, PRESENT, Tracker};
-use crate::text::walk::Outcome;
 
 /// A tracker with more items is rebuilt from a later version when there is one.
 const TRACKER_ITEMS_MAX: usize = 4_096;
@@ -32,24 +31,21 @@ pub(crate) struct Merger {
 }
 
 impl Merger {
-    /// Takes in the operations from `start` to `end`, which are new to the sequence. `heads` are
-    /// those of all that is below `start`.
+    /// Takes in the operations from `start` to `end`, which are new to the sequence.
     pub(crate) fn merge(
         &mut self,
         graph: &Graph,
         runs: &mut Runs,
-        heads: &[Lv],
         (start, end): (Lv, Lv),
         present: &mut dyn Present,
     ) {
-        let (mut at, mut heads) = (start, heads.to_vec());
+        let mut at = start;
         let mut void = Vec::new();
         while at < end {
-            let mut stretch = graph.stretch_at(at);
-            stretch.end = stretch.end.min(end);
-            let parents = graph.parents_of(at);
-            if *parents == *heads {
-                for mut piece in runs.pieces(at, stretch.end).filter(|piece| !piece.is_void) {
+            let (is_critical, upto) = graph.critical_at(at);
+            let upto = upto.min(end);
+            if is_critical {
+                for mut piece in runs.pieces(at, upto).filter(|piece| !piece.is_void) {
                     void.extend(piece.clip(present.len()));
                     if piece.len > 0
                         && let Some(effect) = effect_of(&piece)
@@ -57,22 +53,14 @@ impl Merger {
                         present.perform(effect, runs);
                     }
                 }
-            } else if runs.pieces(at, stretch.end).next().is_some() {
+            } else if runs.pieces(at, upto).next().is_some() {
                 // A tracker that starts anew walks over what came before: it has to be marked.
                 void.drain(..).for_each(|(start, end)| runs.void(start, end));
                 let mut tracker = self.tracker_at(graph, runs, at, present.len());
-                let mut outcome = Outcome::default();
-                tracker.advance(graph, runs, stretch.end, &mut outcome);
+                void = tracker.advance(graph, runs, upto, present);
                 self.merging = Some(tracker);
-                for effect in outcome.effects {
-                    if let Some(effect) = effect.within(present.len()) {
-                        present.perform(effect, runs);
-                    }
-                }
-                void.extend(outcome.void);
             }
-            follow(&mut heads, &parents, stretch.end - 1);
-            at = stretch.end;
+            at = upto;
         }
         for (start, end) in void {
             runs.void(start, end);
@@ -115,7 +103,7 @@ impl Merger {
 impl Effect {
     /// The part of an edit that is within a sequence of this length: all of it, unless the history
     /// is not that of the sequence.
-    fn within(self, end: u32) -> Option<Self> {
+    pub(super) fn within(self, end: u32) -> Option<Self> {
         match self {
             Self::Insert { pos, start, content, len } => {
                 Some(Self::Insert { pos: pos.min(end), start, content, len })

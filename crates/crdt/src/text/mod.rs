@@ -24,6 +24,7 @@ mod spans;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tracker;
+mod view;
 mod walk;
 
 use std::cell::RefMut;
@@ -103,12 +104,11 @@ impl TextState {
         &mut self,
         graph: &Graph,
         runs: &mut Runs,
-        heads: &[Lv],
         range: (Lv, Lv),
     ) -> Vec<Vec<TextDelta>> {
         self.marks.held.take();
         let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
-        self.merger.merge(graph, runs, heads, range, &mut present);
+        self.merger.merge(graph, runs, range, &mut present);
         let edits = present.edits;
         edits.deltas(runs, &self.rope)
     }

@@ -89,6 +89,36 @@ impl Piece {
     }
 }
 
+/// Some consecutive operations that are in range, without what they insert and where.
+pub(crate) struct Stroke {
+    pub(crate) kind: Kind,
+    pub(crate) start: Lv,
+    pub(crate) end: Lv,
+}
+
+/// Goes through a log in local order.
+pub(crate) struct Pieces<'a> {
+    runs: &'a Runs,
+    index: usize,
+    at: Lv,
+}
+
+impl Pieces<'_> {
+    /// The operation that comes next.
+    pub(crate) fn start(&self) -> Option<Lv> {
+        self.runs.runs.get(self.index).map(|run| run.start.max(self.at))
+    }
+
+    /// What comes next, as far as it is below `end`.
+    pub(crate) fn next_below(&mut self, end: Lv) -> Option<Piece> {
+        let run = self.runs.runs.get(self.index)?;
+        let piece = self.runs.piece(self.index, self.at, end)?;
+        self.at = piece.end();
+        self.index += usize::from(self.at == run.start + run.len);
+        Some(piece)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
     /// What is there before the first run.
@@ -204,19 +234,38 @@ impl Runs {
 
     /// The operations from `start` to `end` (exclusive), in local order.
     pub(crate) fn pieces(&self, start: Lv, end: Lv) -> impl Iterator<Item = Piece> {
-        let first = self.index_of(start);
-        (first..self.runs.len())
-            .take_while(move |index| self.runs[*index].start < end)
-            .filter_map(move |index| self.piece(index, start, end))
+        let mut pieces = self.pieces_from(start);
+        std::iter::from_fn(move || pieces.next_below(end))
     }
 
-    /// The same, the latest first.
-    pub(crate) fn pieces_back(&self, start: Lv, end: Lv) -> impl Iterator<Item = Piece> {
-        let upto = self.runs.partition_point(|run| run.start < end);
-        (0..upto)
-            .rev()
-            .take_while(move |index| self.runs[*index].start + self.runs[*index].len > start)
-            .filter_map(move |index| self.piece(index, start, end))
+    /// The operations from `start` on, in local order.
+    pub(crate) fn pieces_from(&self, start: Lv) -> Pieces<'_> {
+        let index = self.index_of(start);
+        let is_over = self.runs.get(index).is_some_and(|run| run.start + run.len <= start);
+        Pieces { runs: self, index: index + usize::from(is_over), at: start }
+    }
+
+    /// The operations from `start` to `end` (exclusive), without what they insert: the earliest
+    /// first, or the latest.
+    pub(crate) fn strokes(
+        &self,
+        (start, end): (Lv, Lv),
+        is_back: bool,
+        take: &mut dyn FnMut(Stroke),
+    ) {
+        let first = self.index_of(start);
+        let rest = &self.runs[first..];
+        let count = match rest.get(1) {
+            Some(second) if second.start < end => rest.partition_point(|run| run.start < end),
+            _ => rest.len().min(1),
+        };
+        for at in 0..count {
+            let run = &rest[if is_back { count - 1 - at } else { at }];
+            let (from, to) = (start.max(run.start), end.min(run.start + run.len));
+            if from < to && !run.is_void {
+                take(Stroke { kind: run.kind, start: from, end: to });
+            }
+        }
     }
 
     fn piece(&self, index: usize, start: Lv, end: Lv) -> Option<Piece> {
@@ -337,8 +386,13 @@ mod tests {
         let runs = typed();
         assert_eq!(shown(&runs, 1, 3), [(Kind::Insert, 6, 2, "ör")]);
         assert_eq!(shown(&runs, 5, 8), [(Kind::Backspace, 7, 1, ""), (Kind::Delete, 2, 2, "")]);
-        let back: Vec<u32> = runs.pieces_back(1, 8).map(|piece| piece.start).collect();
-        assert_eq!(back, [6, 4, 1]);
+        let strokes = |is_back| {
+            let mut strokes = Vec::new();
+            runs.strokes((1, 7), is_back, &mut |stroke| strokes.push((stroke.start, stroke.end)));
+            strokes
+        };
+        assert_eq!(strokes(false), [(1, 4), (4, 6), (6, 7)]);
+        assert_eq!(strokes(true), [(6, 7), (4, 6), (1, 4)]);
     }
 
     #[test]
@@ -401,8 +455,9 @@ mod tests {
         let insertions: Vec<Lv> = (0..14).filter(|lv| runs.is_insertion(*lv)).collect();
         assert_eq!(insertions, [0, 1, 2, 3]);
         assert_eq!(runs.inserted(0, 3), "wör");
-        let later = runs.pieces_back(4, 8).map(|piece| (piece.start, piece.len));
-        assert_eq!(later.collect::<Vec<_>>(), [(6, 2), (4, 2)]);
+        let mut later = Vec::new();
+        runs.strokes((4, 8), true, &mut |stroke| later.push((stroke.start, stroke.end)));
+        assert_eq!(later, [(6, 8), (4, 6)]);
     }
 
     #[test]

@@ -14,11 +14,11 @@
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 
-use crate::graph::{Graph, Lv, PeerIx};
+use crate::graph::{Diff, Graph, Lv};
 use crate::range_map::RangeMap;
 use crate::sum_tree::{SumTree, Widths};
 use crate::text::leaf_map::LeafMap;
-use crate::text::runs::{Kind, Piece, Runs};
+use crate::text::view::View;
 
 /// Items per leaf. Small in tests, so that short histories fill several.
 const LEAF_ITEMS_MAX: usize = if cfg!(test) { 4 } else { 32 };
@@ -91,14 +91,6 @@ impl Deletion {
     }
 }
 
-/// A version that is kept ready, and who last wrote on it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct View {
-    pub(super) heads: Vec<Lv>,
-    pub(super) peer: Option<PeerIx>,
-    pub(super) used: u64,
-}
-
 /// A place between items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -131,8 +123,8 @@ pub(crate) struct Tracker {
     base: Option<Lv>,
     /// Everything below is tracked.
     pub(super) done: Lv,
-    /// The heads of that.
-    pub(super) heads: Vec<Lv>,
+    /// How far the views are from where one was last needed; kept for the memory it has.
+    pub(super) diffs: [Diff; 2],
     /// How much anonymous text there is, once that is known.
     base_len: Option<u32>,
     items: usize,
@@ -151,8 +143,7 @@ impl Tracker {
         };
         let mut tree = SumTree::default();
         tree.change(0, ground.widths().map(u32::cast_signed));
-        let heads: Vec<Lv> = base.into_iter().collect();
-        let view = View { heads: heads.clone(), peer: None, used: 0 };
+        let view = View { heads: base.into_iter().collect(), used: 0 };
         let mut tracker = Self {
             tree,
             leaves: vec![vec![ground]],
@@ -164,7 +155,7 @@ impl Tracker {
             clock: 0,
             base,
             done: base.map_or(0, |base| base + 1),
-            heads,
+            diffs: Default::default(),
             base_len: None,
             items: 1,
         };
@@ -214,7 +205,7 @@ impl Tracker {
     pub(super) fn widths_before(&self, place: Place, measure: usize) -> u32 {
         let items = &self.leaves[place.leaf as usize][..place.item];
         let here: u32 = items.iter().map(|item| item.width(measure)).sum();
-        self.tree.before(place.leaf)[measure] + here
+        self.tree.before_in(place.leaf, measure) + here
     }
 
     pub(super) fn item(&self, place: Place) -> &Item {
@@ -243,10 +234,10 @@ impl Tracker {
     }
 
     /// The item that has a character, and the character's offset in it, if it is tracked.
-    fn look_up(&self, id: Lv) -> Option<(Place, u32)> {
+    pub(super) fn look_up(&self, id: Lv) -> Option<(Place, u32)> {
         let leaf = if id >= GROUND { self.leaf_of_ground.get(id) } else { self.leaf_of.get(id) }?;
         let items = self.leaves.get(leaf as usize)?;
-        let item = items.iter().position(|item| item.id <= id && id < item.end())?;
+        let item = items.iter().position(|item| id.wrapping_sub(item.id) < item.len)?;
         Some((Place { leaf, item }, id - items[item].id))
     }
 
@@ -256,7 +247,7 @@ impl Tracker {
     }
 
     /// Cuts the item at a place after `len` characters, if that is inside it.
-    fn split(&mut self, place: Place, len: u32) {
+    pub(super) fn split(&mut self, place: Place, len: u32) {
         let items = &mut self.leaves[place.leaf as usize];
         if len > 0 && len < items[place.item].len {
             let rest = items[place.item].split_off(len);
@@ -266,7 +257,7 @@ impl Tracker {
     }
 
     /// Moves the upper half of a leaf that has grown too large to a new one.
-    fn split_leaf(&mut self, leaf: u32) {
+    pub(super) fn split_leaf(&mut self, leaf: u32) {
         let items = &mut self.leaves[leaf as usize];
         if items.len() <= LEAF_ITEMS_MAX {
             return;
@@ -498,82 +489,6 @@ impl Tracker {
             }
         }
         self.deletions.push(new);
-    }
-
-    /// Adds operations that the present has to a view, or takes them out.
-    pub(super) fn toggle(&mut self, runs: &Runs, view: usize, (start, end): (Lv, Lv), add: bool) {
-        let flip = |tracker: &mut Self, piece: Piece| {
-            if piece.is_void || piece.kind == Kind::Aside {
-                return;
-            }
-            if piece.kind == Kind::Insert {
-                let seen = u32::from(add);
-                return tracker.see(view, piece.start, piece.end(), |old| *old = seen);
-            }
-            let mut at = tracker.deletions.partition_point(|d| d.start + d.len <= piece.start);
-            while let Some(deletion) = tracker.deletions.get(at).copied()
-                && deletion.start < piece.end()
-            {
-                let from = piece.start.max(deletion.start);
-                let to = piece.end().min(deletion.start + deletion.len);
-                let (low, high) = deletion.targets(from, to);
-                let by = if add { 1 } else { -1 };
-                tracker.see(view, low, high, |old| *old = old.wrapping_add_signed(by));
-                at += 1;
-            }
-        };
-        if add {
-            runs.pieces(start, end).for_each(|piece| flip(self, piece));
-        } else {
-            runs.pieces_back(start, end).for_each(|piece| flip(self, piece));
-        }
-    }
-
-    /// Changes how a view sees the characters from `low` to `high` (exclusive).
-    fn see(&mut self, view: usize, low: Lv, high: Lv, change: impl Fn(&mut u32)) {
-        let mut id = low;
-        while id < high {
-            // What the history of a text that does not belong to it inserted may be nowhere.
-            let Some((place, offset)) = self.look_up(id) else {
-                id += 1;
-                continue;
-            };
-            id = self.see_in_leaf(view, place, offset, high, &change);
-            self.split_leaf(place.leaf);
-        }
-    }
-
-    /// The same for as many of them as follow one another in a leaf, from an item's character on;
-    /// returns the first that is left.
-    fn see_in_leaf(
-        &mut self,
-        view: usize,
-        mut place: Place,
-        offset: u32,
-        high: Lv,
-        change: &impl Fn(&mut u32),
-    ) -> Lv {
-        if offset > 0 {
-            self.split(place, offset);
-            place.item += 1;
-        }
-        let mut by = 0i32;
-        let mut id = self.item(place).id;
-        while id < high
-            && self.leaves[place.leaf as usize].get(place.item).is_some_and(|i| i.id == id)
-        {
-            self.split(place, high - id);
-            let item = &mut self.leaves[place.leaf as usize][place.item];
-            let before = item.width(view);
-            change(&mut item.seen[view]);
-            by += item.width(view).wrapping_sub(before).cast_signed();
-            id = item.end();
-            place.item += 1;
-        }
-        if by != 0 {
-            self.tree.change_in(place.leaf, view, by);
-        }
-        id
     }
 }
 

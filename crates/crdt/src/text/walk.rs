@@ -1,17 +1,10 @@
 //! Walking the causal graph: taking operations into the tracker in local order, each at the version
 //! that its author saw.
 
-use crate::graph::{Graph, Lv, PeerIx, Stretch, follow};
+use crate::graph::{Graph, Lv};
+use crate::text::merger::Present;
 use crate::text::runs::{Kind, Piece, Runs};
 use crate::text::tracker::{Effect, PRESENT, Tracker};
-
-/// What operations do to the present text.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) effects: Vec<Effect>,
-    /// Those that were out of the range of their text, as ranges: they do nothing.
-    pub(crate) void: Vec<(Lv, Lv)>,
-}
 
 impl Tracker {
     /// Takes in what the text already shows, up to `end`; `len` is the text's length then.
@@ -28,14 +21,28 @@ impl Tracker {
         self.set_len(len);
     }
 
-    /// Takes in operations up to `end`, new to the text.
-    pub(crate) fn advance(&mut self, graph: &Graph, runs: &Runs, end: Lv, out: &mut Outcome) {
+    /// Takes in operations up to `end`, new to the text, and performs what they do to the present.
+    /// Returns those that were out of the range of their text, as ranges: they do nothing.
+    pub(crate) fn advance(
+        &mut self,
+        graph: &Graph,
+        runs: &Runs,
+        end: Lv,
+        present: &mut dyn Present,
+    ) -> Vec<(Lv, Lv)> {
+        let (mut effects, mut void) = (Vec::new(), Vec::new());
         self.walk(graph, runs, end, &mut |tracker, mut piece, measure| {
-            out.void.extend(piece.clip(tracker.reach(measure)));
+            void.extend(piece.clip(tracker.reach(measure)));
             if piece.len > 0 {
-                tracker.apply(graph, piece, measure, &mut out.effects);
+                tracker.apply(graph, piece, measure, &mut effects);
+            }
+            for effect in effects.drain(..) {
+                if let Some(effect) = effect.within(present.len()) {
+                    present.perform(effect, runs);
+                }
             }
         });
+        void
     }
 
     /// Calls `take` with each operation and the version, ready in a measure, that it applies to.
@@ -46,75 +53,22 @@ impl Tracker {
         end: Lv,
         take: &mut dyn FnMut(&mut Self, Piece, usize),
     ) {
-        while self.done < end {
-            let mut stretch = graph.stretch_at(self.done);
-            stretch.end = stretch.end.min(end);
-            let parents = graph.parents_of(stretch.start);
-            let is_present = *parents == *self.heads;
-            if runs.pieces(stretch.start, stretch.end).next().is_some() {
-                let measure = if is_present {
-                    PRESENT
-                } else {
-                    self.view_at(graph, runs, &parents, stretch.peer)
-                };
-                for piece in runs.pieces(stretch.start, stretch.end) {
-                    if !piece.is_void {
-                        take(self, piece, measure);
-                    }
-                }
-                if measure != PRESENT {
-                    self.views[measure].heads = vec![stretch.end - 1];
+        let (mut steps, mut pieces) = (graph.steps(self.done), runs.pieces_from(self.done));
+        while let Some(first) = pieces.start().filter(|first| *first < end) {
+            let step = steps.to(first);
+            let upto = step.end.min(end);
+            let measure =
+                if step.sees_all { PRESENT } else { self.view_at(graph, runs, &step.parents) };
+            while let Some(piece) = pieces.next_below(upto) {
+                if !piece.is_void {
+                    take(self, piece, measure);
                 }
             }
-            self.pass(&stretch, &parents);
+            if measure != PRESENT {
+                self.views[measure].stand_at(&[upto - 1]);
+            }
         }
-    }
-
-    fn pass(&mut self, stretch: &Stretch, parents: &[Lv]) {
-        follow(&mut self.heads, parents, stretch.end - 1);
-        self.done = stretch.end;
-    }
-
-    /// The view that stands at a version, moved there if need be.
-    fn view_at(&mut self, graph: &Graph, runs: &Runs, heads: &[Lv], peer: PeerIx) -> usize {
-        self.clock += 1;
-        let stands = |view: usize| self.views[view].heads == heads;
-        // Of the others, an author's last version is on the way to its next.
-        let is_of = |view: usize| self.views[view].peer == Some(peer);
-        let by_use = usize::from(self.views[1].used < self.views[0].used);
-        let view = (0..2).find(|v| stands(*v)).or((0..2).find(|v| is_of(*v))).unwrap_or(by_use);
-        self.move_view(graph, runs, view, heads);
-        self.views[view].peer = Some(peer);
-        self.views[view].used = self.clock;
-        view
-    }
-
-    /// Moves the two views to two versions and tells, in the order of the sequence, which runs of
-    /// ids each of them shows: `(first id, length, shown in each)`.
-    pub(crate) fn compare_versions(
-        &mut self,
-        graph: &Graph,
-        runs: &Runs,
-        versions: [&[Lv]; 2],
-    ) -> Vec<(Lv, u32, [bool; 2])> {
-        for (view, heads) in versions.into_iter().enumerate() {
-            self.move_view(graph, runs, view, heads);
-        }
-        self.items()
-            .map(|item| (item.id, item.len, [0, 1].map(|view| item.seen[view] == 1)))
-            .filter(|(_, _, seen)| seen[0] || seen[1])
-            .collect()
-    }
-
-    fn move_view(&mut self, graph: &Graph, runs: &Runs, view: usize, heads: &[Lv]) {
-        let [gone, new] = graph.diff(&self.views[view].heads, heads);
-        for range in gone {
-            self.toggle(runs, view, range, false);
-        }
-        for range in new.into_iter().rev() {
-            self.toggle(runs, view, range, true);
-        }
-        self.views[view].heads = heads.to_vec();
+        self.done = end;
     }
 
     fn apply(&mut self, graph: &Graph, piece: Piece, measure: usize, effects: &mut Vec<Effect>) {

@@ -34,10 +34,10 @@ use crate::text::{Piece, RunKind, Runs};
 use self::cells::encode_cells;
 
 /// What an operation of the file follows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Parent {
-    /// Another of the file.
-    Inside(Lv),
+    /// Another of the file: the number of its stretch, and how many come before it there.
+    Inside(u32, u32),
     /// One that the reader is expected to have.
     Outside(OpId),
 }
@@ -48,7 +48,10 @@ pub(crate) struct FileStretch {
     pub(crate) len: u32,
     pub(crate) id: OpId,
     pub(crate) stamp: Stamp,
-    pub(crate) parents: Vec<Parent>,
+    /// The number of the last stretch before it by the same author.
+    pub(crate) previous: Option<u32>,
+    /// Where its parents end among those of all stretches; they begin where the last one's do.
+    parents_end: u32,
 }
 
 /// The operations of one container, by their place in the file.
@@ -66,7 +69,9 @@ pub(crate) struct Column {
 pub(crate) struct Update {
     pub(crate) containers: Vec<(ContainerKind, ContainerId)>,
     pub(crate) stretches: Vec<FileStretch>,
-    pub(crate) bounds: Vec<(u32, u32)>,
+    parents: Vec<Parent>,
+    /// Where transactions of another length begin: the first, and the length.
+    pub(crate) bounds: Vec<(Lv, u32)>,
     pub(crate) spans: Vec<(Lv, Lv, usize)>,
     /// The same by container.
     spans_of: Vec<Vec<(Lv, Lv)>>,
@@ -308,75 +313,109 @@ impl Update {
     }
 
     pub(crate) fn read_stretches(&mut self, input: &mut Input<'_>, peers: &[PeerId]) {
-        let mut next_seq: Vec<Option<u32>> = vec![None; peers.len()];
+        let mut authors: Vec<Option<(u32, u32)>> = vec![None; peers.len()];
         let (mut place, mut stamp) = (0u32, 0u64);
-        for _ in 0..input.count(3) {
+        for number in 0..input.count(3) as u32 {
             let head = input.varint();
             let (peer, follows) = ((head >> 1) as usize, head & 1 == 1);
-            let (Some(id), Some(next)) = (peers.get(peer), next_seq.get_mut(peer)) else {
+            let (Some(id), Some(author)) = (peers.get(peer), authors.get_mut(peer)) else {
                 return input.refuse("peer");
             };
             let len = input.varint_u32();
-            let seq = next.unwrap_or_else(|| input.varint_u32());
-            *next = Some(input.some(seq.checked_add(len), "seq"));
+            let (previous, seq) = match *author {
+                Some((previous, seq)) => (Some(previous), seq),
+                None => (None, input.varint_u32()),
+            };
+            *author = Some((number, input.some(seq.checked_add(len), "seq")));
             let first = stamp.wrapping_add(input.varint_i64().cast_unsigned());
             let last = first.checked_add(u64::from(len)).filter(|last| *last <= STAMP_END);
             stamp = input.some(last, "stamp");
-            let before = |input: &mut Input<'_>, back| {
-                Parent::Inside(input.some(place.checked_sub(back), "parent"))
-            };
-            let mut parents = Vec::new();
             if follows {
-                parents.push(before(input, 1));
+                self.read_parent(input, place, 1);
             } else {
-                for _ in 0..input.count(1) {
-                    parents.push(match input.varint_u32() {
-                        0 => {
-                            let peer = peers.get(input.varint_usize()).copied();
-                            let Some(peer) = peer else { return input.refuse("peer") };
-                            Parent::Outside(OpId::new(peer, input.varint_u32()))
-                        }
-                        back => before(input, back),
-                    });
-                }
+                self.read_parents(input, peers, place);
             }
             let start = place;
             let end = place.checked_add(len);
             let end = end.filter(|end| len > 0 && *end < crate::import::OPS_MAX);
             place = input.some(end, "length");
             let (id, stamp) = (OpId::new(*id, seq), Stamp(first));
-            self.stretches.push(FileStretch { start, len, id, stamp, parents });
+            let parents_end = self.parents.len() as u32;
+            self.stretches.push(FileStretch { start, len, id, stamp, previous, parents_end });
         }
         self.len = place;
+    }
+
+    fn read_parents(&mut self, input: &mut Input<'_>, peers: &[PeerId], place: Lv) {
+        for _ in 0..input.count(1) {
+            match input.varint_u32() {
+                0 => {
+                    let peer = peers.get(input.varint_usize()).copied();
+                    let Some(peer) = peer else { return input.refuse("peer") };
+                    self.parents.push(Parent::Outside(OpId::new(peer, input.varint_u32())));
+                }
+                back => self.read_parent(input, place, back),
+            }
+        }
+    }
+
+    /// Notes a parent that comes so far before a place, which is after all stretches so far.
+    fn read_parent(&mut self, input: &mut Input<'_>, place: Lv, back: u32) {
+        let parent = place.checked_sub(back).and_then(|parent| {
+            let number = match self.stretches.last() {
+                Some(last) if last.start <= parent => self.stretches.len(),
+                _ => self.stretches.partition_point(|stretch| stretch.start <= parent),
+            };
+            let number = number.checked_sub(1)?;
+            Some((number as u32, parent - self.stretches[number].start))
+        });
+        let (stretch, offset) = input.some(parent, "parent");
+        self.parents.push(Parent::Inside(stretch, offset));
+    }
+
+    /// What the first operation of a stretch follows, by the number of the stretch.
+    pub(crate) fn parents_of(&self, stretch: usize) -> &[Parent] {
+        let before = stretch.checked_sub(1).map(|before| self.stretches[before].parents_end);
+        let end = self.stretches[stretch].parents_end;
+        &self.parents[before.unwrap_or(0) as usize..end as usize]
     }
 
     fn read_bounds(&mut self, input: &mut Input<'_>) {
         let mut total = 0u64;
         for _ in 0..input.count(2) {
             let (len, count) = (input.varint_u32(), input.varint_u32());
+            let start = total as Lv;
             total = total.saturating_add(u64::from(len) * u64::from(count));
             let is_few = (1..=TRANSACTIONS_MAX).contains(&count);
             let is_sound = len > 0 && is_few && total <= u64::from(self.len);
             input.ensure(is_sound, "transaction length");
-            self.bounds.push((len, count));
+            self.bounds.push((start, len));
         }
         input.ensure(total == u64::from(self.len), "transactions");
         if input.is_sound() {
-            input.ensure(self.are_stretches_whole(), "transaction across authors");
+            let is_whole = self.stretches.iter().all(|stretch| self.is_bound(stretch.start));
+            input.ensure(is_whole, "transaction across authors");
         }
     }
 
-    /// Whether no transaction reaches from one stretch into the next.
-    fn are_stretches_whole(&self) -> bool {
-        let (mut bounds, mut from, mut upto) = (self.bounds.iter(), 0, 0);
-        let mut len = 1;
-        self.stretches.iter().all(|stretch| {
-            while stretch.start >= upto {
-                let Some((each, count)) = bounds.next() else { break };
-                (from, upto, len) = (upto, upto + each * count, *each);
-            }
-            (stretch.start - from).is_multiple_of(len)
-        })
+    /// Reports the transactions between two places, as `(first, length of each, count)`.
+    pub(crate) fn transactions(&self, from: Lv, end: Lv, mut report: impl FnMut(Lv, u32, u32)) {
+        let mut entry = self.bounds.partition_point(|(start, _)| *start <= from);
+        let mut at = from;
+        while at < end {
+            let upto = self.bounds.get(entry).map_or(end, |(start, _)| end.min(*start));
+            let len = self.bounds[entry - 1].1;
+            report(at, len, (upto - at) / len);
+            at = upto;
+            entry += 1;
+        }
+    }
+
+    /// Whether a transaction begins at a place.
+    pub(crate) fn is_bound(&self, place: Lv) -> bool {
+        let entry = self.bounds.partition_point(|(start, _)| *start <= place) - 1;
+        let (start, len) = self.bounds[entry];
+        (place - start).is_multiple_of(len)
     }
 
     fn read_spans(&mut self, input: &mut Input<'_>) {

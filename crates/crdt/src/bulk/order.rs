@@ -1,0 +1,121 @@
+//! The order in which the stretches of an update are taken in: branch by branch.
+//!
+//! Every order in which each comes after what it follows gives the same document. What differs is
+//! how far the merge tracker has to go from one version to another. It goes least far if branches
+//! are whole, the short ones first: Gentle and Kleppmann, "Collaborative Text Editing with
+//! Eg-walker" (EuroSys 2025), section 3.7.
+
+use crate::bulk::plan::{New, Plan};
+use crate::sorting::sort_by;
+
+const NONE: u32 = u32::MAX;
+
+/// What follows what, by places in [`Plan::new`].
+struct Links {
+    /// The first link of each, or `NONE`.
+    first: Vec<u32>,
+    /// Who follows, and the next link of the same.
+    links: Vec<(u32, u32)>,
+    /// For how many each waits.
+    waits: Vec<u32>,
+}
+
+impl Links {
+    fn new(plan: &Plan<'_>) -> Self {
+        let count = plan.new.len();
+        let mut all = Self { first: vec![NONE; count], links: Vec::new(), waits: vec![0; count] };
+        for at in 0..count {
+            let parents = plan.parents_of(at).chain(plan.own_of(at));
+            for (before, _) in parents.filter_map(|parent| plan.find_new(parent)) {
+                all.links.push((at as u32, all.first[before]));
+                all.first[before] = all.links.len() as u32 - 1;
+                all.waits[at] += 1;
+            }
+        }
+        all
+    }
+
+    /// Who follows one.
+    fn of(&self, at: usize) -> impl Iterator<Item = usize> {
+        let next = |(_, next): &(u32, u32)| self.links.get(*next as usize).copied();
+        let first = self.links.get(self.first[at] as usize).copied();
+        std::iter::successors(first, next).map(|(at, _)| at as usize)
+    }
+
+    /// By stretch: how many operations it has, and those that follow it and nothing else, as long
+    /// as the branch does not fork.
+    fn branch_lens(&self, plan: &Plan<'_>) -> Vec<u32> {
+        let len = |New { stretch, known }: &New| plan.update.stretches[*stretch].len - known;
+        let mut lens: Vec<u32> = plan.new.iter().map(len).collect();
+        for at in (0..lens.len()).rev() {
+            let mut after = self.of(at);
+            if let (Some(only), None) = (after.next(), after.next())
+                && self.waits[only] == 1
+            {
+                lens[at] += lens[only];
+            }
+        }
+        lens
+    }
+}
+
+/// Places in [`Plan::new`], each after those that it follows.
+pub(super) fn by_branch(plan: &Plan<'_>) -> Vec<usize> {
+    let links = Links::new(plan);
+    let lens = links.branch_lens(plan);
+    let mut waits = links.waits.clone();
+    let mut ready: Vec<usize> = (0..waits.len()).filter(|at| waits[*at] == 0).collect();
+    let mut order = Vec::with_capacity(waits.len());
+    let mut from = 0;
+    loop {
+        // Those that have just become ready are next, the shortest branch first.
+        sort_by(&mut ready[from..], |a, b| (lens[*a], *a) > (lens[*b], *b));
+        let Some(at) = ready.pop() else { break order };
+        order.push(at);
+        from = ready.len();
+        for next in links.of(at) {
+            waits[next] -= 1;
+            if waits[next] == 0 {
+                ready.push(next);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Doc, PeerId, VersionVector};
+
+    #[test]
+    fn what_two_wrote_at_once_is_taken_in_one_after_the_other() {
+        let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+        let mut reader = Doc::new(PeerId(3));
+        for at in 0..20 {
+            for doc in [&mut ada, &mut ben] {
+                let (result, _) = doc.transact(0, |tx| tx.text("note").insert(at, "x"));
+                result.unwrap();
+                reader.import(0, doc.blocks_since(reader.version())).unwrap();
+            }
+        }
+        let mut late = Doc::new(PeerId(4));
+        late.import_update(0, &reader.encode_update(&VersionVector::new())).unwrap();
+        let stretches = |doc: &Doc| doc.history().graph.stretch_count();
+        assert_eq!((stretches(&reader), stretches(&late)), (40, 2));
+        assert_eq!(late.text("note").to_string(), reader.text("note").to_string());
+    }
+
+    #[test]
+    fn a_short_branch_comes_before_a_long_one() {
+        let mut first = Doc::new(PeerId(1));
+        first.transact(0, |tx| tx.text("note").insert(0, "x")).0.unwrap();
+        let mut branches = [2, 3].map(|peer| first.fork(PeerId(peer)));
+        for (doc, len) in branches.iter_mut().zip([9, 2]) {
+            doc.transact(0, |tx| tx.text("note").insert(0, &"y".repeat(len))).0.unwrap();
+            first.import(0, doc.blocks_since(first.version())).unwrap();
+        }
+        let mut late = Doc::new(PeerId(4));
+        late.import_update(0, &first.encode_update(&VersionVector::new())).unwrap();
+        let graph = &late.history().graph;
+        assert_eq!([1, 3].map(|lv| graph.peer_of(lv)), [PeerId(3), PeerId(2)]);
+    }
+}
