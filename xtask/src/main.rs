@@ -1,11 +1,11 @@
 //! `cargo xtask`: the commands of this repository, with nothing to install first.
 //!
 //! [`build`] turns `examples/notebook` into static files and builds the server, [`demo`] starts
-//! both, [`test`] runs every check there is, [`size`] counts what a browser downloads,
-//! [`bench`] measures the engine, [`sim`] plays seeds of the simulator, [`real`] kills and attacks
-//! the real server, [`fuzz`] gives decoders what nobody would send, [`mutants`] looks for what no
-//! test notices, and [`tidy`] holds the source to the project's limits. Each prints what it does
-//! and how long it took, and fails with a sentence that says what to do next.
+//! both, [`mod@test`] runs every check there is, [`size`] counts what a browser downloads,
+//! [`mod@bench`] measures the engine, [`sim`] plays seeds of the simulator, [`real`] kills and
+//! attacks the real server, [`fuzz`] gives decoders what nobody would send, [`mutants`] looks for
+//! what no test notices, and [`tidy`] holds the source to the project's limits. Each prints what it
+//! does and how long it took, and fails with a sentence that says what to do next.
 #![allow(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod bench;

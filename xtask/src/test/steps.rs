@@ -138,6 +138,8 @@ fn fuzz(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
 fn docs(workspace: &Workspace, _: &mut Tally) -> Result<Option<String>> {
     let mut command = workspace.cargo(["doc", "--no-deps"]);
     shell::run(command.args(NATIVE).env("RUSTDOCFLAGS", "--deny=warnings"))?;
+    let mut tools = workspace.cargo(["doc", "--no-deps", "--package=xtask"]);
+    shell::run(tools.env("RUSTDOCFLAGS", "--deny=warnings"))?;
     Ok(None)
 }
 
