@@ -1,8 +1,8 @@
 //! Tables and what a document lists.
 
 use leptos_sync_crdt::{
-    ContainerId, ContainerKind, Doc, DocId, DocIdError, INSERT_BYTES_MAX, LwwRegister, OpId,
-    PeerId, RowId, Stamp, TextError, VersionVector, is_update,
+    ChainMark, ContainerId, ContainerKind, Doc, DocId, DocIdError, INSERT_BYTES_MAX, LwwRegister,
+    OpId, PeerId, RowId, Stamp, TextError, VersionVector, is_update,
 };
 
 fn sync(a: &mut Doc, b: &mut Doc) {
@@ -228,4 +228,16 @@ fn an_update_is_told_from_a_snapshot() {
     doc.transact(0, |tx| tx.counter("c").add(1));
     assert!(is_update(&doc.encode_update(&VersionVector::new())));
     assert!(!is_update(&doc.encode_snapshot()) && !is_update(b""));
+}
+
+#[test]
+fn a_chain_of_blocks_is_marked_where_there_is_one() {
+    let mut doc = Doc::new(PeerId(1));
+    assert_eq!(doc.chain_mark(PeerId(1)), None);
+    let commit = doc.transact(0, |tx| tx.counter("c").add(1)).1.expect("a change");
+    let hash = doc.block(&commit).chain_hash(0);
+    assert_eq!(doc.chain_mark(PeerId(1)), Some(ChainMark { seq: 1, hash }));
+    assert_eq!(doc.chain_hash_at(PeerId(1), 0), Some(0));
+    assert_eq!(doc.chain_hash_at(PeerId(1), 2), None);
+    assert_eq!(doc.chain_mark(PeerId(2)), None);
 }

@@ -329,3 +329,39 @@ fn a_deep_tree_is_moved_walked_and_dropped_without_recursion() {
     assert!(matches!(&import.patches[..], [Patch::Tree { changes, .. }] if changes.len() == 3_000));
     assert_eq!(shown(&other).last(), Some(&(2_999, last)));
 }
+
+#[test]
+fn undo_puts_a_node_back_below_what_others_made_but_not_below_what_they_removed() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    let top = create(&mut ben, None, 0);
+    let other = create(&mut ben, None, 1);
+    let below = create(&mut ben, Some(top), 0);
+    let node = create(&mut ben, Some(below), 0);
+    sync(&mut ada, &mut ben);
+    let parent = |doc: &Doc| doc.tree(TREE).parent(node);
+    move_to(&mut ada, 1_000, node, Some(other), 0);
+    ada.undo(1_000).unwrap();
+    assert_eq!(parent(&ada), Some(below));
+    ada.redo(1_000).unwrap();
+    assert_eq!(parent(&ada), Some(other));
+    sync(&mut ada, &mut ben);
+    // With what is above it, it would be gone.
+    remove(&mut ben, 2_000, top);
+    sync(&mut ada, &mut ben);
+    assert_eq!(ada.undo(3_000), None);
+    assert_eq!(parent(&ada), Some(other));
+    assert_eq!(shown(&ada), [(0, other), (1, node)]);
+}
+
+#[test]
+fn undo_of_a_move_back_to_where_a_node_is_already_writes_nothing() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    let [one, two] = [0, 1].map(|index| create(&mut ben, None, index));
+    sync(&mut ada, &mut ben);
+    move_to(&mut ada, 1_000, two, Some(one), 0);
+    ada.undo(2_000).unwrap();
+    let before = ada.version().clone();
+    assert_eq!(ada.undo(3_000), None);
+    assert_eq!(ada.version(), &before);
+    assert_eq!(shown(&ada), [(0, one), (0, two)]);
+}
