@@ -523,6 +523,9 @@ mod tests {
                     prop_assert_eq!(graph.id_of(start + i), OpId::new(id.peer, id.seq + i));
                     prop_assert_eq!(graph.lv_of(graph.id_of(start + i)), Some(start + i));
                 }
+                for peer in (0..3).map(PeerId) {
+                    prop_assert_eq!(graph.lv_of(OpId::new(peer, graph.version().get(peer))), None);
+                }
                 let follows = last == Some(peer) && start.checked_sub(1).as_slice() == parents;
                 runs += usize::from(!follows);
                 prop_assert_eq!(graph.runs.len(), runs);

@@ -184,5 +184,10 @@ mod tests {
         let mut history = History::default();
         [(0, 2), (3, 2)].into_iter().for_each(|(lv, len)| history.note_bounds(lv, len, 1));
         assert_eq!(history.bounds, [(0, 2), (3, 2)]);
+        let mut history = History::default();
+        for (lv, len) in [(0, 1), (1, 3), (4, 3), (8, 3)] {
+            history.note_bounds(lv, len, 1);
+        }
+        assert_eq!(history.bounds, [(0, 1), (1, 3), (8, 3)]);
     }
 }
