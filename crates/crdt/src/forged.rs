@@ -113,6 +113,35 @@ fn a_mark_from_a_character_that_its_author_could_not_see_is_of_nothing() {
     }
 }
 
+/// An addition by a peer, at this stamp, after these operations.
+fn addition(peer: u64, stamp: u64, deps: &[(u64, u32)]) -> Block {
+    let deps = deps.iter().map(|(peer, seq)| OpId::new(PeerId(*peer), *seq)).collect();
+    let header = BlockHeader { peer: PeerId(peer), seq: 0, len: 1, stamp: Stamp(stamp), deps };
+    let containers = vec![(ContainerKind::Counter, ContainerId::root("c"))];
+    let ops = vec![Op { container: 0, action: Action::Cell(CellOp::Add(1)) }];
+    Block::encode(header, &Body { containers, names: Vec::new(), ops })
+}
+
+#[test]
+fn a_block_is_stamped_after_what_it_depends_on_wherever_that_is() {
+    let (early, late) = (addition(3, 50, &[]), addition(9, 50, &[(3, 0)]));
+    let refused = ImportError::Stamp { peer: PeerId(9), seq: 0 };
+    let mut at_once = Doc::new(PeerId(1));
+    assert_eq!(at_once.import(0, [late.clone(), early.clone()]).err(), Some(refused.clone()));
+    assert!(at_once.version().is_empty());
+    let mut known = Doc::new(PeerId(1));
+    known.import(0, [early.clone()]).unwrap();
+    assert_eq!(known.import(0, [late.clone()]).err(), Some(refused));
+    // What waited and turns out unsound is left out, and the rest is taken in.
+    let mut waited = Doc::new(PeerId(1));
+    assert_eq!(waited.import(0, [late]).unwrap().pending, 1);
+    let import = waited.import(0, [early]).unwrap();
+    assert_eq!((import.pending, import.rejected), (0, vec![OpId::new(PeerId(9), 0)]));
+    assert_eq!(waited.counter("c"), 1);
+    let sound = addition(9, 51, &[(3, 0)]);
+    assert!(Doc::new(PeerId(1)).import(0, [sound, addition(3, 50, &[])]).is_ok());
+}
+
 #[test]
 fn only_so_many_blocks_wait() {
     let waiting = |count: usize| {

@@ -30,6 +30,13 @@ fn every_write_is_told_alike_where_it_was_made_and_where_it_came_in() {
     let patches = told(ada, ben, |tx| tx.text("x").delete(1, 1).unwrap());
     let delta = vec![TextDelta::Retain(1), TextDelta::Delete(1)];
     assert_eq!(patches, [Patch::Text { id: id("x"), delta }]);
+    let list = |delta| [Patch::List { id: id("l"), delta }];
+    let patches = told(ada, ben, |tx| tx.list("l").extend([1, 2]));
+    assert_eq!(patches, list(vec![ListDelta::Insert(vec![1.into(), 2.into()])]));
+    let patches = told(ada, ben, |tx| tx.list("l").remove(1).unwrap());
+    assert_eq!(patches, list(vec![ListDelta::Retain(1), ListDelta::Delete(1)]));
+    let patches = told(ada, ben, |tx| tx.list("l").remove(0).unwrap());
+    assert_eq!(patches, list(vec![ListDelta::Delete(1)]));
     let patches = told(ada, ben, |tx| _ = tx.table("t").insert([("a", 1)]));
     let row = ada.table("t").rows().next().expect("a row");
     let of = |change| [Patch::Row { table: "t".into(), row, change }];
@@ -38,6 +45,16 @@ fn every_write_is_told_alike_where_it_was_made_and_where_it_came_in() {
     assert_eq!(patches, of(RowChange::Field("a".into())));
     assert_eq!(told(ada, ben, |tx| tx.table("t").remove(row).unwrap()), of(RowChange::Removed));
     assert_eq!(told(ada, ben, |tx| tx.table("t").restore(row).unwrap()), of(RowChange::Restored));
+}
+
+#[test]
+fn nothing_is_told_of_a_slot_that_showed_nothing_any_more() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    ada.transact(0, |tx| tx.movable_list("l").extend(["a", "b", "c"]));
+    ben.import(0, ada.blocks_since(&VersionVector::new())).unwrap();
+    ada.transact(0, |tx| tx.movable_list("l").move_to(0, 2)).0.unwrap();
+    ben.transact(0, |tx| tx.movable_list("l").remove(0)).0.unwrap();
+    assert_eq!(ada.import(0, ben.blocks_since(ada.version())).unwrap().patches, []);
 }
 
 #[test]

@@ -241,3 +241,10 @@ fn a_chain_of_blocks_is_marked_where_there_is_one() {
     assert_eq!(doc.chain_hash_at(PeerId(1), 2), None);
     assert_eq!(doc.chain_mark(PeerId(2)), None);
 }
+
+#[test]
+fn elements_that_follow_one_another_take_no_room_of_their_own_in_a_snapshot() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.list("l").extend((0..3_000).map(|_| 7)));
+    assert!(doc.encode_snapshot().len() < 500, "{} bytes", doc.encode_snapshot().len());
+}

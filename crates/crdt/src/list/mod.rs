@@ -240,3 +240,46 @@ impl Present for Editing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DecodeError, Reader};
+
+    /// Reads a list of these slots, each as how far its first is from the end of those before, how
+    /// many, and whether they are shown, with some bytes behind the list.
+    fn read(
+        slots: &[(i64, u64, bool)],
+        more: usize,
+        end: Lv,
+    ) -> Result<Vec<(Lv, bool)>, DecodeError> {
+        let mut out = Writer::new();
+        out.len(slots.len());
+        for (by, len, is_shown) in slots {
+            out.varint_i64(*by);
+            out.varint(len << 1 | u64::from(*is_shown));
+        }
+        (0..3).for_each(|_| out.len(0));
+        out.raw(&vec![0; more]);
+        let mut input = Reader::new(out.as_slice());
+        input.read(|input| ListState::decode(input, end)).map(|list| list.slots.iter().collect())
+    }
+
+    #[test]
+    fn slots_are_below_the_end_and_no_more_than_there_is_room_for() {
+        let shown = |slots: &[Lv]| Ok(slots.iter().map(|slot| (*slot, true)).collect::<Vec<_>>());
+        assert_eq!(read(&[(3, 2, true), (-5, 2, true)], 9, 5), shown(&[3, 4, 0, 1]));
+        assert_eq!(read(&[(2, 1, false)], 9, 5), Ok(vec![(2, false)]));
+        let nowhere = Err(DecodeError::Invalid("local version"));
+        assert_eq!(read(&[(3, 2, true)], 9, 4), nowhere);
+        assert_eq!(read(&[(5, 1, true)], 9, 5), nowhere);
+        assert_eq!(read(&[(-1, 1, true)], 9, 5), nowhere);
+        // A byte behind them for each page that what made them takes, and three empty maps.
+        let most = 4 * PAGE_OPS_MAX as u64;
+        assert!(read(&[(0, most, true)], 1, 100).is_ok());
+        let refused = Err(DecodeError::Invalid("slots"));
+        assert_eq!(read(&[(0, most + 1, true)], 1, 100), refused);
+        assert_eq!(read(&[(0, 9, true), (0, most, true)], 1, 100), refused);
+        assert_eq!(read(&[(0, 0, true), (3, 1, true)], 9, 5), refused);
+    }
+}

@@ -186,3 +186,18 @@ fn transactions_of_one_length_are_told_together() {
     // Ten of one, then twenty of two each; the limit in tests is four of them at once.
     assert_eq!(sizes, [(3 + 5, 2), (3 + 5 + 3 + 10, 4)]);
 }
+
+#[test]
+fn what_does_nothing_is_told_with_the_runs() {
+    let mut runs = Runs::default();
+    runs.push_run(0, 0, 5, RunKind::Delete, "", false);
+    runs.void(1, 3);
+    let mut out = Writer::new();
+    encode_runs(&runs, &[(0, 5)], &mut out);
+    let lens = [1 << 3 | 1, 2 << 3 | 4 | 1, 2 << 3 | 1];
+    assert_eq!(out.as_slice()[..5], [&[3, 3][..], &lens].concat());
+    let mut input = Input::new(&out.as_slice()[1..]);
+    let (mut lens, mut positions) = (Input::new(input.bytes()), Input::new(input.bytes()));
+    let voids = [0; 3].map(|_| read_piece(&mut lens, &mut positions, 0).is_void);
+    assert_eq!(voids, [false, true, false]);
+}
