@@ -417,6 +417,7 @@ mod tests {
                 prop_assert_eq!(rope.text(), whole.clone());
                 prop_assert_eq!(rope.to_string(), whole.clone());
                 prop_assert_eq!(rope.widths(), measure(&whole));
+                prop_assert!(rope.chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES_MAX));
                 let (mut out, end) = (String::new(), (pos + 7).min(chars.len()));
                 rope.slice(pos, end, &mut out);
                 prop_assert_eq!(out, chars[pos..end].iter().collect::<String>());

@@ -372,3 +372,26 @@ fn a_rebase_that_cannot_be_is_refused_by_name() {
     let past = ben.rebase(0, &snapshot, PeerId(3)).err();
     assert_eq!(past, Some(RebaseError::Past(PastError::Truncated)));
 }
+
+#[test]
+fn a_deletion_made_offline_leaves_what_was_typed_inside_meanwhile() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    ada.transact(0, |tx| tx.text("x").insert(0, "abcdefgh")).0.unwrap();
+    ben.import(0, ada.blocks_since(ben.version())).unwrap();
+    ben.transact(1_000, |tx| tx.text("x").delete(1, 5)).0.unwrap();
+    ada.transact(1_000, |tx| tx.text("x").insert(5, "YZ")).0.unwrap();
+    ada.transact(1_000, |tx| tx.text("x").insert(2, "X")).0.unwrap();
+    ada.transact(1_000, |tx| tx.text("x").delete(4, 1)).0.unwrap();
+    assert_eq!(ada.text("x").to_string(), "abXceYZfgh");
+    let mut cy = ada.fork(PeerId(6));
+    cy.transact(2_000, |tx| tx.counter("c").add(1));
+    ada.import(2_000, cy.blocks_since(ada.version())).unwrap();
+    let version = ada.version().clone();
+    ada.trim_history(&version).unwrap();
+    let rebased = ben.rebase(9_000, &ada.encode_snapshot(), PeerId(3)).unwrap();
+    assert_eq!(rebased.doc.text("x").to_string(), "aXYZgh");
+    for peer in [1, 2, 6] {
+        let refused = ben.rebase(9_000, &ada.encode_snapshot(), PeerId(peer)).map(|_| ());
+        assert_eq!(refused, Err(RebaseError::PeerInUse(PeerId(peer))));
+    }
+}
