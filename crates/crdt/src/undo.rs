@@ -165,7 +165,7 @@ impl Undo {
     }
 
     fn note_peer(&mut self, peer: PeerId) {
-        if self.peers.last() != Some(&peer) && !self.is_ours(peer) {
+        if !self.is_ours(peer) {
             self.peers.push(peer);
         }
     }

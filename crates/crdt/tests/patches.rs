@@ -172,3 +172,22 @@ fn very_many_edits_of_a_text_are_told_as_one_of_the_stretch_that_they_are_in() {
         }
     }
 }
+
+#[test]
+fn of_very_many_edits_what_lies_before_and_behind_all_of_them_is_kept() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    ada.transact(0, |tx| tx.text("x").insert(0, "0123456789")).0.unwrap();
+    ben.import(0, ada.blocks_since(ben.version())).unwrap();
+    // The second of them is the one that is furthest behind.
+    let at = |i: usize| if i == 1 { 9 } else { 2 + i % 2 * 2 };
+    edit_often(&mut ada, (0..300).map(|i| (at(i), false)));
+    let patches = ben.import(0, ada.blocks_since(ben.version())).unwrap().patches;
+    let content = ben.text("x").slice(2, 308);
+    let delta = vec![
+        TextDelta::Retain(2),
+        TextDelta::Delete(6),
+        TextDelta::Insert(content.as_str().into()),
+    ];
+    assert_eq!(patches, [Patch::Text { id: ContainerId::root("x"), delta }]);
+    assert_eq!(ben.text("x").slice(308, 310), "89");
+}

@@ -365,3 +365,15 @@ fn undo_of_a_move_back_to_where_a_node_is_already_writes_nothing() {
     assert_eq!(ada.version(), &before);
     assert_eq!(shown(&ada), [(0, one), (0, two)]);
 }
+
+#[test]
+fn a_node_that_two_people_remove_goes_once() {
+    let (mut ada, mut ben, [a, _, c]) = three();
+    remove(&mut ada, 1_000, a);
+    remove(&mut ben, 2_000, a);
+    remove(&mut ben, 2_000, c);
+    let patches = ada.import(1 << 40, ben.blocks_since(ada.version())).unwrap().patches;
+    let changes = vec![TreeChange::Removed { node: c }];
+    assert_eq!(patches, [Patch::Tree { id: ContainerId::root(TREE), changes }]);
+    assert_eq!(ben.import(1 << 40, ada.blocks_since(ben.version())).unwrap().patches, []);
+}

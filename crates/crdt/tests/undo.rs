@@ -167,7 +167,11 @@ fn a_removed_element_that_somebody_else_moved_on_is_not_put_back() {
     let list = |doc: &Doc| doc.movable_list("l").iter().collect::<Vec<_>>();
     assert_eq!(list(&ada), ["b".into(), "c".into(), "a".into()]);
     assert_eq!(ada.undo(90_000), None);
-    // One that we moved ourselves before is.
+    // One that nobody moved is, whoever put it in.
+    ada.transact(60_000, |tx| tx.movable_list("l").remove(1)).0.unwrap();
+    ada.undo(60_000).unwrap();
+    assert_eq!(list(&ada), ["b".into(), "c".into(), "a".into()]);
+    // So is one that we moved ourselves before.
     ada.transact(90_000, |tx| tx.movable_list("l").move_to(0, 2)).0.unwrap();
     ada.transact(99_000, |tx| tx.movable_list("l").remove(2)).0.unwrap();
     ada.undo(99_000).unwrap();
@@ -178,6 +182,7 @@ fn a_removed_element_that_somebody_else_moved_on_is_not_put_back() {
 fn a_trimmed_document_undoes_and_redoes_what_was_done_since() {
     let mut doc = Doc::new(PeerId(1));
     // What is trimmed has containers and names in another order than what stays.
+    doc.transact(0, |tx| _ = tx.map("only asked for"));
     doc.transact(0, |tx| tx.counter("gone").add(1));
     doc.transact(0, |tx| tx.map("b").set("z", 1));
     doc.transact(0, |tx| tx.map("a").set("y", 1));

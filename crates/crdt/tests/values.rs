@@ -71,6 +71,7 @@ fn a_field_is_found_after_fields_of_every_kind() {
         Value::List(vec![1.into(), "two".into()]),
         Value::Map(map.into_iter().collect()),
         Value::Container(ContainerKind::Text),
+        "last".into(),
     ];
     let mut doc = Doc::new(PeerId(1));
     let names: Vec<String> = (0..values.len()).map(|i| i.to_string()).collect();

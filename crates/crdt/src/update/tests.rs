@@ -201,3 +201,17 @@ fn what_does_nothing_is_told_with_the_runs() {
     let voids = [0; 3].map(|_| read_piece(&mut lens, &mut positions, 0).is_void);
     assert_eq!(voids, [false, true, false]);
 }
+
+#[test]
+fn transactions_of_one_author_are_told_together_wherever_others_came_between() {
+    let (mut ada, mut ben) = (crate::Doc::new(PeerId(1)), crate::Doc::new(PeerId(2)));
+    for _ in 0..3 {
+        ada.transact(0, |tx| tx.counter("c").add(1));
+        ben.import(0, ada.blocks_since(ben.version())).unwrap();
+        ben.transact(0, |tx| tx.counter("c").add(1));
+        ada.import(0, ben.blocks_since(ada.version())).unwrap();
+    }
+    let bens: VersionVector = [(PeerId(2), 3)].into_iter().collect();
+    let update = crate::snapshot::read_update(&ada.encode_update(&bens)).unwrap();
+    assert_eq!((update.bounds, update.spans), (vec![(0, 1)], vec![(0, 3, 0)]));
+}
