@@ -88,3 +88,54 @@ impl Edges<'_> {
         order.then(early.code().cmp(&late.code())).is_le()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use crate::{ContainerKey, ContainerKind, Doc, Expand, PeerId};
+
+    /// How many of some marks of eight letters, made one after the other, stay when what made them
+    /// is trimmed away.
+    fn kept(marks: &[(&str, Range<usize>, Expand)]) -> usize {
+        let mut doc = Doc::new(PeerId(1));
+        doc.transact(0, |tx| tx.text("x").insert(0, "abcdefgh")).0.unwrap();
+        for (i, (key, range, expand)) in marks.iter().enumerate() {
+            let edit =
+                doc.transact(0, |tx| tx.text("x").mark(range.clone(), key, i as i64, *expand));
+            edit.0.unwrap();
+        }
+        let before = doc.text("x").spans();
+        let version = doc.version().clone();
+        doc.trim_history(&version).unwrap();
+        assert_eq!(doc.text("x").spans(), before);
+        let name = "x".into();
+        let index = doc.containers.find(ContainerKind::Text, &name as &ContainerKey<'_>);
+        let content = &doc.containers.get(index.expect("a text")).content;
+        content.cells().ops(0, u32::MAX).count()
+    }
+
+    #[test]
+    fn a_mark_that_a_later_one_covers_for_good_does_not_stay() {
+        let of = |ranges: &[Range<usize>], expand| {
+            let marks: Vec<_> =
+                ranges.iter().map(|range| ("bold", range.clone(), expand)).collect();
+            kept(&marks)
+        };
+        let after = |ranges: &[Range<usize>]| of(ranges, Expand::After);
+        for covered in
+            [[2..4, 1..6], [2..4, 2..4], [2..8, 0..8], [0..3, 0..5], [2..4, 1..4], [2..4, 2..5]]
+        {
+            assert_eq!(after(&covered), 1, "{covered:?}");
+        }
+        for both in [[1..6, 2..4], [2..4, 3..6], [3..6, 2..4], [2..8, 0..6], [0..4, 1..5]] {
+            assert_eq!(after(&both), 2, "{both:?}");
+        }
+        assert_eq!(after(&[2..3, 4..5, 6..7, 1..8]), 1);
+        // What does not grow at its end may be got past.
+        assert_eq!(of(&[2..4, 1..6], Expand::None), 2);
+        let after = Expand::After;
+        assert_eq!(kept(&[("bold", 2..4, after), ("link", 1..6, after)]), 2);
+        assert_eq!(kept(&[("a", 2..4, after), ("b", 2..4, after), ("a", 1..6, after)]), 2);
+    }
+}
