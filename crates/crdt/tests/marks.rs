@@ -294,6 +294,29 @@ fn undo_of_a_mark_leaves_what_others_marked() {
 }
 
 #[test]
+fn what_an_undo_of_a_mark_brings_back_grows_as_it_did() {
+    let all = [Expand::None, Expand::Before, Expand::After, Expand::Both];
+    let under = all.map(|first| (first, Expand::None));
+    let alike = all.map(|first| (first, first));
+    let over = all.map(|second| (Expand::Both, second));
+    for (first, second) in [under, alike, over].concat() {
+        let mut doc = with(1, "abcdef");
+        for (value, expand) in [(1, first), (2, second)] {
+            doc.transact(0, |tx| tx.text("t").mark(2..4, "k", value, expand)).0.unwrap();
+        }
+        doc.undo(0).unwrap();
+        assert_eq!(spans(&doc), [plain("ab"), marked("cd", "k", 1), plain("ef")]);
+        insert(&mut doc, 4, ">");
+        insert(&mut doc, 2, "<");
+        let spans = doc.text("t").spans();
+        let shown = spans.iter().find(|span| !span.marks.is_empty()).expect("a mark");
+        let before = if matches!(first, Expand::Before | Expand::Both) { "<" } else { "" };
+        let after = if matches!(first, Expand::After | Expand::Both) { ">" } else { "" };
+        assert_eq!(shown.text, format!("{before}cd{after}"), "{first:?} under {second:?}");
+    }
+}
+
+#[test]
 fn undo_of_a_mark_shows_what_lost_against_it() {
     let (mut ada, mut ben) = pair("abc");
     mark(&mut ada, 0..2, "colour", "red");
