@@ -212,6 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn a_repeat_is_copied_whole_wherever_it_stands() {
+        let letter = |i: usize| (b'a' + (i * i * 7 + i / 3) as u8 % 26) as char;
+        let words = |from: usize, len: usize| (from..from + len).map(letter).collect::<String>();
+        for (before, len, between) in
+            [(0, 200, 0), (5, 200, 1), (17, 150, 9), (100, 150, 50), (31, 200, 3), (64, 128, 64)]
+        {
+            let part = words(1_000, len);
+            let text = words(0, before) + &part + &words(5_000, between) + &part;
+            let copies = find_copies(text.as_bytes());
+            let copied: usize = copies.iter().map(|copy| copy.len).sum();
+            assert!(copied >= len, "{before} {len} {between}: {copies:?}");
+            for Copy { at, from, len } in copies {
+                assert_eq!(text[at..at + len], text[from..from + len]);
+            }
+        }
+        let short = words(0, 40) + &words(1_000, 31) + "-" + &words(1_000, 31);
+        assert!(find_copies(short.as_bytes()).is_empty());
+    }
+
+    #[test]
     fn few_bytes_do_not_claim_to_be_very_many() {
         let long = "a".repeat(1 << 20);
         assert!(encoded(&long).len() > (1 << 20) / EXPANSION_MAX);
