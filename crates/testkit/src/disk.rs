@@ -21,6 +21,9 @@ use crate::planted::{Bug, is_planted, planted};
 use crate::rng::Rng;
 use crate::tasks::lock;
 
+/// What a panic says that is part of the plan.
+pub(crate) const PLANNED: &str = "the document's task panics as planned";
+
 const RECORD_HEAD_BYTES: usize = 12;
 
 /// One change of what is stored.
@@ -80,6 +83,8 @@ struct DiskState {
     read_fault: Option<Fault>,
     /// The next fsync fails, which leaves its write in doubt.
     fsync_fails: bool,
+    /// Whoever next reads or appends to a document panics.
+    panics: bool,
     syncs: u64,
     rng: Rng,
 }
@@ -103,6 +108,7 @@ impl Disk {
             write_fault: None,
             read_fault: None,
             fsync_fails: false,
+            panics: false,
             syncs: 0,
             rng,
         };
@@ -168,6 +174,10 @@ impl Disk {
 
     pub(crate) fn fail_next_fsync(&self) {
         lock(&self.state).fsync_fails = true;
+    }
+
+    pub(crate) fn panic_next(&self, panics: bool) {
+        lock(&self.state).panics = panics;
     }
 
     pub(crate) fn stall(&self, stalled: bool) {
@@ -261,6 +271,11 @@ impl DiskStorage {
 
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    fn panic_as_told(&self) {
+        let panics = std::mem::take(&mut lock(&self.disk.state).panics);
+        assert!(!panics, "{PLANNED}");
     }
 
     async fn pause(&self, ms_max: u64) {
@@ -389,6 +404,7 @@ impl Storage for DiskStorage {
     }
 
     async fn load(&self, doc: &DocId) -> Result<StoredDoc, ReadError> {
+        self.panic_as_told();
         let mut stored = self.content().await?.load(doc).await?;
         if is_planted(Bug::LoadForgetsTheLastBlock) {
             stored.blocks.pop();
@@ -397,6 +413,7 @@ impl Storage for DiskStorage {
     }
 
     async fn append(&self, mut batch: Vec<(DocId, Vec<Block>)>) -> Result<(), AppendError> {
+        self.panic_as_told();
         if is_planted(Bug::BatchIsSplit) {
             let several = batch.iter_mut().filter(|(_, blocks)| blocks.len() > 1);
             several.for_each(|(_, blocks)| drop(blocks.pop()));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::LocalSet;
 
+use crate::disk::PLANNED;
 use crate::step::{Step, plan};
 use crate::world::World;
 
@@ -24,7 +25,11 @@ fn note_panics() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            PANIC.with_borrow_mut(|panic| *panic = Some(info.to_string()));
+            let said = info.to_string();
+            if IN_WORLD.get() && said.contains(PLANNED) {
+                return;
+            }
+            PANIC.with_borrow_mut(|panic| *panic = Some(said));
             if !IN_WORLD.get() {
                 before(info);
             }

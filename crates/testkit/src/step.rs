@@ -42,6 +42,7 @@ pub enum Step {
     ServerFreeze { frozen: bool },
     ServerDiskFull { full: bool },
     ServerFsyncFails,
+    ServerPanics,
     ServerDiskUnreadable { unreadable: bool },
     Backup,
     Restore,
@@ -121,6 +122,7 @@ const LATER: &[Make] = &[
         Step::CrashAtStart { device, power_too, skip: r.below(4) }
     },
     |r| Step::ServerCrashAtStart { power_too: r.one_in(2), skip: r.below(4) },
+    |_| Step::ServerPanics,
 ];
 
 fn doc(rng: &mut Rng) -> u64 {
@@ -198,6 +200,7 @@ impl Step {
             Self::ServerFreeze { frozen: true } => "server frozen",
             Self::ServerDiskFull { full: true } => "server disk full",
             Self::ServerFsyncFails => "server fsync failed",
+            Self::ServerPanics => "server's document panicked",
             Self::ServerDiskUnreadable { unreadable: true } => "server disk unreadable",
             Self::Restore => "server restored",
             Self::Revoke { revoked: true, .. } => "permission revoked",

@@ -364,6 +364,7 @@ impl World {
                 self.server.disk.fail_writes(full.then_some(Fault::QuotaExceeded));
             }
             Step::ServerFsyncFails => self.server.disk.fail_next_fsync(),
+            Step::ServerPanics => self.server.disk.panic_next(true),
             Step::ServerDiskUnreadable { unreadable } => {
                 self.server.disk.fail_reads(unreadable.then_some(Fault::Unavailable));
             }

@@ -49,6 +49,21 @@ fn a_restored_server_of_the_same_epoch_gets_everything_again() {
     }
 }
 
+/// What only others than its author have after a restore comes back, though the backup knows whom
+/// the author's id belongs to, and the author goes on.
+#[test]
+fn a_restored_server_that_asks_for_names_gets_what_only_others_have() {
+    let write = |doc| Step::Write { tab: 0, doc, at: 7, kind: 1 };
+    let open = |tab, doc| Step::OpenDoc { tab, doc };
+    let pass = Step::Pass { ms: 2_000 };
+    for seed in 0..20 {
+        let before = [open(0, 0), open(0, 1), open(3, 0), open(3, 1), pass, write(0), pass];
+        let after = [Step::Backup, write(1), pass, Step::Restore];
+        let cleared = [Step::ClearSiteData { device: 0 }, pass, write(1)];
+        goes_well(seed, &[&before[..], &after, &cleared].concat());
+    }
+}
+
 /// What a document had stored that could be read at a later try only is uploaded then.
 #[test]
 fn what_is_read_at_a_later_try_is_uploaded() {
