@@ -61,6 +61,22 @@ impl BlockHeader {
             dep.encode(out);
         }
     }
+
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.len == 0 || self.seq.checked_add(self.len).is_none() {
+            return Err(DecodeError::Invalid("block length"));
+        }
+        if self.stamp.0.saturating_add(u64::from(self.len)) > STAMP_END {
+            return Err(DecodeError::Invalid("stamp"));
+        }
+        let is_other = |dep: &OpId| dep.peer != self.peer && dep.seq < u32::MAX;
+        let is_sound = self.deps.is_sorted_by(|a, b| a.peer < b.peer);
+        if is_sound && self.deps.iter().all(is_other) {
+            Ok(())
+        } else {
+            Err(DecodeError::Invalid("dependency"))
+        }
+    }
 }
 
 /// One committed transaction, encoded. Cloning is cheap.
@@ -81,13 +97,25 @@ impl Block {
         Self { header: Arc::new(header), bytes: out.into_vec().into(), body_start }
     }
 
-    /// The block of this header and these bytes of a body.
-    pub(crate) fn with_body(header: &BlockHeader, body: &[u8]) -> Result<Self, DecodeError> {
-        let mut out = Writer::new();
+    /// The block of this header and these bytes of a body. `room` is where it is written first.
+    pub(crate) fn with_body(
+        header: BlockHeader,
+        body: &[u8],
+        room: &mut Vec<u8>,
+    ) -> Result<Self, DecodeError> {
+        header.check()?;
+        room.clear();
+        let mut out = Writer::from_vec(std::mem::take(room));
         header.encode(&mut out);
+        let body_start = out.as_slice().len();
         out.raw(body);
         out.u32_le(xxh32(out.as_slice(), 0));
-        Self::parse(out.into_vec())
+        let bytes: Arc<[u8]> = out.as_slice().into();
+        *room = out.into_vec();
+        if bytes.len() > BLOCK_BYTES_MAX {
+            return Err(DecodeError::Invalid("block size"));
+        }
+        Ok(Self { header: Arc::new(header), bytes, body_start })
     }
 
     /// Checks the checksum and reads the header. The body is read by [`Block::validate`].
@@ -186,18 +214,13 @@ fn decode_header(input: &mut Input<'_>) -> BlockHeader {
     input.ensure(kind == KIND_PLAIN, "block kind");
     let peer = PeerId(input.u64_le());
     let (seq, len) = (input.varint_u32(), input.varint_u32());
-    input.ensure(len > 0 && seq.checked_add(len).is_some(), "block length");
     let stamp = Stamp(input.varint());
-    input.ensure(stamp.0.saturating_add(u64::from(len)) <= STAMP_END, "stamp");
-    let mut deps: Vec<OpId> = Vec::new();
-    for _ in 0..input.count(9) {
-        let dep = OpId::decode(input);
-        let ascending = deps.last().is_none_or(|last| last.peer < dep.peer);
-        let is_sound = ascending && dep.peer != peer && dep.seq != u32::MAX;
-        input.ensure(is_sound, "dependency");
-        deps.push(dep);
+    let deps = (0..input.count(9)).map(|_| OpId::decode(input)).collect();
+    let header = BlockHeader { peer, seq, len, stamp, deps };
+    if let Err(error) = header.check() {
+        input.fail(error);
     }
-    BlockHeader { peer, seq, len, stamp, deps }
+    header
 }
 
 #[cfg(test)]
@@ -209,9 +232,18 @@ mod tests {
         BlockHeader { peer: PeerId(5), seq: 7, len: 2, stamp: Stamp(9), deps }
     }
 
-    /// What reading a block with this header says.
+    fn make(header: BlockHeader, body: &[u8]) -> Result<Block, DecodeError> {
+        Block::with_body(header, body, &mut Vec::new())
+    }
+
+    /// What reading a block with this header says, and making one.
     fn read(header: BlockHeader) -> Result<BlockHeader, DecodeError> {
-        Block::with_body(&header, b"").map(|block| block.header().clone())
+        let mut out = Writer::new();
+        header.encode(&mut out);
+        out.u32_le(xxh32(out.as_slice(), 0));
+        let read = Block::parse(out.into_vec());
+        assert_eq!(read, make(header, b""));
+        read.map(|block| block.header().clone())
     }
 
     #[test]
@@ -261,6 +293,6 @@ mod tests {
 
     #[test]
     fn a_body_is_read_when_it_is_validated() {
-        assert!(Block::with_body(&header(), &[0xff; 3]).expect("a header").validate().is_err());
+        assert!(make(header(), &[0xff; 3]).expect("a header").validate().is_err());
     }
 }

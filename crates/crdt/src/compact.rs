@@ -106,7 +106,18 @@ impl BlockWriter {
 #[derive(Clone, Debug, Default)]
 pub struct BlockReader {
     seen: Seen,
+    room: Room,
 }
+
+/// Where a block and its body are put together, so that each is not allocated while it grows.
+#[derive(Clone, Debug, Default)]
+struct Room {
+    body: Vec<u8>,
+    block: Vec<u8>,
+}
+
+/// What is larger is not kept for the next block.
+const ROOM_BYTES_MAX: usize = 4_096;
 
 impl BlockReader {
     /// Reads one entry. The block is parsed, not validated.
@@ -118,8 +129,11 @@ impl BlockReader {
     pub fn read(&mut self, input: &mut Reader<'_>) -> Result<Block, DecodeError> {
         let block = match input.varint()? {
             WHOLE => Block::parse(input.bytes()?)?,
-            head => self.seen.restore(head, input)?,
+            head => self.seen.restore(head, input, &mut self.room)?,
         };
+        if self.room.block.capacity() > ROOM_BYTES_MAX {
+            self.room = Room::default();
+        }
         self.seen.note(&block);
         Ok(block)
     }
@@ -203,7 +217,12 @@ impl Seen {
         Some(out.into_vec())
     }
 
-    fn restore(&self, head: u64, input: &mut Reader<'_>) -> Result<Block, DecodeError> {
+    fn restore(
+        &self,
+        head: u64,
+        input: &mut Reader<'_>,
+        room: &mut Room,
+    ) -> Result<Block, DecodeError> {
         let number = usize::try_from(head >> FLAG_BITS).unwrap_or(0);
         let author = number.checked_sub(1).and_then(|at| self.authors.get(at));
         let known = author.and_then(|author| Some((author, author.last.as_ref()?)));
@@ -213,9 +232,9 @@ impl Seen {
         if head & STAMP != 0 {
             stamp = get_stamp(stamp, input)?;
         }
-        let (len, body) = body::restore(last, head, input)?;
+        let len = body::restore(last, head, input, &mut room.body)?;
         let header = BlockHeader { peer: author.peer, seq: last.end(), len, stamp, deps };
-        let block = Block::with_body(&header, &body)?;
+        let block = Block::with_body(header, &room.body, &mut room.block)?;
         if block.checksum() == input.take(block.checksum().len())? {
             Ok(block)
         } else {

@@ -6,18 +6,22 @@ use crate::cells::{CellOp, RowRef};
 use crate::codec::DecodeError;
 use crate::container::{ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED};
 use crate::doc::Doc;
+use crate::edit::Edit;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
 use crate::list::ListState;
 use crate::names::NameIx;
-use crate::op::{Action, Body};
+use crate::op::{Action, Body, TextRun};
 use crate::patch::Patch;
 use crate::queue::{Queue, missing_dep};
 use crate::sorting::sort;
 use crate::text::{RunKind, TextState};
 use crate::tree::TreeState;
 use crate::version::VersionVector;
+
+#[cfg(test)]
+mod tests;
 
 /// How many blocks may wait for what they depend on.
 pub const PENDING_BLOCKS_MAX: usize = 100_000;
@@ -121,6 +125,12 @@ impl Doc {
         if let [block] = &blocks[..]
             && self.is_next(wall_ms, block)
         {
+            if let Some(edit) = Edit::read(block.body_bytes(), block.header().len) {
+                self.check_order(block, self.version(), &Queue::default())?;
+                self.commit_edit(block, &edit, &mut import.patches);
+                import.applied = blocks;
+                return Ok(import);
+            }
             let body = self.check(block, self.version(), &Queue::default())?;
             self.commit(blocks.into_iter().zip([body]).collect(), &mut import);
             return Ok(import);
@@ -199,6 +209,18 @@ impl Doc {
         version: &VersionVector,
         queue: &Queue,
     ) -> Result<Body, ImportError> {
+        self.check_order(block, version, queue)?;
+        let (peer, seq) = (block.peer(), block.seq());
+        block.body().map_err(|source| ImportError::Decode { peer, seq, source })
+    }
+
+    /// The same without the body.
+    fn check_order(
+        &self,
+        block: &Block,
+        version: &VersionVector,
+        queue: &Queue,
+    ) -> Result<(), ImportError> {
         let (peer, seq) = (block.peer(), block.seq());
         if seq != version.get(peer) {
             return Err(ImportError::DuplicatePeer { peer, seq });
@@ -215,10 +237,48 @@ impl Doc {
                 return Err(ImportError::Stamp { peer, seq });
             }
         }
-        if !sees_base {
-            return Err(ImportError::Truncated { peer, seq });
+        if sees_base { Ok(()) } else { Err(ImportError::Truncated { peer, seq }) }
+    }
+
+    /// Takes in a block of one edit, as [`Doc::commit`] does.
+    fn commit_edit(&mut self, block: &Block, edit: &Edit<'_>, patches: &mut Vec<Patch>) {
+        let (history, containers) = self.parts_mut();
+        let header = block.header();
+        let id = OpId::new(header.peer, header.seq);
+        let before = header.seq.checked_sub(1).filter(|_| header.deps.is_empty());
+        let before = before.and_then(|seq| history.graph.lv_of(OpId::new(header.peer, seq)));
+        let (own, all);
+        let parents: &[Lv] = if let Some(before) = before {
+            own = [before];
+            &own
+        } else {
+            all = parents_of(&history.graph, id, &header.deps);
+            &all
+        };
+        let is_latest = parents == history.graph.heads();
+        let texts = (!is_latest).then(|| ToMerge::new(&history.graph));
+        let start = if is_latest {
+            history.graph.push_on_heads(id, header.len, header.stamp)
+        } else {
+            history.graph.push(id, header.len, header.stamp, parents)
+        };
+        history.note_bounds(start, header.len, 1);
+        let index = containers.intern(ContainerKind::Text, &ContainerKey::Root(edit.text));
+        history.note_span(start, index);
+        let TextRun { kind, pos, len, content } = edit.run;
+        let runs = history.runs_mut(index);
+        runs.push_run(start, pos, len, kind, content, false);
+        if let Some(mut texts) = texts {
+            texts.touch(index);
+            texts.merge(history, containers, patches);
+            return;
         }
-        block.body().map_err(|source| ImportError::Decode { peer, seq, source })
+        let container = containers.get_mut(index);
+        if let Content::Text(_, state) = &mut container.content
+            && let Some(delta) = state.take(runs, start, start + len)
+        {
+            patches.push(Patch::Text { id: container.id.clone(), delta });
+        }
     }
 
     fn commit(&mut self, ready: Vec<(Block, Body)>, import: &mut Import) {

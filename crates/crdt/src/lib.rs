@@ -39,6 +39,7 @@ mod conformance;
 mod container;
 mod counter;
 mod doc;
+mod edit;
 mod entries;
 #[cfg(test)]
 mod forged;

@@ -229,6 +229,9 @@ fn canonical<'a>(pieces: impl Iterator<Item = (Piece, &'a str)>) -> Runs {
 
 /// Whether operations on runs that follow one another are in the one form for what they do.
 fn is_canonical(ops: &[Op]) -> bool {
+    if ops.len() < 2 {
+        return true;
+    }
     let piece = |op: &Op| match &op.action {
         Action::Text { kind, pos, len, .. } | Action::List { kind, pos, len, .. } => {
             Some(Piece { len: *len, kind: *kind, pos: *pos, ..Piece::default() })
@@ -238,40 +241,66 @@ fn is_canonical(ops: &[Op]) -> bool {
     let pieces: Vec<Piece> = ops.iter().filter_map(piece).collect();
     let runs = canonical(pieces.iter().map(|piece| (*piece, "")));
     let expected = runs.pieces(0, u32::MAX).map(|piece| (piece.kind, piece.pos, piece.len));
-    pieces.len() < 2 || expected.eq(pieces.iter().map(|piece| (piece.kind, piece.pos, piece.len)))
+    expected.eq(pieces.iter().map(|piece| (piece.kind, piece.pos, piece.len)))
 }
 
-fn decode_run(input: &mut Input<'_>, container: ContainerKind) -> Action {
+/// An edit of a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TextRun<'a> {
+    pub(crate) kind: RunKind,
+    pub(crate) pos: u32,
+    pub(crate) len: u32,
+    /// What it inserts.
+    pub(crate) content: &'a str,
+}
+
+pub(crate) fn decode_text_run<'a>(input: &mut Input<'a>) -> TextRun<'a> {
     let code = input.u8();
     let pos = input.varint_u32();
-    let is_text = container == ContainerKind::Text;
-    let (kind, len, content, values) = match code {
-        INSERT if is_text => {
-            let content = input.str();
-            (RunKind::Insert, content.chars().count() as u32, content, Vec::new())
-        }
+    let mut content = "";
+    let (kind, len) = match code {
         INSERT => {
-            let count = input.count(1);
-            let values = (0..count).map(|_| Value::decode(input)).collect();
-            (RunKind::Insert, count as u32, "", values)
+            content = input.str();
+            (RunKind::Insert, content.chars().count() as u32)
         }
-        DELETE => (RunKind::Delete, input.varint_u32(), "", Vec::new()),
-        BACKSPACE => (RunKind::Backspace, input.varint_u32(), "", Vec::new()),
-        MOVE if !is_text && pos < POS_MAX => {
+        _ => decode_deletion(code, input),
+    };
+    check_run(kind, pos, len, input);
+    TextRun { kind, pos, len, content }
+}
+
+fn decode_deletion(code: u8, input: &mut Input<'_>) -> (RunKind, u32) {
+    match code {
+        DELETE => (RunKind::Delete, input.varint_u32()),
+        BACKSPACE => (RunKind::Backspace, input.varint_u32()),
+        _ => (RunKind::Delete, input.refuse("operation kind")),
+    }
+}
+
+fn check_run(kind: RunKind, pos: u32, len: u32, input: &mut Input<'_>) {
+    let reaches_back = kind == RunKind::Backspace && (len < 2 || pos + 1 < len);
+    let is_in = len > 0 && pos.checked_add(len).is_some_and(|end| end <= POS_MAX);
+    input.ensure(is_in && !reaches_back, "position");
+}
+
+fn decode_list_run(input: &mut Input<'_>) -> Action {
+    let code = input.u8();
+    let pos = input.varint_u32();
+    let mut values = Vec::new();
+    let (kind, len) = match code {
+        INSERT => {
+            values.extend((0..input.count(1)).map(|_| Value::decode(input)));
+            (RunKind::Insert, values.len() as u32)
+        }
+        MOVE if pos < POS_MAX => {
             let element = RowRef::decode(input);
             input.ensure(is_by_id(element), "element");
             return Action::Move { pos, element };
         }
-        _ => (RunKind::Delete, input.refuse("operation kind"), "", Vec::new()),
+        _ => decode_deletion(code, input),
     };
-    let reaches_back = kind == RunKind::Backspace && (len < 2 || pos + 1 < len);
-    let is_in = len > 0 && pos.checked_add(len).is_some_and(|end| end <= POS_MAX);
-    input.ensure(is_in && !reaches_back, "position");
-    if is_text {
-        Action::Text { kind, pos, len, content: content.into() }
-    } else {
-        Action::List { kind, pos, len, values }
-    }
+    check_run(kind, pos, len, input);
+    Action::List { kind, pos, len, values }
 }
 
 fn decode_action(input: &mut Input<'_>, kind: ContainerKind, uses: &mut Uses) -> Action {
@@ -279,7 +308,11 @@ fn decode_action(input: &mut Input<'_>, kind: ContainerKind, uses: &mut Uses) ->
         return Action::Cell(CellOp::Opaque(input.bytes().to_vec()));
     }
     if kind.is_sequence() && input.clone().u8() >= INSERT {
-        return decode_run(input, kind);
+        if kind != ContainerKind::Text {
+            return decode_list_run(input);
+        }
+        let TextRun { kind, pos, len, content } = decode_text_run(input);
+        return Action::Text { kind, pos, len, content: content.into() };
     }
     let op = CellOp::decode(input).map_names(&mut |name| {
         input.ensure(first_use(&mut uses.names, name as usize), "name order");
@@ -318,6 +351,9 @@ impl Uses {
 }
 
 fn are_distinct<T: Ord>(items: &[T]) -> bool {
+    if items.len() < 2 {
+        return true;
+    }
     let mut sorted: Vec<&T> = items.iter().collect();
     sort(&mut sorted);
     sorted.windows(2).all(|pair| pair[0] < pair[1])

@@ -3,8 +3,8 @@
 use super::{LEN, MOVED, TAIL};
 use crate::block::Block;
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::op::{Action, Op};
-use crate::text::RunKind;
+use crate::edit::{Edit, next_position};
+use crate::op::{Action, Op, TextRun};
 
 /// The position of an edit of a text or list, and the one of the edit that goes on after it.
 fn position(op: &mut Op) -> Option<(&mut u32, i64)> {
@@ -13,25 +13,27 @@ fn position(op: &mut Op) -> Option<(&mut u32, i64)> {
     else {
         return None;
     };
-    let next = match kind {
-        RunKind::Delete => i64::from(*pos) - 1,
-        RunKind::Backspace => i64::from(*pos) - i64::from(*len),
-        RunKind::Insert | RunKind::Aside => i64::from(*pos) + i64::from(*len),
-    };
-    Some((pos, next.max(0)))
+    let next = next_position(*kind, *pos, *len);
+    Some((pos, next))
 }
 
-/// The body of `last` again, an edit at its end gone on, and moved by so much.
-fn expected(last: &Block, moved: i64) -> Option<Vec<u8>> {
+/// Appends the body of `last` again, an edit at its end gone on, and moved by so much.
+fn put_expected(last: &Block, moved: i64, out: &mut Writer) -> Option<()> {
+    let there = |next: i64| u32::try_from(next.checked_add(moved)?).ok();
+    if let Some(edit) = Edit::read(last.body_bytes(), last.header().len) {
+        let TextRun { kind, pos, len, .. } = edit.run;
+        edit.encode_at(there(next_position(kind, pos, len))?, out);
+        return Some(());
+    }
     let mut body = last.body().unwrap_or_default();
     match body.ops.last_mut().and_then(position) {
-        Some((pos, next)) => *pos = u32::try_from(next.checked_add(moved)?).ok()?,
-        None if moved == 0 => return Some(last.body_bytes().to_vec()),
-        None => return None,
+        Some((pos, next)) => {
+            *pos = there(next)?;
+            body.encode(out);
+            Some(())
+        }
+        None => (moved == 0).then(|| out.raw(last.body_bytes())),
     }
-    let mut out = Writer::new();
-    body.encode(&mut out);
-    Some(out.into_vec())
 }
 
 /// By how much an edit at the end of `block` is from where it was expected.
@@ -59,7 +61,9 @@ fn shorten_as(form: u64, moved: i64, last: &Block, block: &Block) -> Option<(u64
     }
     let mut out = Writer::new();
     let moved = if form & MOVED == 0 { 0 } else { moved };
-    let expected = expected(last, moved)?;
+    let mut expected = Writer::new();
+    put_expected(last, moved, &mut expected)?;
+    let expected = expected.as_slice();
     let same = expected.iter().zip(body).take_while(|(a, b)| a == b).count();
     // At least a byte: it is what the shortest form says.
     let kept = same.min(expected.len().saturating_sub(1)).min(body.len().saturating_sub(1));
@@ -79,15 +83,19 @@ fn shorten_as(form: u64, moved: i64, last: &Block, block: &Block) -> Option<(u64
     Some((form, out.into_vec()))
 }
 
-/// The seqs that the block takes, and its body.
+/// Makes `body` the block's; returns how many seqs the block takes.
 pub(super) fn restore(
     last: &Block,
     head: u64,
     input: &mut Reader<'_>,
-) -> Result<(u32, Vec<u8>), DecodeError> {
+    body: &mut Vec<u8>,
+) -> Result<u32, DecodeError> {
     let moved = if head & MOVED == 0 { 0 } else { input.varint_i64()? };
     let len = if head & LEN == LEN { input.varint_u32()? } else { last.header().len };
-    let mut body = expected(last, moved).ok_or(DecodeError::Invalid("position"))?;
+    body.clear();
+    let mut expected = Writer::from_vec(std::mem::take(body));
+    put_expected(last, moved, &mut expected).ok_or(DecodeError::Invalid("position"))?;
+    *body = expected.into_vec();
     let (mut dropped, mut added) = (1, 1);
     if head & TAIL != 0 {
         let (tail, base) = (input.varint()?, body.len() as u64 + 1);
@@ -97,5 +105,5 @@ pub(super) fn restore(
     let added = input.take(usize::try_from(added).map_err(|_| DecodeError::IntegerRange)?)?;
     body.truncate(kept);
     body.extend_from_slice(added);
-    Ok((len, body))
+    Ok(len)
 }

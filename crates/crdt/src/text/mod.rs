@@ -113,6 +113,19 @@ impl TextState {
         edits.deltas(runs, &self.rope)
     }
 
+    /// Takes in the edit that the log ends with, whose author had seen all that is here: as
+    /// [`TextState::merge`] does. Returns the edit of the present text.
+    pub(crate) fn take(&mut self, runs: &mut Runs, start: Lv, end: Lv) -> Option<Vec<TextDelta>> {
+        self.marks.held.take();
+        let mut piece = runs.pieces(start, end).next()?;
+        if let Some((start, end)) = piece.clip(self.rope.len() as u32) {
+            runs.void(start, end);
+        }
+        let effect = merger::effect_of(&piece).filter(|_| piece.len > 0)?;
+        perform(&mut self.rope, effect, runs);
+        Some(delta_of_effect(effect, runs))
+    }
+
     /// Makes this what it shows, before anything was merged.
     pub(crate) fn start_from(&mut self, text: &str) {
         self.rope = Rope::from_text(text);
@@ -149,12 +162,14 @@ impl Present for Editing<'_> {
 
     fn perform(&mut self, effect: Effect, runs: &Runs) {
         self.edits.note(effect, self.rope.len() as u32);
-        match effect {
-            Effect::Insert { pos, content, .. } => {
-                self.rope.insert(pos as usize, runs.content(content));
-            }
-            Effect::Delete { pos, len } => self.rope.delete(pos as usize, len as usize, None),
-        }
+        perform(self.rope, effect, runs);
+    }
+}
+
+fn perform(rope: &mut Rope, effect: Effect, runs: &Runs) {
+    match effect {
+        Effect::Insert { pos, content, .. } => rope.insert(pos as usize, runs.content(content)),
+        Effect::Delete { pos, len } => rope.delete(pos as usize, len as usize, None),
     }
 }
 
