@@ -108,6 +108,29 @@ impl Doc {
         })
     }
 
+    /// Where edits of texts are logged: what the document was loaded from need not be read for
+    /// them.
+    pub(crate) fn log_mut(&mut self) -> (&mut History, &mut Containers) {
+        if !self.is_cold() {
+            return self.parts_mut();
+        }
+        let cold = self.cold.as_mut().expect("there is no history otherwise");
+        (&mut cold.since, &mut self.containers)
+    }
+
+    /// Whether the history that the document was loaded with is still to be read.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.history.get().is_none()
+    }
+
+    /// The log that has an operation of a transaction that was made here.
+    fn log_of(&self, commit: &Commit) -> &History {
+        match &self.cold {
+            Some(cold) if self.is_cold() && cold.end <= commit.start => &cold.since,
+            _ => self.history(),
+        }
+    }
+
     pub(crate) fn history_mut(&mut self) -> &mut History {
         self.history();
         self.cold = None;
@@ -301,15 +324,16 @@ impl Doc {
     /// A transaction of this document as a block, to be stored and sent.
     #[must_use]
     pub fn block(&self, commit: &Commit) -> Block {
-        let (start, len) = self.history().transaction_at(commit.start);
-        self.block_from(start, len)
+        let history = self.log_of(commit);
+        let (start, len) = history.transaction_at(commit.start);
+        self.block_in(history, start, len)
     }
 
     /// What a transaction of this replica changed, in order. Ask right after making it: positions
     /// are those of that moment.
     #[must_use]
     pub fn patches(&self, commit: &Commit) -> Vec<Patch> {
-        let history = self.history();
+        let history = self.log_of(commit);
         let mut patches = Vec::new();
         for (start, end, index) in history.spans(commit.start, commit.start + commit.len) {
             let container = self.containers.get(index);
@@ -351,7 +375,10 @@ impl Doc {
 
     /// The transaction from `start` on as a block.
     pub(crate) fn block_from(&self, start: Lv, len: u32) -> Block {
-        let history = self.history();
+        self.block_in(self.history(), start, len)
+    }
+
+    fn block_in(&self, history: &History, start: Lv, len: u32) -> Block {
         let graph = &history.graph;
         let id = graph.id_of(start);
         let parents = graph.parents_of(start);

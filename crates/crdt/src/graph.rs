@@ -22,6 +22,8 @@ mod steps;
 
 pub(crate) use self::diff::Diff;
 
+mod after;
+
 /// A local version: the place of an operation in this replica's order.
 pub(crate) type Lv = u32;
 

@@ -45,6 +45,34 @@ impl History {
         Self { graph, base, ..Self::default() }
     }
 
+    /// What is to come after all that another history has, of which only the heads are known.
+    pub(crate) fn after(graph: Graph) -> Self {
+        Self { graph, ..Self::default() }
+    }
+
+    /// Adds what was written after all that is here: `since` goes on from where this ends.
+    pub(crate) fn go_on(&mut self, since: &Self) {
+        let (mut at, end) = (self.graph.end(), since.graph.end());
+        while at < end {
+            let stretch = since.graph.stretch_at(at);
+            let id = OpId::new(since.graph.peer(stretch.peer), stretch.seq);
+            self.graph.push_on_heads(id, stretch.end - at, stretch.stamp);
+            at = stretch.end;
+        }
+        // The operations of a transaction that is being made have no bounds yet.
+        let mut left = since.block_count as u32;
+        let ends = since.bounds.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]);
+        for ((from, len), end) in since.bounds.iter().zip(ends) {
+            let count = end.map_or(left, |end| (end - from) / len);
+            self.note_bounds(*from, *len, count);
+            left -= count;
+        }
+        since.spans.iter().for_each(|(lv, container)| self.note_span(*lv, *container));
+        for (text, runs) in (0..).zip(&since.texts) {
+            self.runs_mut(text).go_on(runs, 0);
+        }
+    }
+
     /// The history of a document of which only the base and the version are left: that each peer
     /// made so many operations.
     pub(crate) fn unknown(base: &Self, version: &VersionVector) -> Self {

@@ -7,9 +7,10 @@
 //!
 //! An update has one chunk, `history` (1); see [`crate::update`]. A snapshot has `state` (2), then
 //! `history` without what the state holds: the state is read as it is, and the history only when
-//! something asks for it. A shallow snapshot has `base` (0x83) between them, and its `history` goes
-//! on from there; see [`crate::shallow`]. Chunks of other kinds in a snapshot are kept and written
-//! again, in an update skipped, unless the kind's high bit says that they must be understood.
+//! something asks for it, which edits of texts do not. A shallow snapshot has `base` (0x83) between
+//! them, and its `history` goes on from there; see [`crate::shallow`]. Chunks of other kinds in a
+//! snapshot are kept and written again, in an update skipped, unless the kind's high bit says that
+//! they must be understood.
 
 use xxhash_rust::xxh32::xxh32;
 
@@ -30,11 +31,15 @@ use crate::numbers::{encode_numbers, pair, parts};
 use crate::past::PastError;
 use crate::shallow::{TRUNCATED, decode_base, encode_base};
 use crate::sorting::sort;
+use crate::stamp::STAMP_END;
 use crate::table::TableState;
 use crate::text::{Holding, Runs, TextState};
 use crate::tree::LazyTree;
 use crate::update::{Parent, Update, encode};
 use crate::version::VersionVector;
+
+#[cfg(test)]
+mod tests;
 
 const UPDATE_MAGIC: &[u8; 4] = b"LSU2";
 const SNAPSHOT_MAGIC: &[u8; 4] = b"LSS2";
@@ -147,6 +152,7 @@ impl Doc {
         let used = history.used();
         let mut state = Writer::new();
         self.version().encode(&mut state);
+        encode_heads(&history.graph, &mut state);
         state.len(used.len());
         for index in used {
             let container = self.containers.get(index);
@@ -203,6 +209,7 @@ impl Doc {
         let total: u64 = version.iter().map(|(_, count)| u64::from(count)).sum();
         let end = u32::try_from(total).ok().filter(|end| *end < crate::import::OPS_MAX);
         let end = end.ok_or(DecodeError::Invalid("version"))?;
+        let graph = state.read(|input| decode_heads(&version, end, input))?;
         let containers = state.read(|input| decode_containers(input, end))?;
         state.finish()?;
         let base = match chunks.base {
@@ -213,26 +220,61 @@ impl Doc {
             return Err(DecodeError::Invalid("version"));
         }
         let bytes = chunks.history.ok_or(DecodeError::UnexpectedEnd)?.into();
-        let mut doc =
-            Self::from_parts(peer, containers, ColdHistory { version, base, bytes, thaw });
+        let since = History::after(graph);
+        let cold = ColdHistory { version, base, bytes, end, since, thaw };
+        let mut doc = Self::from_parts(peer, containers, cold);
         doc.unknown_chunks = chunks.others;
         Ok(doc)
     }
 }
 
+/// What whoever goes on from here needs to know of what was before: the heads, each by its local
+/// version and its peer's place in the version, and the stamp after all.
+fn encode_heads(graph: &Graph, out: &mut Writer) {
+    out.len(graph.heads().len());
+    for head in graph.heads() {
+        let peer = graph.peer_of(*head);
+        out.varint(u64::from(*head));
+        out.len(graph.version().iter().take_while(|(other, _)| *other < peer).count());
+    }
+    out.varint(graph.stamp_end());
+}
+
+fn decode_heads(version: &VersionVector, end: Lv, input: &mut Input<'_>) -> Graph {
+    let mut peers: Vec<Option<PeerId>> = version.iter().map(|(peer, _)| Some(peer)).collect();
+    let mut heads: Vec<(Lv, PeerId)> = Vec::new();
+    for _ in 0..input.count(2) {
+        let (lv, place) = (input.varint_u32(), input.varint_usize());
+        let peer = peers.get_mut(place).and_then(Option::take);
+        let is_next = heads.last().is_none_or(|(last, _)| *last < lv);
+        heads.extend(peer.map(|peer| (lv, peer)));
+        input.ensure(peer.is_some() && is_next, "heads");
+    }
+    // Nothing follows the last operation.
+    let last = heads.last().map_or(0, |(lv, _)| u64::from(*lv) + 1);
+    let stamp_end = input.varint();
+    input.ensure(last == u64::from(end) && stamp_end <= STAMP_END, "heads");
+    Graph::after(&heads, end, version.clone(), stamp_end)
+}
+
 /// A document's history as it was stored, until something asks for it.
 pub(crate) struct ColdHistory {
+    /// What was stored.
     version: VersionVector,
     /// What is left from below the base.
     base: History,
     bytes: Box<[u8]>,
+    /// How many operations were stored.
+    pub(crate) end: Lv,
+    /// What was written to texts here since.
+    pub(crate) since: History,
     /// [`thaw`], which whoever never loads a snapshot does without.
     thaw: fn(&Self, &Containers) -> History,
 }
 
 impl ColdHistory {
     pub(crate) fn version(&self) -> &VersionVector {
-        &self.version
+        self.since.graph.version()
     }
 
     /// The version at the base.
@@ -251,9 +293,11 @@ fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
     let update = Update::decode(&cold.bytes, false);
     let base = cold.base.clone();
     let history = update.ok().and_then(|update| restore(base, &update, containers));
-    history
+    let mut history = history
         .filter(|history| *history.graph.version() == cold.version)
-        .unwrap_or_else(|| History::unknown(&cold.base, &cold.version))
+        .unwrap_or_else(|| History::unknown(&cold.base, &cold.version));
+    history.go_on(&cold.since);
+    history
 }
 
 /// The history that an update of all above the base tells, for containers that already have their

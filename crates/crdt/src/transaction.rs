@@ -36,14 +36,20 @@ impl<'a> Transaction<'a> {
         if len == 0 {
             return None;
         }
-        doc.history_mut().note_bounds(start, len, 1);
+        doc.log_mut().0.note_bounds(start, len, 1);
         Some(Commit { start, len })
     }
 
     /// Takes the next `len` operations for a container.
     pub(crate) fn begin(&mut self, len: u32, container: ContainerIx) -> Lv {
+        self.doc.history_mut();
+        self.begin_in_text(len, container)
+    }
+
+    /// The same for a text, where no more than the heads of what is before needs to be known.
+    fn begin_in_text(&mut self, len: u32, container: ContainerIx) -> Lv {
         let peer = self.doc.peer();
-        let history = self.doc.history_mut();
+        let (history, _) = self.doc.log_mut();
         let free = history.graph.stamp_end();
         let stamp = if self.len == 0 { Stamp::next(free, self.wall_ms) } else { Stamp(free) };
         let id = OpId::new(peer, history.graph.version().get(peer));
@@ -423,8 +429,8 @@ impl TextMut<'_, '_> {
     /// Inserts what is not empty, at a position that is in range.
     pub(crate) fn put(&mut self, pos: usize, content: &str) {
         let len = crate::rope::measure(content)[0];
-        let lv = self.tx.begin(len, self.index);
-        let (history, containers) = self.tx.doc.parts_mut();
+        let lv = self.tx.begin_in_text(len, self.index);
+        let (history, containers) = self.tx.doc.log_mut();
         history.runs_mut(self.index).push(lv, pos as u32, len, content);
         if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
             state.insert(pos, content);
@@ -439,8 +445,8 @@ impl TextMut<'_, '_> {
     pub fn delete(&mut self, pos: usize, len: usize) -> Result<(), TextError> {
         self.check(pos.saturating_add(len))?;
         if len > 0 {
-            let lv = self.tx.begin(len as u32, self.index);
-            let history = self.tx.doc.history_mut();
+            let lv = self.tx.begin_in_text(len as u32, self.index);
+            let (history, _) = self.tx.doc.log_mut();
             history.runs_mut(self.index).push(lv, pos as u32, len as u32, "");
             let Doc { containers, undo, .. } = &mut *self.tx.doc;
             if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
