@@ -47,10 +47,20 @@ impl Doc {
             .iter()
             .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
             .collect();
+        let order = order::by_branch(plan);
+        // Places in the file are local versions of a document that had nothing, in this order.
+        if history.graph.end() == 0 && order.is_sorted() {
+            history.reserve_bounds(update.bounds.len());
+            for (column, index) in columns.iter_mut().zip(&places) {
+                if containers.get(*index).kind.is_sequence() {
+                    history.runs_mut(*index).take_over(std::mem::take(&mut column.runs), 0);
+                }
+            }
+        }
         let mut texts = ToMerge::new(&history.graph);
         // Where each of the new ones begins here.
         let mut starts = vec![Lv::MAX; plan.new.len()];
-        for at in order::by_branch(plan) {
+        for at in order {
             let New { stretch: number, known } = plan.new[at];
             let stretch = &update.stretches[number];
             let (from, end) = (stretch.start + known, stretch.start + stretch.len);
@@ -90,6 +100,8 @@ impl Doc {
                 }
             }
         }
+        // Merging needs room, too.
+        drop(columns);
         texts.merge(history, containers, &mut import.patches);
     }
 }

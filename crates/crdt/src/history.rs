@@ -138,6 +138,11 @@ impl History {
         }
     }
 
+    /// Makes room for so many stretches of transactions of one length.
+    pub(crate) fn reserve_bounds(&mut self, count: usize) {
+        self.bounds.reserve_exact(count);
+    }
+
     /// Notes `count` transactions of `len` operations each, from `lv` on.
     pub(crate) fn note_bounds(&mut self, lv: Lv, len: u32, count: u32) {
         self.block_count += count as usize;

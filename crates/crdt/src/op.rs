@@ -350,7 +350,7 @@ impl Uses {
     }
 }
 
-fn are_distinct<T: Ord>(items: &[T]) -> bool {
+pub(crate) fn are_distinct<T: Ord>(items: &[T]) -> bool {
     if items.len() < 2 {
         return true;
     }

@@ -292,7 +292,7 @@ impl ColdHistory {
 fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
     let update = Update::decode(&cold.bytes, false);
     let base = cold.base.clone();
-    let history = update.ok().and_then(|update| restore(base, &update, containers));
+    let history = update.ok().and_then(|update| restore(base, update, containers));
     let mut history = history
         .filter(|history| *history.graph.version() == cold.version)
         .unwrap_or_else(|| History::unknown(&cold.base, &cold.version));
@@ -302,7 +302,7 @@ fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
 
 /// The history that an update of all above the base tells, for containers that already have their
 /// state.
-fn restore(mut history: History, update: &Update, containers: &Containers) -> Option<History> {
+fn restore(mut history: History, update: Update, containers: &Containers) -> Option<History> {
     let base = history.graph.end();
     for (number, stretch) in update.stretches.iter().enumerate() {
         let here = |parent: &Parent| match parent {
@@ -329,9 +329,9 @@ fn restore(mut history: History, update: &Update, containers: &Containers) -> Op
     for (start, _, place) in &update.spans {
         history.note_span(base + start, places[*place]);
     }
-    for (column, index) in update.columns.iter().zip(&places) {
+    for (column, index) in update.columns.into_iter().zip(&places) {
         if containers.get(*index).kind.is_sequence() {
-            history.runs_mut(*index).go_on(&column.runs, base);
+            history.runs_mut(*index).take_over(column.runs, base);
         }
     }
     Some(history)

@@ -137,6 +137,16 @@ impl Runs {
         Self { ground, ..Self::new() }
     }
 
+    /// A log of some `count` runs which will insert all of this text, one after the other.
+    pub(crate) fn of_content(content: String, count: usize) -> Self {
+        Self { content, runs: Vec::with_capacity(count), ..Self::new() }
+    }
+
+    /// All that was inserted, from a byte on.
+    pub(crate) fn content_from(&self, start: u32) -> &str {
+        self.content((start, self.content.len() as u32))
+    }
+
     pub(crate) fn ground(&self) -> &Ground {
         &self.ground
     }
@@ -164,6 +174,20 @@ impl Runs {
     ) {
         let content = self.content.len() as u32;
         self.content.push_str(text);
+        self.push_at(start, pos, len, kind, content, is_void);
+    }
+
+    /// The same, where what they insert stands in the content already, from a byte on, and what
+    /// later ones insert behind it.
+    pub(crate) fn push_at(
+        &mut self,
+        start: Lv,
+        pos: u32,
+        len: u32,
+        kind: Kind,
+        content: u32,
+        is_void: bool,
+    ) {
         if let Some(last) = self.runs.last_mut()
             && last.start + last.len == start
             && last.is_void == is_void
@@ -200,6 +224,14 @@ impl Runs {
             let Piece { start, pos, len, kind, content, is_void } = piece;
             self.push_run(base + start, pos, len, kind, later.content(content), is_void);
         }
+    }
+
+    /// The same, taking the other log over as it is where there was none.
+    pub(crate) fn take_over(&mut self, later: Self, base: Lv) {
+        if base > 0 || !self.runs.is_empty() {
+            return self.go_on(&later, base);
+        }
+        (self.runs, self.content) = (later.runs, later.content);
     }
 
     /// What the insertions from `start` on inserted.

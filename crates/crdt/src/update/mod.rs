@@ -27,6 +27,7 @@ use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
 use crate::names::Names;
+use crate::op::are_distinct;
 use crate::repeats::{decode_text, encode_text};
 use crate::stamp::{STAMP_END, Stamp};
 use crate::text::{Piece, RunKind, Runs};
@@ -290,6 +291,7 @@ impl Update {
             let kind = ContainerKind::decode(&mut input);
             update.containers.push((kind, ContainerId::decode(&mut input)));
         }
+        input.ensure(are_distinct(&update.containers), "container");
         update.read_stretches(&mut input, &peers);
         update.read_bounds(&mut input);
         update.read_spans(&mut input);
@@ -300,7 +302,7 @@ impl Update {
             let kind = update.containers[place].0;
             let mut read = Column::default();
             if kind.is_sequence() {
-                read.runs = update.read_runs(&mut column, place);
+                read.runs = update.read_runs(&mut column, place, !with_cells);
             }
             let is_text = kind == ContainerKind::Text;
             if with_cells && (!is_text || read.runs.asides().next().is_some()) {
@@ -433,14 +435,16 @@ impl Update {
         input.ensure(at == self.len, "spans");
     }
 
-    fn read_runs(&self, input: &mut Input<'_>, place: usize) -> Runs {
+    /// The runs of a text or list. Which of them do nothing, only a snapshot is asked.
+    fn read_runs(&self, input: &mut Input<'_>, place: usize, keeps_voids: bool) -> Runs {
         let is_text = self.containers[place].0 == ContainerKind::Text;
         let mut left = input.count(2);
         let mut lens = Input::new(input.bytes());
         let mut positions = Input::new(input.bytes());
         let content = decode_text(input);
-        let mut content = content.as_str();
-        let mut runs = Runs::default();
+        // A run takes two bytes at least.
+        let mut runs = Runs::of_content(content, left);
+        let mut upto = 0u32;
         let (mut pos, mut rest) = (0u32, 0u32);
         let mut piece = Piece::default();
         // Runs and spans are cut differently: both are walked side by side.
@@ -458,23 +462,20 @@ impl Update {
                 let len = rest.min(end - at);
                 let done = piece.len - rest;
                 let here = piece.pos_at(done);
-                let text = if is_text && piece.kind == RunKind::Insert {
-                    let cut = split_scalars(content, len as usize);
-                    let (text, more) = input.some(cut, "inserted text");
-                    content = more;
-                    text
-                } else {
-                    ""
-                };
+                let inserted = upto;
+                if is_text && piece.kind == RunKind::Insert {
+                    let cut = byte_after(runs.content_from(upto), len as usize);
+                    upto += input.some(cut, "inserted text") as u32;
+                }
                 if !input.is_sound() {
                     return runs;
                 }
-                runs.push_run(at, here, len, piece.kind, text, piece.is_void);
+                runs.push_at(at, here, len, piece.kind, inserted, keeps_voids && piece.is_void);
                 rest -= len;
                 at += len;
             }
         }
-        if left > 0 || rest > 0 || !content.is_empty() {
+        if left > 0 || rest > 0 || !runs.content_from(upto).is_empty() {
             input.fail(DecodeError::TrailingBytes);
         }
         input.join_whole(lens);
@@ -488,16 +489,15 @@ pub(crate) fn read_peers(input: &mut Input<'_>) -> Vec<PeerId> {
     (0..input.count(8)).map(|_| PeerId(input.u64_le())).collect()
 }
 
-/// Splits a text after `len` scalars, if it has as many.
-fn split_scalars(text: &str, len: usize) -> Option<(&str, &str)> {
+/// Where `len` scalars of a text end, if it has as many.
+fn byte_after(text: &str, len: usize) -> Option<usize> {
     if text.as_bytes().get(..len)?.is_ascii() {
-        return text.split_at_checked(len);
+        return Some(len);
     }
     let mut starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    text.split_at_checked(starts.nth(len)?)
+    starts.nth(len)
 }
 
-/// Reads a run; one that is not sound has no length.
 fn read_piece(lens: &mut Input<'_>, positions: &mut Input<'_>, last: u32) -> Piece {
     let head = lens.varint();
     let kind = match head & 3 {
