@@ -39,7 +39,8 @@ fn hash(block: &[u8]) -> u32 {
     block.iter().fold(0, add)
 }
 
-/// The blocks at fixed places that were passed, by hash; of equal hashes, the last.
+/// The blocks at fixed places that were passed, by hash; of equal hashes, the last, and the first
+/// of all where there is none.
 struct Blocks {
     places: Vec<u32>,
     shift: u32,
@@ -48,7 +49,7 @@ struct Blocks {
 impl Blocks {
     fn for_bytes(len: usize) -> Self {
         let slots = (len / BLOCK_BYTES * 2).next_power_of_two().max(2);
-        Self { places: vec![u32::MAX; slots], shift: 32 - slots.trailing_zeros() }
+        Self { places: vec![0; slots], shift: 32 - slots.trailing_zeros() }
     }
 
     fn slot(&mut self, hash: u32) -> &mut u32 {
@@ -59,7 +60,9 @@ impl Blocks {
 
 /// How many bytes two stretches have in common from their starts.
 fn common(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let words = 8 * words.take_while(|(a, b)| a == b).count();
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
 }
 
 fn find_copies(text: &[u8]) -> Vec<Copy> {
@@ -72,16 +75,25 @@ fn find_copies(text: &[u8]) -> Vec<Copy> {
     let (mut at, mut literal, mut rolled) = (0, 0, hash(&text[..BLOCK_BYTES]));
     loop {
         let known = *blocks.slot(rolled) as usize;
-        let found = (known < at).then(|| extended(text, literal, known, at)).flatten();
+        // Whether the slot is in use cannot be foreseen, that what it says is not equal can: no
+        // branch is taken on the former.
+        let head = |place: usize| text[place..].first_chunk::<8>();
+        let may_be = (known < at) & (head(known) == head(at));
+        let found = may_be.then(|| extended(text, literal, known, at)).flatten();
         let mut next = at + 1;
         if let Some(copy) = found {
             copies.push(copy);
             next = copy.at + copy.len;
             literal = next;
         }
-        for place in (at.next_multiple_of(BLOCK_BYTES)..next).step_by(BLOCK_BYTES) {
-            let Some(block) = text.get(place..place + BLOCK_BYTES) else { break };
-            *blocks.slot(hash(block)) = place as u32;
+        if at.is_multiple_of(BLOCK_BYTES) {
+            *blocks.slot(rolled) = at as u32;
+        }
+        let mut passed = (at + 1).next_multiple_of(BLOCK_BYTES);
+        while passed < next {
+            let Some(block) = text.get(passed..passed + BLOCK_BYTES) else { break };
+            *blocks.slot(hash(block)) = passed as u32;
+            passed += BLOCK_BYTES;
         }
         let Some(block) = text.get(next..next + BLOCK_BYTES) else { return copies };
         rolled = if next == at + 1 {

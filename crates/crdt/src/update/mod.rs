@@ -136,15 +136,7 @@ pub(crate) fn encode(
     let graph = &history.graph;
     let mut peers = Peers::new(graph);
     let stretches = encode_stretches(graph, ranges, &mut peers);
-    let mut bounds: Vec<(u32, u32)> = Vec::new();
-    for (start, end) in ranges {
-        for (_, len, count) in history.transactions(*start, *end) {
-            match bounds.last_mut() {
-                Some(last) if last.0 == len => last.1 += count,
-                _ => bounds.push((len, count)),
-            }
-        }
-    }
+    let bounds = bounds_of(history, ranges);
     let (mut places, mut used) = (vec![usize::MAX; containers.len()], Vec::<ContainerIx>::new());
     let mut spans: Vec<(usize, u32)> = Vec::new();
     for (start, end) in ranges {
@@ -198,6 +190,20 @@ pub(crate) fn encode(
         out.varint(u64::from(len));
     }
     out.raw(columns.as_slice());
+}
+
+/// The transactions: the length of each, and how many of that length.
+fn bounds_of(history: &History, ranges: &[(Lv, Lv)]) -> Vec<(u32, u32)> {
+    let mut bounds: Vec<(u32, u32)> = Vec::new();
+    for (start, end) in ranges {
+        for (_, len, count) in history.transactions(*start, *end) {
+            match bounds.last_mut() {
+                Some(last) if last.0 == len => last.1 += count,
+                _ => bounds.push((len, count)),
+            }
+        }
+    }
+    bounds
 }
 
 pub(crate) fn encode_stretches(
