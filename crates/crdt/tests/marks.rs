@@ -296,10 +296,7 @@ fn undo_of_a_mark_leaves_what_others_marked() {
 #[test]
 fn what_an_undo_of_a_mark_brings_back_grows_as_it_did() {
     let all = [Expand::None, Expand::Before, Expand::After, Expand::Both];
-    let under = all.map(|first| (first, Expand::None));
-    let alike = all.map(|first| (first, first));
-    let over = all.map(|second| (Expand::Both, second));
-    for (first, second) in [under, alike, over].concat() {
+    for (first, second) in all.iter().flat_map(|first| all.map(|second| (*first, second))) {
         let mut doc = with(1, "abcdef");
         for (value, expand) in [(1, first), (2, second)] {
             doc.transact(0, |tx| tx.text("t").mark(2..4, "k", value, expand)).0.unwrap();

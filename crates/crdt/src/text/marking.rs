@@ -243,9 +243,17 @@ impl Doc {
                 push_put(&mut puts, (pos..pos + 1, value, growth(log, left)));
             }
         }
-        // What is marked expands over what is not.
-        let (first, last): (Vec<Put>, Vec<Put>) =
+        // What is marked expands over what is not, and not over what only was taken back.
+        let (mut first, last): (Vec<Put>, Vec<Put>) =
             puts.into_iter().partition(|(_, value, _)| *value == Value::Null);
+        let outgrew = |(range, _, grows): &&Put| {
+            let ends = [range.start, range.end - 1].map(|pos| hold_at(now, pos as u32));
+            (0..2).any(|side| {
+                growth(log, ends[side])[side] == Some(true) && grows[side] == Some(false)
+            })
+        };
+        first
+            .extend(last.iter().filter(outgrew).map(|put| (put.0.clone(), Value::Null, [None; 2])));
         Some((key, [first, last].concat()))
     }
 
