@@ -51,9 +51,9 @@ fn shortest(values: &[i64]) -> (u8, usize) {
 
 /// Appends a column.
 pub(crate) fn encode_ints(values: &[i64], out: &mut Writer) {
-    let before = [0].into_iter().chain(values.iter().copied());
-    let deltas: Vec<i64> =
-        values.iter().zip(before).map(|(value, before)| value.wrapping_sub(before)).collect();
+    let mut before = 0;
+    let since_before = |value: &i64| value.wrapping_sub(std::mem::replace(&mut before, *value));
+    let deltas: Vec<i64> = values.iter().map(since_before).collect();
     let (plain, delta) = (shortest(values), shortest(&deltas));
     let is_delta = delta.1 < plain.1;
     let (form, values) = if is_delta { (delta.0, &deltas[..]) } else { (plain.0, values) };

@@ -7,6 +7,7 @@ use crate::codec::DecodeError;
 use crate::container::{ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED};
 use crate::doc::Doc;
 use crate::edit::Edit;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
@@ -132,7 +133,7 @@ impl Doc {
                 return Ok(import);
             }
             let body = self.check(block, self.version(), &Queue::default())?;
-            self.commit(blocks.into_iter().zip([body]).collect(), &mut import);
+            self.commit(vec![(block.clone(), body)], &mut import);
             return Ok(import);
         }
         let mut all = Vec::new();
@@ -143,7 +144,7 @@ impl Doc {
         }
         all.extend(self.pending.iter().map(|block| (block.clone(), false)));
         let queue = self.plan(wall_ms, all)?;
-        self.pending = queue.waiting().map(|(block, _)| block.clone()).collect();
+        self.pending = queue.waiting().map(|(block, _)| block.clone()).gather();
         import.pending = self.pending.len();
         import.rejected = queue.rejected;
         if !queue.ready.is_empty() {

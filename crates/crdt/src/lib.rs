@@ -43,6 +43,7 @@ mod edit;
 mod entries;
 #[cfg(test)]
 mod forged;
+mod gather;
 mod graph;
 #[cfg(test)]
 mod histories;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Input, Writer};
 use crate::container::{ContainerId, ContainerKind};
+use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::sorting::sort;
 use crate::text::{Piece, RunKind, Runs, is_key};
@@ -163,9 +164,9 @@ impl Body {
     pub(crate) fn push_text<'a>(
         &mut self,
         container: usize,
-        pieces: impl Iterator<Item = (Piece, &'a str)>,
+        mut pieces: impl Iterator<Item = (Piece, &'a str)>,
     ) {
-        let runs = canonical(pieces);
+        let runs = canonical(&mut pieces);
         for piece in runs.pieces(0, u32::MAX) {
             let Piece { kind, pos, len, content, .. } = piece;
             let content = runs.content(content).into();
@@ -208,7 +209,7 @@ impl Body {
     }
 
     fn flush_list(&mut self, container: usize, open: &mut Vec<Piece>, values: &mut Vec<Value>) {
-        let runs = canonical(open.drain(..).map(|piece| (piece, "")));
+        let runs = canonical(&mut open.drain(..).map(|piece| (piece, "")));
         let mut values = values.drain(..);
         for Piece { kind, pos, len, .. } in runs.pieces(0, u32::MAX) {
             let count = if kind == RunKind::Insert { len as usize } else { 0 };
@@ -218,7 +219,7 @@ impl Body {
     }
 }
 
-fn canonical<'a>(pieces: impl Iterator<Item = (Piece, &'a str)>) -> Runs {
+fn canonical<'a>(pieces: &mut dyn Iterator<Item = (Piece, &'a str)>) -> Runs {
     let (mut runs, mut start) = (Runs::new(), 0);
     for (piece, text) in pieces {
         runs.push_canonical(&Piece { start, ..piece }, text);
@@ -238,8 +239,8 @@ fn is_canonical(ops: &[Op]) -> bool {
         }
         Action::Cell(_) | Action::Move { .. } => None,
     };
-    let pieces: Vec<Piece> = ops.iter().filter_map(piece).collect();
-    let runs = canonical(pieces.iter().map(|piece| (*piece, "")));
+    let pieces = ops.iter().filter_map(piece).gather();
+    let runs = canonical(&mut pieces.iter().map(|piece| (*piece, "")));
     let expected = runs.pieces(0, u32::MAX).map(|piece| (piece.kind, piece.pos, piece.len));
     expected.eq(pieces.iter().map(|piece| (piece.kind, piece.pos, piece.len)))
 }

@@ -36,6 +36,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::container::{Container, ContainerIx, ContainerKey, Containers, Content};
 use crate::counter::CounterState;
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
@@ -147,7 +148,7 @@ impl Doc {
         for (peer, hash) in at.version().iter().filter_map(hash) {
             chains.insert(peer.0, hash);
         }
-        let rest = at.history().used().into_iter().map(|index| at.rest(index)).collect();
+        let rest = at.history().used().into_iter().map(|index| at.rest(index)).gather();
         let mut doc = Self::of_rest(self.peer(), line, chains, rest);
         if end < graph.end() {
             let since = self.encode_ranges(&[(end, graph.end())]);
@@ -194,7 +195,7 @@ impl Doc {
         let rest = history.base.containers.iter().map(|index| {
             let container = self.containers.get(*index);
             let log = container.content.cells();
-            let ops = log.ops(0, base).collect();
+            let ops = log.ops(0, base).gather();
             let ground = history.runs(*index).ground().clone();
             let later = log.ops(base, Lv::MAX);
             let sum = match &container.content {
@@ -206,7 +207,7 @@ impl Doc {
             };
             Rest { container, ops, ground, sum }
         });
-        Self::of_rest(peer, history.graph.line(base), history.base.chains.clone(), rest.collect())
+        Self::of_rest(peer, history.graph.line(base), history.base.chains.clone(), rest.gather())
     }
 
     /// What stays of a container if all that is here becomes the base.
@@ -220,7 +221,7 @@ impl Doc {
                 let (graph, runs) = (&history.graph, history.runs(index));
                 let lasting = state.lasting(log, graph, runs);
                 let mark = |lv: &Lv| Some((*lv, log.get(*lv)?));
-                ops = lasting.marks.iter().filter_map(mark).collect();
+                ops = lasting.marks.iter().filter_map(mark).gather();
                 ground = lasting.ground;
             }
             Content::List(_, state) => {
@@ -241,16 +242,16 @@ impl Doc {
             return Vec::new();
         }
         let mut hold: Vec<Lv> = match content {
-            Content::Register(_, state) => state.winner.into_iter().collect(),
+            Content::Register(_, state) => state.winner.into_iter().gather(),
             Content::Map(_, state) => {
                 let set = state.held.iter().flatten().filter(|held| held.is_set);
-                set.map(|held| held.lv).collect()
+                set.map(|held| held.lv).gather()
             }
             Content::Table(_, state) => {
                 let fates = state.fates.iter().map(|(_, fate)| (fate >> 1) as Lv);
-                state.written.iter().map(|(_, lv)| lv as Lv).chain(fates).collect()
+                state.written.iter().map(|(_, lv)| lv as Lv).chain(fates).gather()
             }
-            Content::List(_, state) => state.held().collect(),
+            Content::List(_, state) => state.held().gather(),
             _ => Vec::new(),
         };
         sort(&mut hold);
@@ -267,7 +268,7 @@ impl Doc {
             }
             (_, op) => (lv, op),
         };
-        log.ops(0, Lv::MAX).filter(holds).map(strip).collect()
+        log.ops(0, Lv::MAX).filter(holds).map(strip).gather()
     }
 
     /// A document of which no more is left than this.
@@ -369,7 +370,7 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
     }
     let count = usize::try_from(input.varint()?).ok().filter(|count| *count <= containers.len());
     let count = count.ok_or(DecodeError::Invalid("container"))?;
-    base.containers = (0..count as ContainerIx).collect();
+    base.containers = (0..count as ContainerIx).gather();
     let end = graph.end();
     let mut history = History::on(graph, base);
     for index in 0..count as ContainerIx {

@@ -9,6 +9,7 @@
 
 use crate::cell_log::CellLog;
 use crate::cells::{Fields, RowRef};
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, RowId};
 use crate::lww::overrules;
@@ -147,7 +148,7 @@ impl<'a> Table<'a> {
             let single = |(stamp, id, start, len): (Stamp, OpId, Lv, u32)| {
                 (0..len).map(move |i| (stamp.plus(i), id.plus(i), start + i, 1))
             };
-            stretches = stretches.into_iter().flat_map(single).collect();
+            stretches = stretches.into_iter().flat_map(single).gather();
             sort(&mut stretches);
         }
         stretches

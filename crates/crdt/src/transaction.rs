@@ -4,6 +4,7 @@ use crate::apply::apply_cell;
 use crate::cells::{CellOp, RowRef};
 use crate::container::{ContainerId, ContainerIx, ContainerKey, ContainerKind, Content};
 use crate::doc::{Commit, Doc};
+use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::{OpId, RowId};
 use crate::list::{ListMut, MovableListMut};
@@ -292,7 +293,7 @@ impl TableMut<'_, '_> {
         let fields = fields.into_iter();
         let fields =
             fields.map(|(field, value)| (self.intern(field.as_ref()), value.into().shallow()));
-        let op = CellOp::Insert { fields: fields.collect() };
+        let op = CellOp::Insert { fields: fields.gather() };
         let row = self.tx.write(self.index, &op);
         self.tx.note(Inverse::RowAlive { index: self.index, row, before: false });
         RowId(self.tx.doc.history().graph.id_of(row))
@@ -360,7 +361,7 @@ impl TableMut<'_, '_> {
         };
         let value =
             |field: &NameIx| Some((*field, log.value(state.holder(row, *field), Some(*field))?));
-        let fields = state.names.sorted().iter().filter_map(value).collect();
+        let fields = state.names.sorted().iter().filter_map(value).gather();
         self.tx.write(self.index, &CellOp::Restore { row: RowRef::Known(row), fields });
         self.tx.note(Inverse::RowAlive { index: self.index, row, before: false });
     }

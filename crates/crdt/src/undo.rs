@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use crate::container::{ContainerIx, Containers, Content};
 use crate::doc::{Commit, Doc};
+use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::PeerId;
 use crate::import::intern_name;
@@ -331,7 +332,7 @@ impl Inverse {
                 let (text, _) = cut_at_scalar(text, len as usize);
                 let hidden = tx.doc().hidden_by_us(index, start, text).into_iter();
                 let back: Vec<_> =
-                    hidden.map(|hidden| bring_back(tx, index, start, hidden)).collect();
+                    hidden.map(|hidden| bring_back(tx, index, start, hidden)).gather();
                 bring_back_marks(tx, index, &back);
             }
             _ => self.apply_to_cell(tx),

@@ -2,6 +2,7 @@
 
 use crate::cells::{CellOp, RowRef};
 use crate::container::{ContainerId, ContainerIx, ContainerKind, Content};
+use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::list::ListState;
 use crate::patch::{ListDelta, Patch};
@@ -78,7 +79,7 @@ impl ListMut<'_, '_> {
         values: impl IntoIterator<Item = V>,
     ) -> Result<(), ListError> {
         let pos = self.gap(index)?;
-        let values: Vec<Value> = values.into_iter().map(|value| value.into().shallow()).collect();
+        let values: Vec<Value> = values.into_iter().map(|value| value.into().shallow()).gather();
         self.insert_slots(pos, values);
         Ok(())
     }
@@ -91,7 +92,7 @@ impl ListMut<'_, '_> {
         let len = values.len() as u32;
         let lv = self.tx.begin(len, self.index);
         self.log(RunKind::Insert, lv, pos, len);
-        let ops: Vec<CellOp> = values.into_iter().map(CellOp::Set).collect();
+        let ops: Vec<CellOp> = values.into_iter().map(CellOp::Set).gather();
         self.write(lv, &ops);
         self.show(lv, pos, len);
         self.tx.note(Inverse::ListInserted { index: self.index, start: lv, len });

@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 
 use crate::cells::RowRef;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::numbers::{self, Numbers};
 use crate::sorting::sort_by;
@@ -37,7 +38,7 @@ struct Passed {
 /// Takes a range out of others.
 pub(super) fn without(ranges: &[(u32, u32)], (start, end): (u32, u32)) -> Vec<(u32, u32)> {
     let cut = |(low, high): &(u32, u32)| [(*low, start.min(*high)), (end.max(*low), *high)];
-    ranges.iter().flat_map(cut).filter(|(low, high)| low < high).collect()
+    ranges.iter().flat_map(cut).filter(|(low, high)| low < high).gather()
 }
 
 impl<'a> Edges<'a> {
@@ -70,7 +71,7 @@ impl<'a> Edges<'a> {
                 let (low, high) = deletion.targets(deletion.start, deletion.start + deletion.len);
                 (low, high, *deletion)
             };
-            let mut sorted: Vec<_> = self.whole.deletions.iter().map(range).collect();
+            let mut sorted: Vec<_> = self.whole.deletions.iter().map(range).gather();
             sort_by(&mut sorted, |(a, _, _), (b, _, _)| a < b);
             let mut highest = 0;
             for (_, high, _) in &mut sorted {
@@ -155,8 +156,8 @@ impl<'a> Edges<'a> {
     }
 
     fn find_typed_past(&self, char: Lv) -> Vec<(Lv, Lv)> {
-        let mut past: Vec<(Lv, Lv)> = self.ground.typed_past(char).collect();
-        let mut deletions: Vec<Lv> = self.deleters(char).collect();
+        let mut past: Vec<(Lv, Lv)> = self.ground.typed_past(char).gather();
+        let mut deletions: Vec<Lv> = self.deleters(char).gather();
         if self.was_deleted_below(char) {
             // Everyone above the base knew of it, and what it was is known of all below.
             deletions.push(self.graph.base() - 1);

@@ -2,6 +2,7 @@
 
 use crate::cell_log::CellLog;
 use crate::cells::RowRef;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::sorting::{sort, sort_by};
 use crate::text::edge::Edges;
@@ -30,7 +31,7 @@ impl TextState {
                 RowRef::Known(char) => Some(char),
                 RowRef::Stray(_) => None,
             })
-            .collect();
+            .gather();
         sort(&mut named);
         named.dedup();
         let mut ground = Ground::of(&whole, self.rope.text(), &named);
@@ -39,7 +40,7 @@ impl TextState {
             past.into_iter().map(move |past| (char, past))
         };
         ground.note_past(named.iter().flat_map(past));
-        let mut marks: Vec<Lv> = kept.iter().map(|mark| mark.lv).collect();
+        let mut marks: Vec<Lv> = kept.iter().map(|mark| mark.lv).gather();
         sort(&mut marks);
         Lasting { marks, ground }
     }

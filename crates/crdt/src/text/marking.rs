@@ -6,6 +6,7 @@ use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
 use crate::container::{ContainerIx, Content, FOLLOWED};
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
 use crate::sorting::sort;
@@ -137,7 +138,7 @@ impl TextMut<'_, '_> {
                 held.put(key, (start, end, lv));
             }
             let patches: Vec<_> =
-                patches_of(&container.id, state.marks.keys.get(key), told).collect();
+                patches_of(&container.id, state.marks.keys.get(key), told).gather();
             let edits = &mut self.tx.doc_mut().local_edits;
             edits.extend(patches.into_iter().map(|patch| (lv, patch)));
         }
@@ -269,7 +270,7 @@ impl Doc {
         }
         let chars = shown.into_iter().flat_map(|(start, end)| start..end);
         let mut chars: Vec<(u32, Lv)> =
-            chars.filter_map(|pos| Some((pos, whole.id_at(pos)?))).collect();
+            chars.filter_map(|pos| Some((pos, whole.id_at(pos)?))).gather();
         sort(&mut chars);
         chars.dedup();
         Lives::of(whole, &self.undo.reborn, chars)
@@ -284,9 +285,13 @@ impl Doc {
         let marks = edges.logged(log, state.rope.len() as u32);
         let mut chars: Vec<(u32, Lv)> = Vec::new();
         for (id, len) in back {
-            let shown = whole.shown(*id, id + len).into_iter();
-            let shown = shown.flat_map(|(pos, len)| pos..pos + len);
-            chars.extend(shown.zip(*id..));
+            let mut next = *id;
+            for (pos, len) in whole.shown(*id, id + len) {
+                for pos in pos..pos + len {
+                    chars.push((pos, next));
+                    next += 1;
+                }
+            }
         }
         sort(&mut chars);
         let mut puts = Vec::<Vec<Put>>::new();
@@ -299,13 +304,13 @@ impl Doc {
             };
             let had = edges.held_over(&marks, &chars, &|lv| !was_undone(lv));
             let (start, end) = (chars.pos, chars.pos + chars.len);
-            let mut keys: Vec<NameIx> = had.keys().chain(here.keys_in(start, end)).collect();
+            let mut keys: Vec<NameIx> = had.keys().chain(here.keys_in(start, end)).gather();
             sort(&mut keys);
             keys.dedup();
             for key in keys {
                 let moved = had.of(key).iter();
                 let moved = moved.map(|(from, to, lv)| (from + start, to + start, *lv));
-                let moved: Vec<Hold> = moved.collect();
+                let moved: Vec<Hold> = moved.gather();
                 let before = values_in(log, here.of(key), (start, end));
                 for (from, to, value) in changes(&before, &values_of(log, &moved)) {
                     let [first, last] = [from, to - 1].map(|pos| growth(log, hold_at(&moved, pos)));
@@ -314,11 +319,15 @@ impl Doc {
                 }
             }
         }
-        let all = (0..).zip(puts);
-        let all = all.flat_map(|(key, puts)| puts.into_iter().map(move |put| (key, put)));
-        let (first, last): (Vec<_>, Vec<_>) =
-            all.partition(|(_, (_, value, _))| *value == Value::Null);
-        [first, last].concat()
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for (key, puts) in (0..).zip(puts) {
+            for put in puts {
+                let side = if put.1 == Value::Null { &mut first } else { &mut last };
+                side.push((key, put));
+            }
+        }
+        first.append(&mut last);
+        first
     }
 }
 

@@ -17,6 +17,7 @@ use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{Input, Writer};
 use crate::container::ContainerId;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, PeerId};
 use crate::names::{NameIx, Names};
@@ -187,8 +188,12 @@ impl Holding {
             left = (cut.0 < start).then_some((cut.0, start, cut.2));
             right = (other.1 > end).then_some((end, other.1, other.2));
         }
-        let new = left.into_iter().chain([(start, end, lv)]).chain(right);
-        holds.splice(first..last, new);
+        let later = holds.split_off(last.max(first));
+        holds.truncate(first);
+        holds.extend(left);
+        holds.push((start, end, lv));
+        holds.extend(right);
+        holds.extend(later);
     }
 }
 
@@ -214,13 +219,13 @@ pub(crate) fn values_in(log: &CellLog, holds: &[Hold], (from, to): (u32, u32)) -
         let value = log.value(*lv, None).filter(|value| *value != Value::Null)?;
         Some(((*start).max(from), (*end).min(to), value))
     };
-    holds.filter_map(value).collect()
+    holds.filter_map(value).gather()
 }
 
 /// Where values differ, and what they are there afterwards.
 pub(crate) fn changes(before: &Values, after: &Values) -> Values {
     let edges = |values: &Values| -> Vec<u32> {
-        values.iter().flat_map(|(start, end, _)| [*start, *end]).collect()
+        values.iter().flat_map(|(start, end, _)| [*start, *end]).gather()
     };
     let mut cuts = [edges(before), edges(after)].concat();
     sort(&mut cuts);
@@ -279,7 +284,7 @@ impl Lives {
         for (pos, id) in chars {
             let earlier = |(id, _): &(Lv, Lv)| earlier_life(reborn, *id);
             let earlier = std::iter::successors(earlier(&(id, 0)), earlier);
-            let earlier = earlier.take_while(|(id, _)| whole.tracks(*id)).collect();
+            let earlier = earlier.take_while(|(id, _)| whole.tracks(*id)).gather();
             let new = Self { pos, len: 1, id, earlier };
             match all.last_mut() {
                 Some(last) if last.goes_on(&new) => last.len += 1,
@@ -327,9 +332,9 @@ impl TextState {
         let mut marks = Vec::new();
         for (lv, op) in log.ops(0, Lv::MAX).filter(|(lv, _)| counts(*lv)) {
             if let CellOp::Mark { key, range, .. } = op {
-                let holds = edges.positions_of(lv, range, len).into_iter();
-                let holds = holds.map(|(start, end)| (start, end, lv));
-                marks.extend(holds.map(|hold| (graph.rank_of(lv), key, hold)));
+                for (start, end) in edges.positions_of(lv, range, len) {
+                    marks.push((graph.rank_of(lv), key, (start, end, lv)));
+                }
             }
         }
         paint(marks)
@@ -347,7 +352,7 @@ impl TextState {
             CellOp::Mark { key, .. } => Some(key),
             _ => None,
         };
-        let mut keys: Vec<NameIx> = log.ops(start, Lv::MAX).filter_map(key).collect();
+        let mut keys: Vec<NameIx> = log.ops(start, Lv::MAX).filter_map(key).gather();
         sort(&mut keys);
         keys.dedup();
         if keys.is_empty() {
@@ -358,7 +363,7 @@ impl TextState {
         let values = |held: &Holding, key| values_of(log, held.of(key));
         let changes = |key| changes(&values(&before, key), &values(after, key));
         let told = keys.into_iter().map(|key| (self.marks.keys.get(key).clone(), changes(key)));
-        told.collect()
+        told.gather()
     }
 }
 
@@ -389,7 +394,7 @@ impl FollowMarks for AllMarks {
         start: Lv,
     ) -> Vec<Patch> {
         let told = state.mark_changes(log, graph, runs, start).into_iter();
-        told.flat_map(|(key, changes)| patches_of(id, &key, changes).collect::<Vec<_>>()).collect()
+        told.flat_map(|(key, changes)| patches_of(id, &key, changes).gather()).gather()
     }
 }
 
@@ -508,7 +513,7 @@ impl Edges<'_> {
             }
             _ => None,
         });
-        logged.collect()
+        logged.gather()
     }
 
     /// Which marks hold over characters that have had several lives, if there were no marks but
@@ -524,7 +529,7 @@ impl Edges<'_> {
             (at(id), at(id + chars.len - 1) + 1)
         };
         let ids = chars.earlier.iter().map(|(id, _)| *id).chain([chars.id]);
-        let places: Vec<(u32, u32)> = ids.map(place).collect();
+        let places: Vec<(u32, u32)> = ids.map(place).gather();
         let is_near = |mark: &&Logged| {
             let (start, end) = mark.bounds;
             places.iter().any(|(low, high)| start <= *high && *low <= end)
@@ -535,9 +540,9 @@ impl Edges<'_> {
                 |deleted: Lv| deleted < mark.lv && self.graph.is_before(deleted, mark.lv);
             let life = chars.earlier.iter().rev().find(|(_, deleted)| !was_told(*deleted));
             let first = life.map_or(chars.id, |(id, _)| *id);
-            let holds = self.offsets_of(mark.range, (first, first + chars.len)).into_iter();
-            let holds = holds.map(|(start, end)| (start, end, mark.lv));
-            near.extend(holds.map(|hold| (self.graph.rank_of(mark.lv), mark.key, hold)));
+            for (start, end) in self.offsets_of(mark.range, (first, first + chars.len)) {
+                near.push((self.graph.rank_of(mark.lv), mark.key, (start, end, mark.lv)));
+            }
         }
         paint(near)
     }
@@ -550,7 +555,7 @@ impl Edges<'_> {
         let at = |anchor, edge| self.whole.position_of_anchor(anchor, edge);
         self.places_of(range, [at(range[0], 0), at(range[1], len)], &|(start, end)| {
             let shown = self.whole.shown(start, end).into_iter();
-            shown.map(|(pos, len)| (pos, pos + len)).collect()
+            shown.map(|(pos, len)| (pos, pos + len)).gather()
         })
     }
 
@@ -579,7 +584,7 @@ impl Edges<'_> {
         };
         let joining = past(range[0]).into_iter().flat_map(places);
         let joining = joining.map(|(low, high)| (low, high.min(end)));
-        let all: Vec<(u32, u32)> = joining.chain([(start, end)]).collect();
+        let all: Vec<(u32, u32)> = joining.chain([(start, end)]).gather();
         let leaving = past(range[1]).into_iter().flat_map(places);
         leaving.fold(all, |all, range| without(&all, range))
     }

@@ -4,10 +4,12 @@
 //! remembers that the two are the same to the person who undoes, so that a later undo or redo finds
 //! it.
 
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
 use crate::rope::cut_at_scalar;
 use crate::text::Tracker;
+use crate::text::edge::without;
 
 /// A run of characters that a deletion hid, with what it takes to bring them back.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +98,7 @@ impl Tracker {
             (low, low + len)
         });
         let ranges = ranges.filter(|(low, _)| self.tracks(*low));
-        ranges.flat_map(|(low, high)| self.not_hidden_by_others(graph, low, high, ours)).collect()
+        ranges.flat_map(|(low, high)| self.not_hidden_by_others(graph, low, high, ours)).gather()
     }
 
     /// The parts of a range of characters that stand next to each other: ids that follow each other
@@ -138,15 +140,7 @@ impl Tracker {
                 if !ours(graph.peer(stretch.peer)) {
                     for (_, first, len, is_down) in self.hidden_by(at, upto) {
                         let first = if is_down { first + 1 - len } else { first };
-                        kept = kept
-                            .iter()
-                            .flat_map(|(low, high)| {
-                                let before = (*low, (*high).min(first));
-                                let after = ((*low).max(first + len), *high);
-                                [before, after]
-                            })
-                            .filter(|(low, high)| low < high)
-                            .collect();
+                        kept = without(&kept, (first, first + len));
                     }
                 }
                 at = upto;
@@ -168,9 +162,13 @@ impl Tracker {
                 if is_shown {
                     return end;
                 }
-                let lives = lives_of(reborn, first, first + len).into_iter().skip(1);
-                let shown = lives.flat_map(|(start, end)| self.shown(start, end));
-                if let Some(after) = shown.map(|(pos, len)| pos + len).max() {
+                let mut after = None;
+                for (start, end) in lives_of(reborn, first, first + len).iter().skip(1) {
+                    for (pos, len) in self.shown(*start, *end) {
+                        after = after.max(Some(pos + len));
+                    }
+                }
+                if let Some(after) = after {
                     return after;
                 }
             }

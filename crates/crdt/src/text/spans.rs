@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cell_log::CellLog;
 use crate::container::FOLLOWED;
+use crate::gather::Gather;
 use crate::names::NameIx;
 use crate::sorting::sort_by;
 use crate::text::marks::{AllMarks, Holding, Values, hold_at, values_of};
@@ -129,6 +130,6 @@ impl<'a> Text<'a> {
             let value = log.value(hold_at(held.of(*key), pos)?, None)?;
             (value != Value::Null).then(|| (state.marks.keys.get(*key).clone(), value))
         })
-        .collect()
+        .gather()
     }
 }

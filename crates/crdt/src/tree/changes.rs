@@ -1,5 +1,6 @@
 //! What a batch of moves changed, told so that a view that follows step by step ends up right.
 
+use crate::gather::Gather;
 use crate::graph::Graph;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
@@ -138,7 +139,7 @@ impl Telling<'_> {
 
     fn tell(mut self) -> Vec<TreeChange> {
         let changed = self.before.nodes().filter(|node| self.has_changed(*node));
-        let changed: Vec<NodeIx> = changed.collect();
+        let changed: Vec<NodeIx> = changed.gather();
         let (mut placed, mut removed) = (Numbers::new(), Vec::new());
         for node in &changed {
             let was_shown = self.was_shown(Parent::Node(*node));
@@ -170,7 +171,7 @@ impl Telling<'_> {
         }
         sort(&mut steps);
         let mut told: Vec<TreeChange> =
-            steps.into_iter().map(|(_, _, node)| self.place(node)).collect();
+            steps.into_iter().map(|(_, _, node)| self.place(node)).gather();
         for node in removed {
             // Whatever is below something that goes, goes with it.
             let parent = self.place_before(node).parent;

@@ -21,6 +21,7 @@ use std::cell::OnceCell;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
@@ -103,9 +104,9 @@ impl Before {
 /// Puts moves in the order in which they take effect.
 fn sort_by_rank(graph: &Graph, moves: &mut Vec<Move>) {
     let ranks = moves.iter().map(|of| graph.rank_of(of.lv));
-    let mut order: Vec<_> = ranks.zip(0..).collect();
+    let mut order: Vec<_> = ranks.zip(0..).gather();
     sort(&mut order);
-    *moves = order.into_iter().map(|(_, at): (_, usize)| moves[at].clone()).collect();
+    *moves = order.into_iter().map(|(_, at): (_, usize)| moves[at].clone()).gather();
 }
 
 /// What a tree shows.
@@ -188,7 +189,7 @@ impl TreeState {
                 *last = Some(new);
             }
         }
-        self.incoming = last.into_iter().flatten().collect();
+        self.incoming = last.into_iter().flatten().gather();
     }
 
     /// Whether the node's place follows from this operation, or its being there at all.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::id::OpId;
 use crate::tree::{NodeIx, Parent, TreeState};
 
@@ -108,7 +109,7 @@ impl<'a> Tree<'a> {
             Some(node) => self.find(node).map(|(state, index)| (state, Parent::Node(index))),
         };
         let Some((state, parent)) = found else { return Vec::new() };
-        state.children(parent).iter().map(|node| self.id(state, *node)).collect()
+        state.children(parent).iter().map(|node| self.id(state, *node)).gather()
     }
 
     /// The nodes at the top, in order.
@@ -121,7 +122,7 @@ impl<'a> Tree<'a> {
     pub fn walk(&self) -> impl Iterator<Item = (usize, NodeId)> + use<'a> {
         let tree = *self;
         let mut open: Vec<std::slice::Iter<'a, NodeIx>> =
-            self.state.iter().map(|state| state.children(Parent::Root).iter()).collect();
+            self.state.iter().map(|state| state.children(Parent::Root).iter()).gather();
         std::iter::from_fn(move || {
             let state = tree.state?;
             loop {
