@@ -219,7 +219,7 @@ impl Body {
     }
 }
 
-fn canonical<'a>(pieces: &mut dyn Iterator<Item = (Piece, &'a str)>) -> Runs {
+fn canonical(pieces: &mut dyn Iterator<Item = (Piece, &str)>) -> Runs {
     let (mut runs, mut start) = (Runs::new(), 0);
     for (piece, text) in pieces {
         runs.push_canonical(&Piece { start, ..piece }, text);
