@@ -64,6 +64,7 @@ const AIMS: &[Aim] = &[
     aim("rows/100k", "apply the change", To::Best, 0.2),
     aim("rows/100k", "heap after insert", To::Itself, 17.0),
     aim("wasm/size", "the engine, gzip", To::Itself, 60.0),
+    aim("wasm/size", "with blocks, gzip", To::Itself, 60.0),
     aim("wasm/size", "with every type, gzip", To::Itself, 80.0),
 ];
 

@@ -21,6 +21,7 @@ impl Graph {
             graph.runs_by_peer[peer as usize].push(graph.runs.len() as u32);
             // Nothing has a stamp that goes on from this.
             graph.runs.push(Run { start: *lv, peer, seq, parents: 0, stamp: Stamp(STAMP_END) });
+            graph.sees_all.push(true);
             graph.heads.push(*lv);
         }
         graph
