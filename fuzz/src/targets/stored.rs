@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use leptos_sync_crdt::{Block, DocId, PeerId, Writer};
 use leptos_sync_engine::{
-    DocHandle, EngineConfig, Env, LocalLeases, NoTabs, StorageFault, StorageHealth, SyncEngine,
+    DocHandle, EngineConfig, Env, NoTabs, StorageFault, StorageHealth, SyncEngine,
 };
 use leptos_sync_storage::record::{pack, unpack};
 use leptos_sync_storage::{MemoryStorage, Snapshot, Storage as _};
@@ -100,7 +100,6 @@ async fn start_twice(bytes: &[u8]) {
             storage.reopen(),
             None::<MemoryTransport>,
             NoTabs,
-            LocalLeases::new(),
             FuzzEnv::new(life),
         );
         let handle = engine.open(&doc);
