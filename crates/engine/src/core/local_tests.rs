@@ -172,6 +172,15 @@ fn unsent_documents_are_opened_where_there_is_a_server() {
 }
 
 #[test]
+fn an_open_document_with_unsent_changes_of_a_tab_that_is_gone_is_read_again() {
+    let mut core = loaded(true);
+    outputs(&mut core);
+    core.unsent_found(vec![board()]);
+    let rereads = |output: &Output| matches!(output, Output::Reread(id) if *id == board());
+    assert!(outputs(&mut core).iter().any(rereads));
+}
+
+#[test]
 fn the_platform_is_asked_once_to_keep_what_is_stored() {
     let mut core = loaded(false);
     let asked = |core: &mut Core| {

@@ -186,13 +186,18 @@ impl Core {
         doc.content.clone()
     }
 
-    /// Opens documents without a user, to upload what waits in them.
+    /// Opens documents without a user, to upload what waits in them. One that is open may have been
+    /// read before a tab that is gone since stored what waits.
     pub(crate) fn unsent_found(&mut self, ids: Vec<DocId>) {
         if !self.link.has_server() {
             return;
         }
         for id in ids {
-            self.ensure(&id);
+            if self.docs.contains_key(&id) {
+                self.outputs.push_back(Output::Reread(id));
+            } else {
+                self.ensure(&id);
+            }
         }
     }
 
