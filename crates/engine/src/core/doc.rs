@@ -14,7 +14,7 @@ use crate::status::{DocStatus, Reason, SyncState};
 /// How far reading the stored document has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// Being read, or waiting for the peer lease that comes first.
+    /// Being read.
     Reading,
     /// What is stored is in the content.
     Done,

@@ -114,7 +114,7 @@ pub(crate) struct Core {
     /// Who this tab writes as. No other start ever does: whatever becomes of what is stored, and
     /// however often it is copied, no id names two changes.
     peer: PeerId,
-    /// How much was written under that id into documents that are closed now.
+    /// The most that was ever written under that id into documents that were closed since.
     written: BTreeMap<DocId, u32>,
     docs: BTreeMap<DocId, OpenDoc>,
     jobs: Jobs,
@@ -228,7 +228,10 @@ impl Core {
         for id in done {
             let closed = self.docs.remove(&id);
             let count = closed.map_or(0, |doc| doc.content.borrow().version().get(self.peer));
-            self.written.insert(id.clone(), count);
+            // Where what we wrote is not stored any more, it stays written all the same.
+            if count > self.written.get(&id).copied().unwrap_or(0) {
+                self.written.insert(id.clone(), count);
+            }
             self.close_on_server(now, &id);
         }
     }

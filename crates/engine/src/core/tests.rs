@@ -161,6 +161,17 @@ fn where_what_we_wrote_is_not_stored_any_more_nothing_is_made_under_our_name() {
 }
 
 #[test]
+fn what_is_not_stored_any_more_keeps_its_name_however_often_the_document_is_closed() {
+    let mut core = opened_again(|_| StoredDoc::default());
+    core.close(at(4), &board());
+    assert!(!core.is_open(&board()));
+    core.open(&board());
+    let stored = StoredDoc::default();
+    core.load_finished(at(5), &board(), Ok(Loaded { stored, acked: None }));
+    assert_ne!(write(&mut core, at(6)).peer(), PeerId(7));
+}
+
+#[test]
 fn while_storage_works_on_changes_nobody_hears_of_them_though_reading_fails() {
     let mut core = loaded(false);
     let first = write(&mut core, at(1));
