@@ -235,7 +235,7 @@ fn encode_heads(graph: &Graph, out: &mut Writer) {
     for head in graph.heads() {
         let peer = graph.peer_of(*head);
         out.varint(u64::from(*head));
-        out.len(graph.version().iter().take_while(|(other, _)| *other < peer).count());
+        out.len(graph.version().place_of(peer));
     }
     out.varint(graph.stamp_end());
 }

@@ -24,6 +24,11 @@ impl VersionVector {
         self.counts.binary_search_by_key(&peer, |(peer, _)| *peer)
     }
 
+    /// How many peers of those that are included come before this one.
+    pub(crate) fn place_of(&self, peer: PeerId) -> usize {
+        self.find(peer).unwrap_or_else(|place| place)
+    }
+
     /// How many operations of `peer` are included: also the seq of its next one.
     #[must_use]
     pub fn get(&self, peer: PeerId) -> u32 {

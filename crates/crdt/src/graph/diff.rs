@@ -18,7 +18,17 @@ pub(crate) struct Diff {
     unequal: u32,
 }
 
+/// For so many runs it keeps what it needed to find out.
+const REACH_KEPT_MAX: usize = 1_024;
+
 impl Diff {
+    /// Gives back memory that only a long distance needs: each text of a document keeps one.
+    pub(crate) fn shrink(&mut self) {
+        if self.reach.len() > REACH_KEPT_MAX {
+            *self = Self::default();
+        }
+    }
+
     /// How many operations it is.
     pub(crate) fn len(&self) -> u32 {
         self.only.iter().flatten().map(|(start, end)| end - start).sum()

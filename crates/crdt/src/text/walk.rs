@@ -1,7 +1,7 @@
 //! Walking the causal graph: taking operations into the tracker in local order, each at the version
 //! that its author saw.
 
-use crate::graph::{Graph, Lv};
+use crate::graph::{Diff, Graph, Lv};
 use crate::text::merger::Present;
 use crate::text::runs::{Kind, Piece, Runs};
 use crate::text::tracker::{Effect, PRESENT, Tracker};
@@ -68,6 +68,7 @@ impl Tracker {
                 self.views[measure].stand_at(&[upto - 1]);
             }
         }
+        self.diffs.iter_mut().for_each(Diff::shrink);
         self.done = end;
     }
 
