@@ -13,7 +13,7 @@ use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
 
 use crate::config::EngineConfig;
-use crate::core::records::{ACKED, Acked, KEPT, ServerLife, acked_key};
+use crate::core::records::{ACKED, Acked, CLOCK, KEPT, ServerLife, acked_key};
 use crate::core::{Core, Loaded, Now, Output};
 use crate::env::Env;
 use crate::erased::{AnyReceiver, AnyStorage, AnyTabs, AnyTransport};
@@ -120,6 +120,8 @@ impl SyncEngine {
         inner.with(Core::dial);
         let unsent = find_unsent(Rc::downgrade(&inner), inner.storage.clone(), Wanted::AnyLife);
         inner.env.spawn_local(unsent.boxed_local());
+        let clock = find_clock(Rc::downgrade(&inner), inner.storage.clone());
+        inner.env.spawn_local(clock.boxed_local());
         let watch = watch_storage(Rc::downgrade(&inner), inner.storage.clone());
         let watch = futures::future::select(watch.boxed_local(), ended).map(drop);
         inner.env.spawn_local(watch.boxed_local());
@@ -187,6 +189,18 @@ impl SyncEngine {
         self.inner.with(Core::shut_down);
         self.inner.closed.set(true);
         self.inner.watching.borrow_mut().take();
+    }
+}
+
+/// Reads how wrong an earlier start found the clock. Where that cannot be read, the device's counts
+/// until the server says what the time is.
+async fn find_clock(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
+    let noted = storage.get_meta(CLOCK.to_owned()).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "how wrong the clock was is not known");
+        None
+    });
+    if let (Some(noted), Some(inner)) = (noted, engine.upgrade()) {
+        inner.with(|core, _| core.clock_found(&noted));
     }
 }
 

@@ -3,8 +3,9 @@
 
 mod support;
 
+use leptos_sync_crdt::VersionVector;
 use leptos_sync_storage::Fault;
-use support::{Device, TestServer, Writing, board, pass, simulate, until};
+use support::{Device, TestServer, WALL_START_MS, Writing, board, pass, simulate, until};
 
 /// Each start writes under an id of its own, so that nothing that is lost, stored late or copied
 /// can be taken for something else.
@@ -72,5 +73,34 @@ fn what_is_unsent_is_found_when_storage_works_again() {
         device.storage.fail_reads(None);
         let seen = server.clone();
         until(move || seen.text(&board()) == "milk").await;
+    });
+}
+
+/// A device whose clock is wrong was told so by the server once, and writes nothing from the future
+/// ever after, though it starts without one.
+#[test]
+fn a_clock_that_was_found_to_be_ahead_counts_right_without_a_server_too() {
+    simulate(async {
+        let (server, device) = (TestServer::start(), Device::new(1));
+        device.turn_clock(24 * 3_600_000);
+        let tab = device.tab(&server);
+        let doc = tab.open(&board());
+        let saved = doc.clone();
+        until(move || saved.is_saved()).await;
+        doc.write(0, "milk");
+        let saved = doc.clone();
+        until(move || saved.is_saved()).await;
+        support::close(tab, vec![doc]).await;
+
+        let doc = device.lonely_tab().open(&board());
+        let loaded = doc.clone();
+        until(move || loaded.is_loaded()).await;
+        let before = doc.read(|content| content.version().clone());
+        doc.write(0, "more ");
+        let written = doc.read(|content| content.blocks_since(&before));
+        let minutes = (written[0].header().stamp.wall_ms() - WALL_START_MS) / 60_000;
+        assert_eq!((written.len(), minutes), (1, 0));
+        let nothing = VersionVector::new();
+        assert_eq!(doc.read(|content| content.blocks_since(&nothing).len()), 2);
     });
 }

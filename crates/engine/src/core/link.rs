@@ -19,8 +19,6 @@ const DIAL_MS_MAX: u64 = 15_000;
 /// After a failure, a further attempt is shown only when it lasts: no flicker while a server is
 /// down and answers so at once.
 const DIAL_SHOWN_AFTER_MS: u64 = 1_000;
-/// A clock that differs by more from the server's is set right.
-const CLOCK_ERROR_MS_MAX: u64 = 30_000;
 const REFUSED_RETRY_MS: u64 = 5_000;
 const SKEW_RETRY_MS: u64 = 60_000;
 /// How long changes wait inside a document before they are looked at again.
@@ -282,9 +280,7 @@ impl Core {
         if self.link.last_life.replace(present) != Some(present) {
             self.outputs.push_back(Output::FindUnsent(Some(present)));
         }
-        let wrong = server_ms.abs_diff(now.wall_ms) > CLOCK_ERROR_MS_MAX;
-        let ahead = server_ms.cast_signed().wrapping_sub(now.wall_ms.cast_signed());
-        self.clock_offset_ms = if wrong { ahead } else { 0 };
+        self.tell_time(now, server_ms);
         for doc in self.docs.values_mut() {
             if doc.remote.life != Some(present) {
                 doc.forget_acknowledgements(now, present);

@@ -8,12 +8,14 @@
 //! |---|---|
 //! | `doc` | the state of one open document |
 //! | `store` | what is written to storage, and when after a failure |
+//! | `clock` | what time it is |
 //! | `link` | when to connect, and what the connection means for documents |
 //! | `opened` | what the server's part of a document says about ours |
 //! | `rename` | what to do when two authors share a peer id |
 //! | `local` | tabs of this device, presence, time |
 //! | `tabs`, `records` | bytes for other tabs, bytes for storage |
 
+mod clock;
 mod doc;
 mod link;
 #[cfg(test)]
@@ -45,6 +47,7 @@ use leptos_sync_crdt::{Block, Commit, Doc, DocId, ImportError, OpId, PeerId, Ver
 use leptos_sync_protocol::PresencePeer;
 use leptos_sync_storage::{ReadError, StoredDoc};
 
+use self::clock::Clock;
 use self::doc::{Load, OpenDoc, Phase, Unsaved};
 use self::link::Link;
 use self::records::{Acked, ServerLife};
@@ -119,8 +122,7 @@ pub(crate) struct Core {
     docs: BTreeMap<DocId, OpenDoc>,
     jobs: Jobs,
     link: Link,
-    /// How far the server's wall clock is ahead of ours, when it matters.
-    clock_offset_ms: i64,
+    clock: Clock,
     keep_storage_asked: bool,
     outputs: VecDeque<Output>,
     shown: SyncStatus,
@@ -137,7 +139,7 @@ impl Core {
             docs: BTreeMap::new(),
             jobs: Jobs::default(),
             link: Link::new(has_server),
-            clock_offset_ms: 0,
+            clock: Clock::default(),
             keep_storage_asked: false,
             outputs: VecDeque::new(),
             shown: SyncStatus::default(),
@@ -171,11 +173,6 @@ impl Core {
 
     fn emit(&mut self, doc: &DocId, event: DocEvent) {
         self.outputs.push_back(Output::Event(doc.clone(), event));
-    }
-
-    /// The wall clock, set right by the server's when it was clearly wrong.
-    pub(crate) fn wall_ms(&self, now: Now) -> u64 {
-        now.wall_ms.saturating_add_signed(self.clock_offset_ms)
     }
 
     /// Opens a document for one more user. Its content can be written to at once.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `kept` | 8 random bytes, of whichever start found none: as long as they are the same, so is |
 //! | | what is stored |
+//! | `clock` | by how many milliseconds the device's clock was ahead of the server's (8), if so |
 //! | `acked/<document>` | server id (8), epoch (8), then the version vector it has durably; and |
 //! | | what any server ever had, if that is more |
 
@@ -18,6 +19,9 @@ pub(crate) struct ServerLife {
 
 /// Under which key it says that nothing was erased.
 pub(crate) const KEPT: &str = "kept";
+
+/// Under which key it says how wrong the clock was.
+pub(crate) const CLOCK: &str = "clock";
 
 /// What the keys of documents that a server acknowledged start with.
 pub(crate) const ACKED: &str = "acked/";
@@ -69,7 +73,8 @@ mod tests {
     fn keys_stay_what_they_were() {
         // Stored by earlier starts, and read by later ones.
         let doc = DocId::new("board/42").expect("a valid id");
-        assert_eq!((KEPT, acked_key(&doc).as_str()), ("kept", "acked/board/42"));
+        assert_eq!(acked_key(&doc), "acked/board/42");
+        assert_eq!((KEPT, CLOCK), ("kept", "clock"));
     }
 
     #[test]

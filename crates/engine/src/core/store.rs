@@ -82,7 +82,8 @@ impl Core {
             .replace_job()
             .or_else(|| self.append_job())
             .or_else(|| self.compact_job(now))
-            .or_else(|| self.acked_job(now))?;
+            .or_else(|| self.acked_job(now))
+            .or_else(|| self.clock_job())?;
         self.jobs.busy = true;
         Some(job)
     }
@@ -162,13 +163,14 @@ impl Core {
         }
     }
 
-    /// Has all acknowledged versions written again: which one it was does not matter.
+    /// Has all small values written again: which one it was does not matter.
     fn meta_failed(&mut self, now: Now, error: &AppendError) {
         tracing::warn!(%error, "a small value was not stored");
         self.jobs.fail(now, StorageFault::from(error));
         for doc in self.docs.values_mut().filter(|doc| doc.load == Load::Done) {
             doc.store.acked_at = doc.remote.life.map(|_| now.ms);
         }
+        self.clock.is_due |= std::mem::take(&mut self.clock.is_writing);
     }
 
     /// Puts the blocks back, and tells the others what cannot be stored for now.
@@ -275,6 +277,7 @@ impl Core {
             let compaction = doc.is_long(&self.config).then_some(doc.store.compact_after);
             doc.store.acked_at.into_iter().chain(compaction)
         });
+        let due = due.chain(self.clock.is_due.then_some(0));
         due.min().map(|due| due.max(self.jobs.retry_at.unwrap_or(0)))
     }
 

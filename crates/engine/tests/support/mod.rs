@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::server::TestServer;
 
-const WALL_START_MS: u64 = 1_700_000_000_000;
+pub(crate) const WALL_START_MS: u64 = 1_700_000_000_000;
 /// Simulated time after which a test gives up waiting.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -85,6 +85,11 @@ impl Device {
         self.start(None)
     }
 
+    /// Puts the wall clock ahead.
+    pub(crate) fn turn_clock(&self, ahead_ms: u64) {
+        self.env.ahead_ms.set(ahead_ms);
+    }
+
     fn start(&self, transport: Option<MemoryTransport>) -> SyncEngine {
         SyncEngine::start(
             self.config.clone(),
@@ -96,25 +101,36 @@ impl Device {
     }
 }
 
+fn ms_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).expect("a test is short")
+}
+
+/// What a clock that is right shows, where everything started at `start`.
+fn wall_ms(start: Instant) -> u64 {
+    WALL_START_MS + ms_since(start)
+}
+
 #[derive(Clone)]
 struct TestEnv {
     start: Instant,
     seed: Rc<Cell<u64>>,
+    /// By how many milliseconds the wall clock is ahead.
+    ahead_ms: Rc<Cell<u64>>,
 }
 
 impl TestEnv {
     fn new(seed: u64) -> Self {
-        Self { start: Instant::now(), seed: Rc::new(Cell::new(seed)) }
+        Self { start: Instant::now(), seed: Rc::new(Cell::new(seed)), ahead_ms: Rc::default() }
     }
 }
 
 impl Env for TestEnv {
     fn wall_ms(&self) -> u64 {
-        WALL_START_MS + self.now_ms()
+        wall_ms(self.start) + self.ahead_ms.get()
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).expect("a test is short")
+        ms_since(self.start)
     }
 
     fn random_u64(&self) -> u64 {

@@ -31,8 +31,8 @@ enum NetworkChange {
     Muted(bool),
 }
 
-#[derive(Default)]
 struct State {
+    start: tokio::time::Instant,
     epoch: u64,
     docs: BTreeMap<DocId, Doc>,
     connections: BTreeMap<u64, Connection>,
@@ -53,7 +53,15 @@ impl TestServer {
     pub(crate) fn start() -> Self {
         let (transport, mut acceptor) = pair();
         let (changes, mut changed) = futures::channel::mpsc::unbounded::<NetworkChange>();
-        let state = Rc::new(RefCell::new(State { epoch: 1, ..State::default() }));
+        let state = Rc::new(RefCell::new(State {
+            start: tokio::time::Instant::now(),
+            epoch: 1,
+            docs: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_session: 0,
+            cuts_before_ack: false,
+            refuses: None,
+        }));
         let serving = state.clone();
         spawn_local(async move {
             loop {
@@ -183,11 +191,11 @@ impl State {
 
     fn event(&mut self, id: u64, event: ServerEvent) -> Vec<ServerInput> {
         match event {
-            ServerEvent::Hello { wall_ms, .. } => vec![ServerInput::Admit(Admission {
+            ServerEvent::Hello { .. } => vec![ServerInput::Admit(Admission {
                 server_id: 9,
                 epoch: self.epoch,
                 session: id,
-                server_ms: wall_ms,
+                server_ms: super::wall_ms(self.start),
                 principal: None,
                 auth_expires_ms: None,
                 presence_ttl_ms: 30_000,
