@@ -18,6 +18,7 @@ use crate::stamp::Stamp;
 use crate::version::VersionVector;
 
 mod diff;
+mod ranks;
 mod steps;
 
 pub(crate) use self::diff::Diff;

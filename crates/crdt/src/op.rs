@@ -11,7 +11,7 @@ use crate::codec::{DecodeError, Input, Writer};
 use crate::container::{ContainerId, ContainerKind};
 use crate::gather::Gather;
 use crate::graph::Lv;
-use crate::sorting::sort;
+use crate::sorting::sort_by;
 use crate::text::{Piece, RunKind, Runs, is_key};
 use crate::value::Value;
 
@@ -352,12 +352,17 @@ impl Uses {
 }
 
 pub(crate) fn are_distinct<T: Ord>(items: &[T]) -> bool {
-    if items.len() < 2 {
+    are_ordered(items.len(), &|a, b| items[a] < items[b])
+}
+
+/// Whether so many items can be put in an order in which each is less than the next.
+fn are_ordered(count: usize, is_less: &dyn Fn(usize, usize) -> bool) -> bool {
+    if count < 2 {
         return true;
     }
-    let mut sorted: Vec<&T> = items.iter().collect();
-    sort(&mut sorted);
-    sorted.windows(2).all(|pair| pair[0] < pair[1])
+    let mut places = (0..count).gather();
+    sort_by(&mut places, |a, b| is_less(*a, *b));
+    places.windows(2).all(|pair| is_less(pair[0], pair[1]))
 }
 
 fn first_use(seen: &mut usize, index: usize) -> bool {

@@ -12,6 +12,12 @@ pub(crate) fn sort<T: Ord>(items: &mut [T]) {
     sort_by(items, |a, b| a < b);
 }
 
+/// Sorts numbers and leaves each once.
+pub(crate) fn sort_set(numbers: &mut Vec<u32>) {
+    sort(numbers);
+    numbers.dedup();
+}
+
 /// Sorts by an order of one's own; equal items may change places.
 pub(crate) fn sort_by<T>(items: &mut [T], is_less: impl Fn(&T, &T) -> bool) {
     heap_sort(items.len(), &mut |step, a, b| match step {

@@ -9,13 +9,12 @@ use std::collections::VecDeque;
 
 use crate::container::{ContainerIx, Containers, Content};
 use crate::doc::{Commit, Doc};
-use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::PeerId;
 use crate::import::intern_name;
 use crate::names::NameIx;
 use crate::rope::{cut, cut_at_scalar};
-use crate::sorting::sort_by;
+use crate::sorting::sort;
 use crate::text::{Hidden, Reborn, bring_back_marks, lives_of, take_back};
 use crate::transaction::Transaction;
 use crate::value::Value;
@@ -330,9 +329,10 @@ impl Inverse {
             Self::TextDeleted { index, start, len, content: from } => {
                 let (_, text) = cut(content, from);
                 let (text, _) = cut_at_scalar(text, len as usize);
-                let hidden = tx.doc().hidden_by_us(index, start, text).into_iter();
-                let back: Vec<_> =
-                    hidden.map(|hidden| bring_back(tx, index, start, hidden)).gather();
+                let mut back = Vec::new();
+                for hidden in tx.doc().hidden_by_us(index, start, text) {
+                    back.push(bring_back(tx, index, start, hidden));
+                }
                 bring_back_marks(tx, index, &back);
             }
             _ => self.apply_to_cell(tx),
@@ -405,10 +405,10 @@ fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
         let mut shown = tx.doc().with_whole(index, |whole| whole.shown(start, end));
         // From the right, so that the positions of the others stay true.
-        sort_by(&mut shown, |a, b| a > b);
-        for (pos, len) in shown {
+        sort(&mut shown);
+        for (pos, len) in shown.into_iter().rev() {
             let deleted = tx.text_at(index).delete(pos as usize, len as usize);
-            deleted.expect("the range is shown");
+            debug_assert!(deleted.is_ok(), "the range is shown");
         }
     }
 }
@@ -418,8 +418,8 @@ fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
         let mut there = tx.doc().with_whole(index, |whole| whole.shown(start, end));
         // From the right, so that the positions of the others stay true.
-        sort_by(&mut there, |a, b| a > b);
-        for (pos, len) in there {
+        sort(&mut there);
+        for (pos, len) in there.into_iter().rev() {
             tx.list_at(index).remove_slots(pos, len);
         }
     }
@@ -432,16 +432,18 @@ fn put_back(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     let slots = doc.with_whole(index, |whole| {
         whole.hidden_ids_only_by(&doc.history().graph, start, end, &ours)
     });
-    for slot in slots.into_iter().flat_map(|(start, end)| start..end) {
-        let Content::List(_, state) = &tx.doc().containers.get(index).content else { return };
-        let Some(element) = state.element_of(slot) else { continue };
-        let holding = state.slot_of(element);
-        if holding != slot && !tx.doc().is_ours(Some(holding)) {
-            continue;
+    for (first, upto) in slots {
+        for slot in first..upto {
+            let Content::List(_, state) = &tx.doc().containers.get(index).content else { return };
+            let Some(element) = state.element_of(slot) else { continue };
+            let holding = state.slot_of(element);
+            if holding != slot && !tx.doc().is_ours(Some(holding)) {
+                continue;
+            }
+            let pos = tx.doc().return_position(index, slot);
+            let new = tx.list_at(index).place(pos, element);
+            tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new, deleted: start });
         }
-        let pos = tx.doc().return_position(index, slot);
-        let new = tx.list_at(index).place(pos, element);
-        tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new, deleted: start });
     }
 }
 
@@ -449,7 +451,8 @@ fn put_back(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
 fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, deleted: Lv, run: Hidden) -> (Lv, u32) {
     let pos = tx.doc().return_position(index, run.id);
     let new = tx.doc().history().graph.end();
-    tx.text_at(index).insert(pos as usize, &run.content).expect("tombstones are in range");
+    let inserted = tx.text_at(index).insert(pos as usize, &run.content);
+    debug_assert!(inserted.is_ok(), "tombstones are in range");
     let len = run.content.chars().count() as u32;
     tx.doc_mut().undo.reborn.push(Reborn { old: run.id, len, new, deleted });
     (new, len)

@@ -3,7 +3,7 @@
 use crate::graph::Graph;
 use crate::id::OpId;
 use crate::import::{ImportError, OPS_MAX};
-use crate::sorting::sort_by;
+use crate::sorting::sort;
 use crate::update::{FileStretch, Parent, Update};
 
 /// What of a stretch is new: all but so many of its first operations.
@@ -151,7 +151,7 @@ impl<'a> Plan<'a> {
 fn check_authors(update: &Update) -> Result<(), ImportError> {
     let firsts = update.stretches.iter().filter(|stretch| stretch.previous.is_none());
     let mut firsts: Vec<OpId> = firsts.map(|stretch| stretch.id).collect();
-    sort_by(&mut firsts, |a, b| (a.peer, a.seq) < (b.peer, b.seq));
+    sort(&mut firsts);
     match firsts.windows(2).find(|pair| pair[0].peer == pair[1].peer) {
         Some(pair) => Err(ImportError::DuplicatePeer { peer: pair[1].peer, seq: pair[1].seq }),
         None => Ok(()),

@@ -119,7 +119,8 @@ impl ListMut<'_, '_> {
     /// Adds values at the end.
     pub fn extend<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) {
         let len = self.len();
-        self.insert_all(len, values).expect("the end is in range");
+        let inserted = self.insert_all(len, values);
+        debug_assert!(inserted.is_ok(), "the end is in range");
     }
 
     /// Removes the element at `index`.

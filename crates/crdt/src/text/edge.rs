@@ -37,8 +37,15 @@ struct Passed {
 
 /// Takes a range out of others.
 pub(super) fn without(ranges: &[(u32, u32)], (start, end): (u32, u32)) -> Vec<(u32, u32)> {
-    let cut = |(low, high): &(u32, u32)| [(*low, start.min(*high)), (end.max(*low), *high)];
-    ranges.iter().flat_map(cut).filter(|(low, high)| low < high).gather()
+    let mut left = Vec::new();
+    for (low, high) in ranges {
+        for (low, high) in [(*low, start.min(*high)), (end.max(*low), *high)] {
+            if low < high {
+                left.push((low, high));
+            }
+        }
+    }
+    left
 }
 
 impl<'a> Edges<'a> {
@@ -65,7 +72,7 @@ impl<'a> Edges<'a> {
         stretches
     }
 
-    fn deletions_of(&self, (low, high): (Lv, Lv)) -> impl Iterator<Item = &Deletion> {
+    fn deletions_of(&self, (low, high): (Lv, Lv)) -> Vec<Deletion> {
         let sorted = self.whole.by_target.get_or_init(|| {
             let range = |deletion: &Deletion| {
                 let (low, high) = deletion.targets(deletion.start, deletion.start + deletion.len);
@@ -81,22 +88,27 @@ impl<'a> Edges<'a> {
             sorted
         });
         let upto = sorted.partition_point(|(first, _, _)| *first < high);
-        let near = sorted[..upto].iter().rev().take_while(move |(_, highest, _)| low < *highest);
-        near.map(|(_, _, deletion)| deletion).filter(move |deletion| {
-            let (_, end) = deletion.targets(deletion.start, deletion.start + deletion.len);
-            low < end
-        })
+        let mut found = Vec::new();
+        for (_, highest, deletion) in sorted[..upto].iter().rev() {
+            if low >= *highest {
+                break;
+            }
+            if low < deletion.targets(deletion.start, deletion.start + deletion.len).1 {
+                found.push(*deletion);
+            }
+        }
+        found
     }
 
     /// Whether a deleted character was so below the base already.
     fn was_deleted_below(&self, char: Lv) -> bool {
-        char < self.graph.base() && self.deletions_of((char, char + 1)).next().is_none()
+        char < self.graph.base() && self.deletions_of((char, char + 1)).is_empty()
     }
 
     /// The operations that deleted a character.
-    fn deleters(&self, char: Lv) -> impl Iterator<Item = Lv> {
-        let deletions = self.deletions_of((char, char + 1));
-        deletions.map(move |deletion| deletion.start + deletion.target.abs_diff(char))
+    fn deleters(&self, char: Lv) -> Vec<Lv> {
+        let deletions = self.deletions_of((char, char + 1)).into_iter();
+        deletions.map(|deletion| deletion.start + deletion.target.abs_diff(char)).gather()
     }
 
     /// Whether the author of a mark cannot have seen what it starts or ends at, or knew that it was
@@ -108,7 +120,7 @@ impl<'a> Edges<'a> {
             }
             let is_above = lv >= self.graph.base();
             !self.whole.is_shown(char)
-                && (self.deleters(char).any(|deletion| self.knew(lv, deletion))
+                && (self.deleters(char).iter().any(|deletion| self.knew(lv, *deletion))
                     || is_above && self.was_deleted_below(char))
         };
         range.into_iter().filter_map(Anchor::row).any(|row| match row {
@@ -123,7 +135,8 @@ impl<'a> Edges<'a> {
             return false;
         }
         let mut open = vec![passed.chars];
-        for deletion in self.deletions_of(passed.chars).take_while(|_| !passed.is_shown) {
+        let deletions = if passed.is_shown { Vec::new() } else { self.deletions_of(passed.chars) };
+        for deletion in deletions {
             for (start, end) in self.stretches((deletion.start, deletion.start + deletion.len)) {
                 // What is known of a stretch is its start.
                 let (mut low, mut high) = (start, end);
@@ -138,8 +151,8 @@ impl<'a> Edges<'a> {
                 open = without(&open, deletion.targets(start, low));
             }
         }
-        let mut left = open.into_iter().flat_map(|range| self.stretches(range));
-        left.any(|(first, _)| self.knew(lv, first))
+        let knew = |range| self.stretches(range).iter().any(|(first, _)| self.knew(lv, *first));
+        open.into_iter().any(knew)
     }
 
     /// The characters in front of one that count as behind it, as ranges of ids.
@@ -157,7 +170,7 @@ impl<'a> Edges<'a> {
 
     fn find_typed_past(&self, char: Lv) -> Vec<(Lv, Lv)> {
         let mut past: Vec<(Lv, Lv)> = self.ground.typed_past(char).gather();
-        let mut deletions: Vec<Lv> = self.deleters(char).gather();
+        let mut deletions = self.deleters(char);
         if self.was_deleted_below(char) {
             // Everyone above the base knew of it, and what it was is known of all below.
             deletions.push(self.graph.base() - 1);
@@ -167,9 +180,11 @@ impl<'a> Edges<'a> {
         let mut settled = deletions.iter().max().copied();
         let below = past.clone();
         for (first, len, is_shown) in self.whole.left_of(char) {
-            let parts = self.stretches((first, first + len));
+            let mut parts = self.stretches((first, first + len));
             // Of what was typed below the base, it is known already.
-            let parts = below.iter().fold(parts, |parts, range| without(&parts, *range));
+            for range in &below {
+                parts = without(&parts, *range);
+            }
             for chars in parts.into_iter().rev() {
                 let knew_of = |deletion: &Lv| self.knew(chars.0, *deletion);
                 let saw = |passed: &Passed| self.saw(chars.0, passed);
@@ -182,9 +197,10 @@ impl<'a> Edges<'a> {
                 if is_shown && deletions.iter().all(|deletion| self.knew(*deletion, chars.0)) {
                     return past;
                 }
-                let ends =
-                    self.deletions_of(chars).map(|deletion| deletion.start + deletion.len - 1);
-                settled = settled.filter(|_| !is_shown).map(|last| ends.fold(last, Lv::max));
+                settled = settled.filter(|_| !is_shown).map(|last| {
+                    let deletions = self.deletions_of(chars).into_iter();
+                    deletions.fold(last, |last, by| last.max(by.start + by.len - 1))
+                });
                 passed.push(Passed { chars, is_shown });
             }
         }

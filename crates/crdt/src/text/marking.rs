@@ -6,12 +6,13 @@ use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
 use crate::container::{ContainerIx, Content, FOLLOWED};
 use crate::doc::Doc;
-use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
 use crate::sorting::sort;
 use crate::text::edge::Edges;
-use crate::text::marks::{AllMarks, Anchor, Hold, Lives, MarkRange, hold_at, values_in, values_of};
+use crate::text::marks::{
+    AllMarks, Anchor, Lives, MarkRange, hold_at, value_of, values_in, values_of,
+};
 use crate::text::{RunKind, Runs, TextError, TextState, changes, is_key, lives_of, patches_of};
 use crate::transaction::{TextMut, Transaction};
 use crate::undo::Inverse;
@@ -137,8 +138,7 @@ impl TextMut<'_, '_> {
             if let Some(held) = state.marks.held.get_mut() {
                 held.put(key, (start, end, lv));
             }
-            let patches: Vec<_> =
-                patches_of(&container.id, state.marks.keys.get(key), told).gather();
+            let patches = patches_of(&container.id, state.marks.keys.get(key), told);
             let edits = &mut self.tx.doc_mut().local_edits;
             edits.extend(patches.into_iter().map(|patch| (lv, patch)));
         }
@@ -210,7 +210,7 @@ impl Doc {
 
     /// What takes back a mark of ours: for each stretch where a mark of ours holds, what would hold
     /// without this one and those that we made later.
-    fn plan_to_take_back(&self, index: ContainerIx, lv: Lv) -> Option<(NameIx, Vec<Put>)> {
+    fn plan_to_take_back(&self, index: ContainerIx, lv: Lv) -> Option<Plan> {
         let (log, state, graph, runs) = self.marked_text(index);
         let CellOp::Mark { key, range, .. } = log.get(lv)? else { return None };
         let stays = |other: Lv| other < lv || !self.is_ours(Some(other));
@@ -233,10 +233,10 @@ impl Doc {
                     Some(lives) => lives.each_ref().map(|holds| hold_at(holds, offset)),
                     None => [Some(lv), hold_at(now, pos), hold_at(then, pos)],
                 };
-                let value = values(log, left);
+                let value = value_of(log, left);
                 let there = hold_at(now, pos);
                 let grows_so = left.is_none() || growth(log, there) == growth(log, left);
-                let is_there = grows_so && values(log, there) == value;
+                let is_there = grows_so && value_of(log, there) == value;
                 if about.is_none() || is_there || !self.is_ours(held) {
                     continue;
                 }
@@ -244,40 +244,47 @@ impl Doc {
                 push_put(&mut puts, (pos..pos + 1, value, growth(log, left)));
             }
         }
+        let mut plan = Plan::default();
+        plan.add(key, puts);
         // What is marked expands over what is not, and not over what only was taken back.
-        let (mut first, last): (Vec<Put>, Vec<Put>) =
-            puts.into_iter().partition(|(_, value, _)| *value == Value::Null);
-        let outgrew = |(range, _, grows): &&Put| {
+        for (_, (range, _, grows)) in &plan.last {
             let ends = [range.start, range.end - 1].map(|pos| hold_at(now, pos as u32));
-            (0..2).any(|side| {
+            let outgrew = (0..2).any(|side| {
                 growth(log, ends[side])[side] == Some(true) && grows[side] == Some(false)
-            })
-        };
-        first
-            .extend(last.iter().filter(outgrew).map(|put| (put.0.clone(), Value::Null, [None; 2])));
-        Some((key, [first, last].concat()))
+            });
+            if outgrew {
+                plan.first.push((key, (range.clone(), Value::Null, [None; 2])));
+            }
+        }
+        Some(plan)
     }
 
     /// The characters of a range that are shown, under whatever id.
     fn shown_between(&self, edges: &Edges<'_>, lv: Lv, range: MarkRange, len: u32) -> Vec<Lives> {
         let whole = edges.whole;
-        let mut shown = edges.positions_of(lv, range, len);
+        let mut chars: Vec<(u32, Lv)> = Vec::new();
+        let mut note = |start: u32, end: u32| {
+            for pos in start..end {
+                chars.extend(whole.id_at(pos).map(|id| (pos, id)));
+            }
+        };
+        for (start, end) in edges.positions_of(lv, range, len) {
+            note(start, end);
+        }
         for (start, end) in whole.between(range) {
             for (start, end) in lives_of(&self.undo.reborn, start, end).into_iter().skip(1) {
-                shown
-                    .extend(whole.shown(start, end).into_iter().map(|(pos, len)| (pos, pos + len)));
+                for (pos, len) in whole.shown(start, end) {
+                    note(pos, pos + len);
+                }
             }
         }
-        let chars = shown.into_iter().flat_map(|(start, end)| start..end);
-        let mut chars: Vec<(u32, Lv)> =
-            chars.filter_map(|pos| Some((pos, whole.id_at(pos)?))).gather();
         sort(&mut chars);
         chars.dedup();
-        Lives::of(whole, &self.undo.reborn, chars)
+        Lives::of(whole, &self.undo.reborn, &chars)
     }
 
     /// What gives characters that are back, as runs of ids, the marks that they had.
-    fn plan_to_bring_back(&self, index: ContainerIx, back: &[(Lv, u32)]) -> Vec<(NameIx, Put)> {
+    fn plan_to_bring_back(&self, index: ContainerIx, back: &[(Lv, u32)]) -> Plan {
         let (log, state, graph, runs) = self.marked_text(index);
         let here = state.held(log, graph, runs);
         let whole = state.whole(graph, runs);
@@ -294,40 +301,61 @@ impl Doc {
             }
         }
         sort(&mut chars);
-        let mut puts = Vec::<Vec<Put>>::new();
-        puts.resize_with(state.marks.keys.len(), Vec::new);
-        for chars in Lives::of(&whole, &self.undo.reborn, chars) {
+        let mut lives = Vec::new();
+        for chars in Lives::of(&whole, &self.undo.reborn, &chars) {
             // What we did since they were deleted was undone before.
             let was_undone = |lv: Lv| {
                 let deleted = chars.earlier.first().map(|(_, deleted)| *deleted);
                 deleted.is_some_and(|deleted| deleted < lv) && self.is_ours(Some(lv))
             };
             let had = edges.held_over(&marks, &chars, &|lv| !was_undone(lv));
-            let (start, end) = (chars.pos, chars.pos + chars.len);
-            let mut keys: Vec<NameIx> = had.keys().chain(here.keys_in(start, end)).gather();
-            sort(&mut keys);
-            keys.dedup();
-            for key in keys {
-                let moved = had.of(key).iter();
-                let moved = moved.map(|(from, to, lv)| (from + start, to + start, *lv));
-                let moved: Vec<Hold> = moved.gather();
-                let before = values_in(log, here.of(key), (start, end));
+            lives.push((chars.pos, chars.pos + chars.len, had));
+        }
+        let mut plan = Plan::default();
+        for key in 0..state.marks.keys.len() as NameIx {
+            let mut puts = Vec::new();
+            for (start, end, had) in &lives {
+                let mut moved = had.of(key).to_vec();
+                for (from, to, _) in &mut moved {
+                    *from += start;
+                    *to += start;
+                }
+                let before = values_in(log, here.of(key), (*start, *end));
                 for (from, to, value) in changes(&before, &values_of(log, &moved)) {
                     let [first, last] = [from, to - 1].map(|pos| growth(log, hold_at(&moved, pos)));
                     let put = (from as usize..to as usize, value, [first[0], last[1]]);
-                    push_put(&mut puts[key as usize], put);
+                    push_put(&mut puts, put);
                 }
             }
+            plan.add(key, puts);
         }
-        let (mut first, mut last) = (Vec::new(), Vec::new());
-        for (key, puts) in (0..).zip(puts) {
-            for put in puts {
-                let side = if put.1 == Value::Null { &mut first } else { &mut last };
-                side.push((key, put));
-            }
+        plan
+    }
+}
+
+/// What is to be marked, by key: what is not marked from then on comes first.
+#[derive(Default)]
+struct Plan {
+    first: Vec<(NameIx, Put)>,
+    last: Vec<(NameIx, Put)>,
+}
+
+impl Plan {
+    fn add(&mut self, key: NameIx, puts: Vec<Put>) {
+        for put in puts {
+            let side = if put.1 == Value::Null { &mut self.first } else { &mut self.last };
+            side.push((key, put));
         }
-        first.append(&mut last);
-        first
+    }
+
+    /// Marks, and tells what was written.
+    fn perform(mut self, mut text: TextMut<'_, '_>) -> Vec<Lv> {
+        let mut written = Vec::new();
+        self.first.append(&mut self.last);
+        for (key, put) in self.first {
+            written.push(text.put_mark(key, put));
+        }
+        written
     }
 }
 
@@ -342,10 +370,6 @@ fn push_put(puts: &mut Vec<Put>, (range, value, grows): Put) {
     }
 }
 
-fn values(log: &CellLog, lv: Option<Lv>) -> Value {
-    lv.and_then(|lv| log.value(lv, None)).unwrap_or_default()
-}
-
 fn growth(log: &CellLog, lv: Option<Lv>) -> [Option<bool>; 2] {
     match lv.and_then(|lv| log.get(lv)) {
         Some(CellOp::Mark { range, .. }) => growth_of(range).map(Some),
@@ -355,9 +379,8 @@ fn growth(log: &CellLog, lv: Option<Lv>) -> [Option<bool>; 2] {
 
 /// Takes back a mark that we made.
 pub(crate) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
-    let Some((key, puts)) = tx.doc().plan_to_take_back(index, lv) else { return };
-    for put in puts {
-        let lv = tx.text_at(index).put_mark(key, put);
+    let Some(plan) = tx.doc().plan_to_take_back(index, lv) else { return };
+    for lv in plan.perform(tx.text_at(index)) {
         tx.note(Inverse::Marked { index, lv });
     }
 }
@@ -368,7 +391,5 @@ pub(crate) fn bring_back_marks(tx: &mut Transaction<'_>, index: ContainerIx, bac
     if tx.doc().marked_text(index).0.is_empty() {
         return;
     }
-    for (key, put) in tx.doc().plan_to_bring_back(index, back) {
-        tx.text_at(index).put_mark(key, put);
-    }
+    tx.doc().plan_to_bring_back(index, back).perform(tx.text_at(index));
 }

@@ -19,11 +19,10 @@ use crate::codec::{Input, Writer};
 use crate::container::ContainerId;
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
-use crate::id::{OpId, PeerId};
+use crate::id::OpId;
 use crate::names::{NameIx, Names};
 use crate::patch::Patch;
-use crate::sorting::sort;
-use crate::stamp::Stamp;
+use crate::sorting::sort_set;
 use crate::text::edge::{Edges, without};
 use crate::text::{Reborn, Runs, TextState, Tracker, earlier_life};
 use crate::value::Value;
@@ -116,28 +115,15 @@ impl Holding {
         &mut self.0[key]
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = NameIx> {
-        (0..).zip(&self.0).filter(|(_, holds)| !holds.is_empty()).map(|(key, _)| key)
-    }
-
-    /// The keys of marks between two positions.
-    pub(crate) fn keys_in(&self, from: u32, to: u32) -> impl Iterator<Item = NameIx> {
-        let is_in = move |holds: &[Hold]| {
-            let first = holds.get(holds.partition_point(|(_, end, _)| *end <= from));
-            first.is_some_and(|(start, _, _)| *start < to)
-        };
-        (0..).zip(&self.0).filter(move |(_, holds)| is_in(holds)).map(|(key, _)| key)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (NameIx, Hold)> {
-        (0..).zip(&self.0).flat_map(|(key, holds)| holds.iter().map(move |hold| (key, *hold)))
+    /// The marks of each key, by its number.
+    pub(crate) fn by_key(&self) -> impl Iterator<Item = (NameIx, &[Hold])> {
+        (0..).zip(self.0.iter().map(|holds| &**holds))
     }
 
     /// Appends the holds of each key: how far from the one before, length, mark.
     pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.keys().count());
-        for key in self.keys() {
-            let holds = self.of(key);
+        out.len(self.0.iter().filter(|holds| !holds.is_empty()).count());
+        for (key, holds) in self.by_key().filter(|(_, holds)| !holds.is_empty()) {
             out.varint(u64::from(key));
             out.len(holds.len());
             let mut last = 0;
@@ -206,6 +192,11 @@ pub(crate) fn hold_at(holds: &[Hold], pos: u32) -> Option<Lv> {
 /// What a key's value is from one position to another; nowhere null, ascending.
 pub(crate) type Values = Vec<(u32, u32, Value)>;
 
+/// What a mark says; null if there is none.
+pub(crate) fn value_of(log: &CellLog, lv: Option<Lv>) -> Value {
+    lv.and_then(|lv| log.value(lv, None)).unwrap_or_default()
+}
+
 /// The values of marks that hold.
 pub(crate) fn values_of(log: &CellLog, holds: &[Hold]) -> Values {
     values_in(log, holds, (0, u32::MAX))
@@ -213,23 +204,28 @@ pub(crate) fn values_of(log: &CellLog, holds: &[Hold]) -> Values {
 
 /// The values of marks that hold between two positions, cut off there.
 pub(crate) fn values_in(log: &CellLog, holds: &[Hold], (from, to): (u32, u32)) -> Values {
-    let first = holds.partition_point(|(_, end, _)| *end <= from);
-    let holds = holds[first..].iter().take_while(|(start, _, _)| *start < to);
-    let value = |(start, end, lv): &Hold| {
-        let value = log.value(*lv, None).filter(|value| *value != Value::Null)?;
-        Some(((*start).max(from), (*end).min(to), value))
-    };
-    holds.filter_map(value).gather()
+    let mut values = Values::new();
+    for (start, end, lv) in &holds[holds.partition_point(|(_, end, _)| *end <= from)..] {
+        if *start >= to {
+            break;
+        }
+        let value = value_of(log, Some(*lv));
+        if value != Value::Null {
+            values.push(((*start).max(from), (*end).min(to), value));
+        }
+    }
+    values
 }
 
 /// Where values differ, and what they are there afterwards.
 pub(crate) fn changes(before: &Values, after: &Values) -> Values {
-    let edges = |values: &Values| -> Vec<u32> {
-        values.iter().flat_map(|(start, end, _)| [*start, *end]).gather()
-    };
-    let mut cuts = [edges(before), edges(after)].concat();
-    sort(&mut cuts);
-    cuts.dedup();
+    let mut cuts = Vec::new();
+    for values in [before, after] {
+        for (start, end, _) in values {
+            cuts.extend([*start, *end]);
+        }
+    }
+    sort_set(&mut cuts);
     let mut changes = Values::new();
     for cut in cuts.windows(2) {
         let (start, end) = (cut[0], cut[1]);
@@ -275,17 +271,15 @@ impl Lives {
 
     /// The lives of characters that are shown, each given as position and id. What was trimmed
     /// away is left out.
-    pub(crate) fn of(
-        whole: &Tracker,
-        reborn: &[Reborn],
-        chars: impl IntoIterator<Item = (u32, Lv)>,
-    ) -> Vec<Self> {
+    pub(crate) fn of(whole: &Tracker, reborn: &[Reborn], chars: &[(u32, Lv)]) -> Vec<Self> {
         let mut all = Vec::<Self>::new();
         for (pos, id) in chars {
-            let earlier = |(id, _): &(Lv, Lv)| earlier_life(reborn, *id);
-            let earlier = std::iter::successors(earlier(&(id, 0)), earlier);
-            let earlier = earlier.take_while(|(id, _)| whole.tracks(*id)).gather();
-            let new = Self { pos, len: 1, id, earlier };
+            let mut new = Self { pos: *pos, len: 1, id: *id, earlier: Vec::new() };
+            let mut first = *id;
+            while let Some(life) = earlier_life(reborn, first).filter(|(id, _)| whole.tracks(*id)) {
+                first = life.0;
+                new.earlier.push(life);
+            }
             match all.last_mut() {
                 Some(last) if last.goes_on(&new) => last.len += 1,
                 _ => all.push(new),
@@ -330,41 +324,26 @@ impl TextState {
         let whole = self.whole(graph, runs);
         let (len, edges) = (self.rope.len() as u32, Edges::new(&whole, graph, runs.ground()));
         let mut marks = Vec::new();
-        for (lv, op) in log.ops(0, Lv::MAX).filter(|(lv, _)| counts(*lv)) {
-            if let CellOp::Mark { key, range, .. } = op {
+        for (lv, key, range) in marks_from(log, 0) {
+            if counts(lv) {
                 for (start, end) in edges.positions_of(lv, range, len) {
-                    marks.push((graph.rank_of(lv), key, (start, end, lv)));
+                    marks.push((key, (start, end, lv)));
                 }
             }
         }
-        paint(marks)
+        paint(graph, &marks)
     }
+}
 
-    /// What marks from `start` on, which are new, changed about the text as it is now.
-    pub(crate) fn mark_changes(
-        &self,
-        log: &CellLog,
-        graph: &Graph,
-        runs: &Runs,
-        start: Lv,
-    ) -> Vec<(Arc<str>, Values)> {
-        let key = |(_, op)| match op {
-            CellOp::Mark { key, .. } => Some(key),
-            _ => None,
-        };
-        let mut keys: Vec<NameIx> = log.ops(start, Lv::MAX).filter_map(key).gather();
-        sort(&mut keys);
-        keys.dedup();
-        if keys.is_empty() {
-            return Vec::new();
+/// The marks of a log from `start` on.
+fn marks_from(log: &CellLog, start: Lv) -> Vec<(Lv, NameIx, MarkRange)> {
+    let mut marks = Vec::new();
+    for (lv, op) in log.ops(start, Lv::MAX) {
+        if let CellOp::Mark { key, range, .. } = op {
+            marks.push((lv, key, range));
         }
-        let before = self.held_by(log, graph, runs, &|lv| lv < start);
-        let after = self.held(log, graph, runs);
-        let values = |held: &Holding, key| values_of(log, held.of(key));
-        let changes = |key| changes(&values(&before, key), &values(after, key));
-        let told = keys.into_iter().map(|key| (self.marks.keys.get(key).clone(), changes(key)));
-        told.gather()
     }
+    marks
 }
 
 /// What tells which marks came in: see [`crate::container::Followed`].
@@ -393,28 +372,38 @@ impl FollowMarks for AllMarks {
         runs: &Runs,
         start: Lv,
     ) -> Vec<Patch> {
-        let told = state.mark_changes(log, graph, runs, start).into_iter();
-        told.flat_map(|(key, changes)| patches_of(id, &key, changes).gather()).gather()
+        let mut keys: Vec<NameIx> =
+            marks_from(log, start).into_iter().map(|(_, key, _)| key).gather();
+        sort_set(&mut keys);
+        let mut patches = Vec::new();
+        if keys.is_empty() {
+            return patches;
+        }
+        let before = state.held_by(log, graph, runs, &|lv| lv < start);
+        let after = state.held(log, graph, runs);
+        for key in keys {
+            let [before, after] = [&before, after].map(|held| values_of(log, held.of(key)));
+            let told = changes(&before, &after);
+            patches.append(&mut patches_of(id, state.marks.keys.get(key), told));
+        }
+        patches
     }
 }
 
 /// Changes of a key's values as patches.
-pub(crate) fn patches_of(
-    id: &ContainerId,
-    key: &Arc<str>,
-    changes: Values,
-) -> impl Iterator<Item = Patch> {
-    changes.into_iter().map(|(start, end, value)| {
-        let (id, key) = (id.clone(), key.clone());
-        Patch::Marks { id, start, end, key, value }
-    })
+pub(crate) fn patches_of(id: &ContainerId, key: &Arc<str>, changes: Values) -> Vec<Patch> {
+    let mut patches = Vec::new();
+    for (start, end, value) in changes {
+        patches.push(Patch::Marks { id: id.clone(), start, end, key: key.clone(), value });
+    }
+    patches
 }
 
 /// Lets marks hold in the order of their ranks, each where it is.
-fn paint(mut marks: Vec<((Stamp, PeerId), NameIx, Hold)>) -> Holding {
-    sort(&mut marks);
+fn paint(graph: &Graph, marks: &[(NameIx, Hold)]) -> Holding {
     let mut held = Holding::default();
-    for (_, key, hold) in marks {
+    for at in graph.by_rank(&mut marks.iter().map(|(_, (_, _, lv))| *lv)) {
+        let (key, hold) = marks[at];
         held.put(key, hold);
     }
     held
@@ -502,18 +491,20 @@ impl Edges<'_> {
     /// The marks of a text that is `len` long, but for those that are void.
     pub(crate) fn logged(&self, log: &CellLog, len: u32) -> Vec<Logged> {
         let at = |anchor, edge| self.whole.position_of_anchor(anchor, edge);
-        let logged = log.ops(0, Lv::MAX).filter_map(|(lv, op)| match op {
-            CellOp::Mark { key, range, .. } if !self.is_void(lv, range) => {
-                // What was typed in front of its start may have joined it.
-                let start = at(range[0], 0).map(|start| match range[0] {
-                    Anchor::After(_) => 0,
-                    _ => start,
-                });
-                Some(Logged { lv, key, range, bounds: (start?, at(range[1], len)?) })
+        let mut logged = Vec::new();
+        for (lv, key, range) in marks_from(log, 0) {
+            if self.is_void(lv, range) {
+                continue;
             }
-            _ => None,
-        });
-        logged.gather()
+            if let (Some(mut start), Some(end)) = (at(range[0], 0), at(range[1], len)) {
+                // What was typed in front of its start may have joined it.
+                if matches!(range[0], Anchor::After(_)) {
+                    start = 0;
+                }
+                logged.push(Logged { lv, key, range, bounds: (start, end) });
+            }
+        }
+        logged
     }
 
     /// Which marks hold over characters that have had several lives, if there were no marks but
@@ -524,27 +515,27 @@ impl Edges<'_> {
         chars: &Lives,
         counts: &dyn Fn(Lv) -> bool,
     ) -> Holding {
-        let place = |id| {
+        let mut places = Vec::new();
+        let mut note = |id| {
             let at = |id| self.whole.position_of(id).0;
-            (at(id), at(id + chars.len - 1) + 1)
+            places.push((at(id), at(id + chars.len - 1) + 1));
         };
-        let ids = chars.earlier.iter().map(|(id, _)| *id).chain([chars.id]);
-        let places: Vec<(u32, u32)> = ids.map(place).gather();
-        let is_near = |mark: &&Logged| {
-            let (start, end) = mark.bounds;
-            places.iter().any(|(low, high)| start <= *high && *low <= end)
-        };
+        note(chars.id);
+        chars.earlier.iter().for_each(|(id, _)| note(*id));
         let mut near = Vec::new();
-        for mark in marks.iter().filter(is_near).filter(|mark| counts(mark.lv)) {
-            let was_told =
-                |deleted: Lv| deleted < mark.lv && self.graph.is_before(deleted, mark.lv);
+        for Logged { lv, key, range, bounds: (start, end) } in marks {
+            let is_near = places.iter().any(|(low, high)| start <= high && low <= end);
+            if !is_near || !counts(*lv) {
+                continue;
+            }
+            let was_told = |deleted: Lv| deleted < *lv && self.graph.is_before(deleted, *lv);
             let life = chars.earlier.iter().rev().find(|(_, deleted)| !was_told(*deleted));
             let first = life.map_or(chars.id, |(id, _)| *id);
-            for (start, end) in self.offsets_of(mark.range, (first, first + chars.len)) {
-                near.push((self.graph.rank_of(mark.lv), mark.key, (start, end, mark.lv)));
+            for (start, end) in self.offsets_of(*range, (first, first + chars.len)) {
+                near.push((*key, (start, end, *lv)));
             }
         }
-        paint(near)
+        paint(self.graph, &near)
     }
 
     /// What is shown of a mark of a text that is `len` long, as positions.
@@ -554,8 +545,9 @@ impl Edges<'_> {
         }
         let at = |anchor, edge| self.whole.position_of_anchor(anchor, edge);
         self.places_of(range, [at(range[0], 0), at(range[1], len)], &|(start, end)| {
-            let shown = self.whole.shown(start, end).into_iter();
-            shown.map(|(pos, len)| (pos, pos + len)).gather()
+            let mut shown = self.whole.shown(start, end);
+            shown.iter_mut().for_each(|(pos, len)| *len += *pos);
+            shown
         })
     }
 
@@ -578,14 +570,21 @@ impl Edges<'_> {
         places: &dyn Fn((Lv, Lv)) -> Vec<(u32, u32)>,
     ) -> Vec<(u32, u32)> {
         let [Some(start), Some(end)] = ends else { return Vec::new() };
-        let past = |anchor| match anchor {
-            Anchor::After(RowRef::Known(char)) => self.typed_past(char),
-            _ => Vec::new(),
+        let past = |anchor| {
+            let mut past = Vec::new();
+            if let Anchor::After(RowRef::Known(char)) = anchor {
+                for chars in self.typed_past(char) {
+                    past.append(&mut places(chars));
+                }
+            }
+            past
         };
-        let joining = past(range[0]).into_iter().flat_map(places);
-        let joining = joining.map(|(low, high)| (low, high.min(end)));
-        let all: Vec<(u32, u32)> = joining.chain([(start, end)]).gather();
-        let leaving = past(range[1]).into_iter().flat_map(places);
-        leaving.fold(all, |all, range| without(&all, range))
+        let mut all = past(range[0]);
+        all.iter_mut().for_each(|(_, high)| *high = end.min(*high));
+        all.push((start, end));
+        for leaving in past(range[1]) {
+            all = without(&all, leaving);
+        }
+        all
     }
 }

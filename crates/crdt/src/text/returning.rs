@@ -4,7 +4,6 @@
 //! remembers that the two are the same to the person who undoes, so that a later undo or redo finds
 //! it.
 
-use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
 use crate::rope::cut_at_scalar;
@@ -73,11 +72,12 @@ impl Tracker {
             } else {
                 (target, text.to_owned())
             };
-            let kept = self.not_hidden_by_others(graph, low, low + len, ours);
-            for (start, end) in kept.into_iter().flat_map(|kept| self.stretches(kept)) {
-                let (_, text) = cut_at_scalar(&text, (start - low) as usize);
-                let (text, _) = cut_at_scalar(text, (end - start) as usize);
-                hidden.push(Hidden { id: start, content: text.to_owned() });
+            for kept in self.not_hidden_by_others(graph, low, low + len, ours) {
+                for (start, end) in self.stretches(kept) {
+                    let (_, text) = cut_at_scalar(&text, (start - low) as usize);
+                    let (text, _) = cut_at_scalar(text, (end - start) as usize);
+                    hidden.push(Hidden { id: start, content: text.to_owned() });
+                }
             }
         }
         hidden
@@ -92,13 +92,14 @@ impl Tracker {
         end: Lv,
         ours: &dyn Fn(PeerId) -> bool,
     ) -> Vec<(Lv, Lv)> {
-        let hidden = self.hidden_by(start, end).into_iter();
-        let ranges = hidden.map(|(_, target, len, is_down)| {
+        let mut hidden = Vec::new();
+        for (_, target, len, is_down) in self.hidden_by(start, end) {
             let low = if is_down { target + 1 - len } else { target };
-            (low, low + len)
-        });
-        let ranges = ranges.filter(|(low, _)| self.tracks(*low));
-        ranges.flat_map(|(low, high)| self.not_hidden_by_others(graph, low, high, ours)).gather()
+            if self.tracks(low) {
+                hidden.append(&mut self.not_hidden_by_others(graph, low, low + len, ours));
+            }
+        }
+        hidden
     }
 
     /// The parts of a range of characters that stand next to each other: ids that follow each other

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use crate::cell_log::CellLog;
 use crate::container::FOLLOWED;
-use crate::gather::Gather;
 use crate::names::NameIx;
 use crate::sorting::sort_by;
-use crate::text::marks::{AllMarks, Holding, Values, hold_at, values_of};
+use crate::text::marks::{AllMarks, Holding, Values, hold_at, value_of, values_in, values_of};
 use crate::text::{Text, TextState};
 use crate::value::Value;
 
@@ -71,14 +70,10 @@ impl<'a> Text<'a> {
         };
         // Where marks start, and where they end; at one place, those that end come first.
         let mut edges: Vec<(usize, Option<Value>, NameIx)> = Vec::new();
-        for (key, (start, end, lv)) in held.iter() {
-            let (start, end) = ((start as usize).max(from), (end as usize).min(to));
-            if start >= end {
-                continue;
-            }
-            let value = log.value(lv, None).filter(|value| *value != Value::Null);
-            if value.is_some() {
-                edges.extend([(start, value, key), (end, None, key)]);
+        for (key, holds) in held.by_key() {
+            for (start, end, value) in values_in(log, holds, (from as u32, to as u32)) {
+                edges.push((start as usize, Some(value), key));
+                edges.push((end as usize, None, key));
             }
         }
         sort_by(&mut edges, |(a, at, _), (b, other, _)| (a, at.is_some()) < (b, other.is_some()));
@@ -125,11 +120,13 @@ impl<'a> Text<'a> {
         let (Some((log, state, held)), Ok(pos)) = (self.held(), u32::try_from(pos)) else {
             return Vec::new();
         };
-        let keys = state.marks.keys.sorted().iter();
-        keys.filter_map(|key| {
-            let value = log.value(hold_at(held.of(*key), pos)?, None)?;
-            (value != Value::Null).then(|| (state.marks.keys.get(*key).clone(), value))
-        })
-        .gather()
+        let mut marks = Vec::new();
+        for key in state.marks.keys.sorted() {
+            let value = value_of(log, hold_at(held.of(*key), pos));
+            if value != Value::Null {
+                marks.push((state.marks.keys.get(*key).clone(), value));
+            }
+        }
+        marks
     }
 }

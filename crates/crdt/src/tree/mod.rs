@@ -26,7 +26,6 @@ use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
-use crate::sorting::sort;
 
 pub(crate) use changes::changes;
 #[cfg(test)]
@@ -103,10 +102,8 @@ impl Before {
 
 /// Puts moves in the order in which they take effect.
 fn sort_by_rank(graph: &Graph, moves: &mut Vec<Move>) {
-    let ranks = moves.iter().map(|of| graph.rank_of(of.lv));
-    let mut order: Vec<_> = ranks.zip(0..).gather();
-    sort(&mut order);
-    *moves = order.into_iter().map(|(_, at): (_, usize)| moves[at].clone()).gather();
+    let order = graph.by_rank(&mut moves.iter().map(|of| of.lv)).into_iter();
+    *moves = order.map(|at| moves[at].clone()).gather();
 }
 
 /// What a tree shows.
