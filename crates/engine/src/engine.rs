@@ -179,7 +179,8 @@ impl SyncEngine {
         self.inner.with(|core, now| core.set_online(now, online));
     }
 
-    /// The page is being left, maybe to come back: takes leave of the others.
+    /// The page is being left, maybe to come back: takes leave of the others, and ends the
+    /// connection until [`SyncEngine::nudge`]. Changes that wait for storage are still written.
     pub fn leave(&self) {
         self.inner.with(Core::leave);
     }

@@ -190,6 +190,20 @@ impl Tab {
         }
     }
 
+    /// The page is left, and the browser keeps it as it is.
+    pub(crate) fn leave(&self) {
+        if let Some(engine) = self.engine.as_ref().filter(|_| !self.tasks.is_frozen()) {
+            engine.leave();
+            self.tasks.freeze(true);
+        }
+    }
+
+    /// The page is shown again.
+    pub(crate) fn come_back(&self) {
+        self.tasks.freeze(false);
+        self.engine.iter().for_each(SyncEngine::nudge);
+    }
+
     /// Whether only loading the page anew helps: its token has expired, or its store is gone.
     pub(crate) fn has_to_be_reloaded(&self) -> bool {
         let status = self.engine.as_ref().map(SyncEngine::status).unwrap_or_default();

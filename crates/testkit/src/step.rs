@@ -18,6 +18,8 @@ pub enum Step {
     KillTab { tab: u64 },
     Freeze { tab: u64 },
     Thaw { tab: u64 },
+    Leave { tab: u64 },
+    Return { tab: u64 },
     Nudge { tab: u64 },
     SetPresence { tab: u64, doc: u64 },
     PowerLoss { device: u64 },
@@ -123,6 +125,10 @@ const LATER: &[Make] = &[
     },
     |r| Step::ServerCrashAtStart { power_too: r.one_in(2), skip: r.below(4) },
     |_| Step::ServerPanics,
+    |r| {
+        let tab = r.next_u64();
+        if r.one_in(2) { Step::Leave { tab } } else { Step::Return { tab } }
+    },
 ];
 
 fn doc(rng: &mut Rng) -> u64 {
@@ -176,6 +182,7 @@ impl Step {
         Some(match self {
             Self::KillTab { .. } => "tab killed",
             Self::Freeze { .. } => "tab frozen",
+            Self::Leave { .. } => "page left, and kept",
             Self::PowerLoss { .. } => "power lost",
             Self::CrashAtStart { power_too: false, .. } => "killed while starting",
             Self::CrashAtStart { power_too: true, .. } => "power lost while starting",

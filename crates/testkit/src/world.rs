@@ -282,6 +282,16 @@ impl World {
                     self.devices[device].tabs[tab].tasks.freeze(frozen);
                 }
             }
+            Step::Leave { tab } => {
+                if let Some((device, tab)) = self.pick_tab(tab) {
+                    self.devices[device].tabs[tab].leave();
+                }
+            }
+            Step::Return { tab } => {
+                if let Some((device, tab)) = self.pick_tab(tab) {
+                    self.devices[device].tabs[tab].come_back();
+                }
+            }
             Step::PowerLoss { device } => {
                 let device = self.pick_device(device);
                 if self.devices[device].lose_power() {

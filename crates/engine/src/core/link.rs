@@ -206,11 +206,22 @@ impl Core {
         }
     }
 
+    /// The page is being left: others see at once that its user is gone. Should it come back, it
+    /// is nudged. A page with a connection is not kept in memory by every browser.
+    pub(crate) fn leave(&mut self, now: Now) {
+        self.leave_presence(now);
+        if self.link.has_server && self.link.online {
+            self.hang_up(now, Reason::NoServer);
+            self.link.state = State::Idle;
+            self.link.reason = None;
+        }
+    }
+
     /// Closes the connection for good.
     pub(crate) fn shut_down(&mut self, now: Now) {
         self.leave(now);
-        self.hang_up(now, Reason::NoServer);
         self.link.state = State::Idle;
+        self.link.reason = Some(Reason::NoServer);
         self.link.ended = true;
     }
 

@@ -486,3 +486,24 @@ fn only_another_life_of_the_server_is_a_reason_to_look_for_unsent_documents() {
     }
     assert_eq!(found, [1, 0, 1]);
 }
+
+#[test]
+fn a_page_that_is_left_has_no_connection_until_it_is_shown_again() {
+    let now = at(0);
+    let (mut wire, _) = Wire::opened(now, loaded(true), version(&[]));
+    wire.core.leave(at(1));
+    let hangs_up = |output: &Output| matches!(output, Output::Hangup { code: 1000, .. });
+    assert!(outputs(&mut wire.core).iter().any(hangs_up));
+    wire.core.tick(at(100_000));
+    assert_eq!(dialed(&outputs(&mut wire.core)), None, "it does not come back by itself");
+    wire.core.nudge(at(100_001));
+    assert!(dialed(&outputs(&mut wire.core)).is_some());
+    assert_eq!(wire.core.status().state, SyncState::Connecting);
+
+    let mut core = loaded(true);
+    core.set_online(now, false);
+    core.leave(at(1));
+    core.nudge(at(2));
+    assert_eq!(dialed(&outputs(&mut core)), None);
+    assert_eq!(core.status().reason, Some(Reason::NoNetwork));
+}

@@ -114,8 +114,8 @@ impl Core {
         }
     }
 
-    /// The page is being left: others see at once that its user is gone.
-    pub(crate) fn leave(&mut self, now: Now) {
+    /// Takes leave of the others in every document, maybe for a while.
+    pub(super) fn leave_presence(&mut self, now: Now) {
         let ids: Vec<DocId> = self.docs.keys().cloned().collect();
         for id in ids {
             let own = self.docs.get(&id).and_then(|doc| doc.presence.own.clone());

@@ -15,13 +15,15 @@ const OPEN: &str = "const open = () => new Promise((done, fail) => { \
                       request.onerror = () => fail(request.error); });";
 
 /// Runs `code` with the open database `db`, and closes that; null if there is none. Opening would
-/// make it.
+/// make it. What is cleared meanwhile may never answer: that fails after some seconds.
 async fn read(page: &Page, code: &str) -> Result<Value> {
     let script = format!(
         "(async () => {{ {OPEN} const all = await indexedDB.databases(); \
          if (!all.some(({{ name }}) => name === 'notebook')) return; \
-         const db = await open(); \
-         try {{ {code} }} finally {{ db.close() }} }})()"
+         const late = new Promise((_, fail) => setTimeout(fail, 5000, 'no answer from the disk')); \
+         const db = await Promise.race([open(), late]); \
+         const read = async () => {{ {code} }}; \
+         try {{ return await Promise.race([read(), late]); }} finally {{ db.close() }} }})()"
     );
     page.eval(&script).await
 }

@@ -84,3 +84,39 @@ async fn a_page_that_one_goes_back_to_catches_up_and_doubles_nothing() -> Result
     })
     .await
 }
+
+/// A page that has a connection when it is left is kept in the browser's memory: shown at once when
+/// one goes back, as it was, and then caught up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_left_while_connected_is_kept_by_the_browser_and_catches_up() -> Result<()> {
+    perform("kept", async |stage| {
+        let server = stage.server().await?;
+        let (ann, ben) = (stage.browser("ann").await?, stage.browser("ben").await?);
+        let ann = Notebook::open(&ann, &server, "kept").await?;
+        let ben = Notebook::open(&ben, &server, "kept").await?;
+        append(&ann, "before").await?;
+        ann.wait_until_saved().await?;
+        same_text(&[&ann, &ben], &["before"]).await?;
+        let mark = "window.mark = 'the same page'; window.addEventListener('pageshow', (event) => { \
+                    window.cameBack = event.persisted; })";
+        ann.page().eval(mark).await?;
+
+        ann.page().goto(&server.url("/icon.svg")).await?;
+        append(&ben, ", by Ben").await?;
+        ben.wait_until_saved().await?;
+        ann.page().eval("history.back()").await?;
+        ann.page().wait_for("document.querySelector('[data-testid=editor]')", SOON).await?;
+        let reasons = "JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)";
+        let state = "`${window.mark}, ${window.cameBack}`";
+        let state = ann.page().eval(state).await?;
+        let reasons = ann.page().eval(reasons).await?;
+        ensure!(state == "the same page, true", "it was not kept ({state}), for: {reasons}");
+        ann.wait_for_part(", by Ben").await?;
+        ann.wait_until_saved().await?;
+        append(&ann, "!").await?;
+        let text = same_text(&[&ann, &ben], &["before", ", by Ben", "!"]).await?;
+        ensure!(text.len() == "before, by Ben!".len(), "something is twice: {text:?}");
+        Ok(())
+    })
+    .await
+}
