@@ -97,8 +97,9 @@ async fn a_page_that_is_left_while_connected_is_kept_by_the_browser_and_catches_
         append(&ann, "before").await?;
         ann.wait_until_saved().await?;
         same_text(&[&ann, &ben], &["before"]).await?;
-        let mark = "window.mark = 'the same page'; window.addEventListener('pageshow', (event) => { \
-                    window.cameBack = event.persisted; })";
+        let mark = "window.mark = 'the same page'; \
+                    window.addEventListener('pageshow', ({ persisted }) => { \
+                    window.cameBack = persisted; })";
         ann.page().eval(mark).await?;
 
         ann.page().goto(&server.url("/icon.svg")).await?;
@@ -106,10 +107,9 @@ async fn a_page_that_is_left_while_connected_is_kept_by_the_browser_and_catches_
         ben.wait_until_saved().await?;
         ann.page().eval("history.back()").await?;
         ann.page().wait_for("document.querySelector('[data-testid=editor]')", SOON).await?;
-        let reasons = "JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)";
-        let state = "`${window.mark}, ${window.cameBack}`";
-        let state = ann.page().eval(state).await?;
-        let reasons = ann.page().eval(reasons).await?;
+        let state = ann.page().eval("`${window.mark}, ${window.cameBack}`").await?;
+        let entry = "performance.getEntriesByType('navigation')[0].notRestoredReasons";
+        let reasons = ann.page().eval(&format!("JSON.stringify({entry})")).await?;
         ensure!(state == "the same page, true", "it was not kept ({state}), for: {reasons}");
         ann.wait_for_part(", by Ben").await?;
         ann.wait_until_saved().await?;
