@@ -8,35 +8,41 @@ use crate::names::NameIx;
 use crate::patch::{ListDelta, Patch, RowChange};
 use crate::tree::LazyTree;
 
-/// Takes a write into its container's log and state, and says what changed.
+/// Takes a write into its container's log and state, and says what changed, if there is a list for
+/// that: what a local write changed is worked out when it is asked for.
 pub(crate) fn apply_cell(
     containers: &mut Containers,
     graph: &Graph,
     index: ContainerIx,
     lv: Lv,
     op: &CellOp,
-    patches: &mut Vec<Patch>,
+    mut patches: Option<&mut Vec<Patch>>,
 ) {
     let container = containers.get_mut(index);
     let id = &container.id;
+    let mut changed = |patch: &dyn Fn() -> Patch| {
+        if let Some(patches) = &mut patches {
+            patches.push(patch());
+        }
+    };
     match (&mut container.content, op) {
         (Content::Register(log, state), CellOp::Set(_)) => {
             log.push(lv, op);
             if state.write(graph, lv) {
-                patches.push(Patch::Register { id: id.clone() });
+                changed(&|| Patch::Register { id: id.clone() });
             }
         }
         (Content::Map(log, state), CellOp::Put { key, value }) => {
             log.push(lv, op);
             if state.write(graph, *key, lv, value.is_some()) {
-                let key = state.names.get(*key).clone();
-                patches.push(Patch::MapEntry { id: id.clone(), key });
+                let key = state.names.get(*key);
+                changed(&|| Patch::MapEntry { id: id.clone(), key: key.clone() });
             }
         }
         (Content::Counter(log, state), CellOp::Add(delta)) => {
             log.push(lv, op);
             state.add(*delta);
-            patches.push(Patch::Counter { id: id.clone() });
+            changed(&|| Patch::Counter { id: id.clone() });
         }
         (Content::Table(log, _), _) => {
             log.push(lv, op);
@@ -46,12 +52,12 @@ pub(crate) fn apply_cell(
             log.push(lv, op);
             let (taken, replaced) = state.write(graph, lv, op);
             if let Some(at) = taken {
-                let delta = ListDelta::at(at, ListDelta::Delete(1));
-                patches.push(Patch::List { id: id.clone(), delta });
+                let delta = || ListDelta::at(at, ListDelta::Delete(1));
+                changed(&|| Patch::List { id: id.clone(), delta: delta() });
             }
             let shown = op.row().filter(|_| replaced).and_then(|element| state.index_of(element));
             if let Some(index) = shown {
-                patches.push(Patch::ListElement { id: id.clone(), index });
+                changed(&|| Patch::ListElement { id: id.clone(), index });
             }
         }
         // What it changes is known when its batch is merged.
@@ -77,7 +83,7 @@ fn apply_row(
     index: ContainerIx,
     lv: Lv,
     op: &CellOp,
-    patches: &mut Vec<Patch>,
+    mut patches: Option<&mut Vec<Patch>>,
 ) {
     let container = containers.get_mut(index);
     let (ContainerId::Root(table), Content::Table(_, state)) =
@@ -86,8 +92,10 @@ fn apply_row(
         return;
     };
     let mut changed = |row: Lv, change| {
-        let row = RowId(graph.id_of(row));
-        patches.push(Patch::Row { table: table.clone(), row, change });
+        if let Some(patches) = &mut patches {
+            let row = RowId(graph.id_of(row));
+            patches.push(Patch::Row { table: table.clone(), row, change });
+        }
     };
     match op {
         CellOp::Insert { .. } => {

@@ -96,7 +96,8 @@ impl Doc {
                     let op =
                         std::mem::take(op).map_names(&mut |n| intern_name(content, names.get(n)));
                     let op = op.map_rows(&mut row_resolver(history, index, content, lv));
-                    apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
+                    let patches = Some(&mut import.patches);
+                    apply_cell(containers, &history.graph, index, lv, &op, patches);
                 }
             }
         }
@@ -130,10 +131,10 @@ mod tests {
     use xxhash_rust::xxh32::xxh32;
 
     use crate::cells::CellOp;
-    use crate::codec::{DecodeError, Writer};
+    use crate::codec::{DecodeError, Input, Writer};
     use crate::columns::encode_ints;
     use crate::import::ImportError;
-    use crate::packing::pack;
+    use crate::packing::Packer;
     use crate::{ContainerId, ContainerKind, Doc, OpId, PeerId};
 
     /// An update file of one addition each by peers 1, 2 and 1 again, which had seen both.
@@ -166,14 +167,14 @@ mod tests {
         // Transactions, then containers.
         out.raw(&[1, 1, 3]);
         out.raw(&[1, 0, 3]);
-        let (mut column, mut ops, mut none) = (Writer::new(), Writer::new(), Writer::new());
+        let (mut column, mut ops) = (Writer::new(), Writer::new());
         (0..3).for_each(|_| CellOp::Add(1).encode(&mut ops));
-        encode_ints(&[], &mut none);
         column.raw(&[0, 0]);
-        column.bytes(none.as_slice());
-        column.bytes(none.as_slice());
+        (0..2).for_each(|_| encode_ints(&[], &mut column));
         column.len(3);
-        pack(ops.as_slice(), &mut column);
+        let mut packer = Packer::default();
+        packer.add(&mut Input::new(ops.as_slice()), 3, &mut |_, number| number);
+        packer.finish(&mut column);
         out.bytes(column.as_slice());
         with_checksum(out.as_slice())
     }

@@ -12,13 +12,16 @@ use crate::columns::{Ints, encode_ints};
 use crate::container::ContainerKind;
 use crate::graph::Lv;
 use crate::names::NameIx;
-use crate::packing::{pack, unpack};
+use crate::packing::{Packer, unpack};
 use crate::value::Value;
 
 /// A page with so many operations, or so many bytes of them, is full. Small in tests, so that short
 /// histories fill several.
 pub(crate) const PAGE_OPS_MAX: usize = if cfg!(test) { 4 } else { 1_024 };
 const PAGE_BYTES_MAX: usize = 64 << 10;
+
+/// What stands before a page's bytes in a file takes less.
+const PAGE_HEAD_MAX: usize = 32;
 
 /// Operations in local order, each encoded.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,18 @@ impl Ops {
         op.encode(&mut self.bytes);
     }
 
+    /// An empty page with room for about what is in this one, which is full and gives back the rest
+    /// of its own.
+    fn like(&mut self) -> Self {
+        self.starts.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        let mut next = Self::default();
+        next.starts.reserve_exact(self.starts.len());
+        let len = self.bytes.as_slice().len();
+        next.bytes.reserve((len + len / 16).min(PAGE_BYTES_MAX));
+        next
+    }
+
     fn is_full(&self) -> bool {
         self.starts.len() >= PAGE_OPS_MAX || self.bytes.as_slice().len() >= PAGE_BYTES_MAX
     }
@@ -44,6 +59,14 @@ impl Ops {
 
     fn reader(&self, index: usize) -> Input<'_> {
         Input::new(&self.bytes.as_slice()[self.starts[index].1 as usize..])
+    }
+
+    /// The operations from one on, before another, as they are encoded.
+    fn bytes_of(&self, first: usize, last: usize) -> Input<'_> {
+        let at = |index| {
+            self.starts.get(index).map_or(self.bytes.as_slice().len(), |(_, at)| *at as usize)
+        };
+        Input::new(&self.bytes.as_slice()[at(first)..at(last)])
     }
 
     fn at(&self, index: usize) -> CellOp {
@@ -61,13 +84,14 @@ impl Ops {
     }
 
     /// Local versions as a column, then the operations.
-    fn pack(&self) -> Box<[u8]> {
+    fn pack(&self, packer: &mut Packer) -> Box<[u8]> {
         let lvs: Vec<i64> = self.starts.iter().map(|(lv, _)| i64::from(*lv)).collect();
-        let (mut out, mut column) = (Writer::new(), Writer::new());
-        encode_ints(&lvs, &mut column);
+        let mut out = Writer::new();
         out.len(lvs.len());
-        out.bytes(column.as_slice());
-        pack(self.bytes.as_slice(), &mut out);
+        encode_ints(&lvs, &mut out);
+        let mut ops = Input::new(self.bytes.as_slice());
+        packer.add(&mut ops, usize::MAX, &mut |_, number| number);
+        packer.finish(&mut out);
         out.into_vec().into()
     }
 
@@ -141,8 +165,8 @@ impl Page {
         self.ops.into_inner().unwrap_or_default()
     }
 
-    fn packed(&self) -> &[u8] {
-        self.packed.get_or_init(|| self.ops().pack())
+    fn packed(&self, packer: &mut Packer) -> &[u8] {
+        self.packed.get_or_init(|| self.ops().pack(packer))
     }
 }
 
@@ -165,7 +189,8 @@ impl CellLog {
         }
         self.open.push(lv, op);
         if self.open.is_full() {
-            self.pages.extend(Page::of(std::mem::take(&mut self.open)));
+            let next = self.open.like();
+            self.pages.extend(Page::of(std::mem::replace(&mut self.open, next)));
         }
     }
 
@@ -197,30 +222,53 @@ impl CellLog {
         CellOp::decode_value(&mut input, field)
     }
 
-    /// The operations from `start` to `end` (exclusive).
-    pub(crate) fn ops(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, CellOp)> {
+    /// The operations from `start` to `end` (exclusive): a page each, the first there and the last.
+    fn stretches(&self, start: Lv, end: Lv) -> impl Iterator<Item = (&Ops, usize, usize)> {
         let first = self.pages.partition_point(|page| page.range.1 < start);
         let pages = self.pages[first..].iter().take_while(move |page| page.range.0 < end);
-        pages.map(Page::ops).chain([&self.open]).flat_map(move |ops| {
+        pages.map(Page::ops).chain([&self.open]).map(move |ops| {
             let first = ops.starts.partition_point(|(lv, _)| *lv < start);
             let last = ops.starts.partition_point(|(lv, _)| *lv < end);
-            (first..last.max(first)).map(|index| (ops.starts[index].0, ops.at(index)))
+            (ops, first, last.max(first))
         })
+    }
+
+    /// The operations from `start` to `end` (exclusive).
+    pub(crate) fn ops(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, CellOp)> {
+        self.stretches(start, end).flat_map(|(ops, first, last)| {
+            (first..last).map(|index| (ops.starts[index].0, ops.at(index)))
+        })
+    }
+
+    /// The same as they are encoded, one after the other: a stretch of each page.
+    pub(crate) fn encoded(&self, start: Lv, end: Lv) -> impl Iterator<Item = Input<'_>> {
+        self.stretches(start, end).map(|(ops, first, last)| ops.bytes_of(first, last))
+    }
+
+    /// How many bytes [`CellLog::encode`] adds at the most, and some to spare.
+    pub(crate) fn encoded_len_max(&self) -> usize {
+        let mut packer = Packer::default();
+        let len = |page: &Page| PAGE_HEAD_MAX + page.packed(&mut packer).len();
+        let full: usize = self.pages.iter().map(len).sum();
+        full + 2 * PAGE_HEAD_MAX + 5 * self.open.starts.len() + self.open.bytes.as_slice().len()
     }
 
     /// Appends the log, page by page: the first local version as a difference, how far the last is
     /// from it, and the packed operations.
     pub(crate) fn encode(&self, out: &mut Writer) {
-        let open = self.open.range().map(|range| (range, self.open.pack()));
-        let open = open.iter().map(|(range, packed)| (*range, &**packed));
-        let full = self.pages.iter().map(|page| (page.range, page.packed()));
-        out.len(self.pages.len() + open.len());
-        let mut last = 0;
-        for ((first, upto), packed) in full.chain(open) {
+        let (mut packer, mut last) = (Packer::default(), 0);
+        out.len(self.pages.len() + usize::from(!self.open.starts.is_empty()));
+        let mut append = |(first, upto): (Lv, Lv), packed: &[u8]| {
             out.varint(u64::from(first - last));
             out.varint(u64::from(upto - first));
             out.bytes(packed);
             last = upto;
+        };
+        for page in &self.pages {
+            append(page.range, page.packed(&mut packer));
+        }
+        if let Some(range) = self.open.range() {
+            append(range, &self.open.pack(&mut packer));
         }
     }
 
@@ -325,7 +373,7 @@ mod tests {
         let mut ops = Ops::default();
         lvs.iter().for_each(|lv| ops.push(*lv, &CellOp::Add(1)));
         let may = May { kind: ContainerKind::Counter, names: 0, end: 100 };
-        Ops::unpack(&ops.pack(), range, may).map(|ops| ops.starts.len())
+        Ops::unpack(&ops.pack(&mut Packer::default()), range, may).map(|ops| ops.starts.len())
     }
 
     #[test]
@@ -389,6 +437,7 @@ mod tests {
             }
             let mut out = Writer::new();
             log.encode(&mut out);
+            prop_assert!(out.as_slice().len() <= log.encoded_len_max());
             let mut input = Input::new(out.as_slice());
             let end = lv + 1;
             let kind = ContainerKind::Table;
@@ -401,6 +450,11 @@ mod tests {
                 prop_assert_eq!(log.ops(0, Lv::MAX).collect::<Vec<_>>(), all.clone());
                 let middle: Vec<_> =
                     all.iter().filter(|(lv, _)| (5..20).contains(lv)).cloned().collect();
+                let mut bytes = Writer::new();
+                middle.iter().for_each(|(_, op)| op.encode(&mut bytes));
+                let mut encoded = Writer::new();
+                log.encoded(5, 20).for_each(|mut ops| encoded.raw(ops.take(ops.remaining())));
+                prop_assert_eq!(encoded.as_slice(), bytes.as_slice());
                 prop_assert_eq!(log.ops(5, 20).collect::<Vec<_>>(), middle);
                 for (lv, op) in &all {
                     prop_assert_eq!(log.get(*lv), Some(op.clone()));

@@ -302,7 +302,19 @@ impl<'a> Input<'a> {
         T::default()
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> u64 {
+        match self.bytes.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.bytes = rest;
+                byte.into()
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> u64 {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8();
@@ -402,6 +414,7 @@ impl Writer {
     }
 
     /// Appends an unsigned varint.
+    #[inline]
     pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.bytes.push((value & 0x7f) as u8 | 0x80);
@@ -431,9 +444,32 @@ impl Writer {
         self.bytes(text.as_bytes());
     }
 
+    /// Puts the length of what was written from `start` on before it.
+    pub(crate) fn prefix_len(&mut self, start: usize) {
+        let end = self.bytes.len();
+        self.len(end - start);
+        let added = self.bytes.len() - end;
+        self.bytes[start..].rotate_right(added);
+    }
+
+    /// Makes room for so many bytes more.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        self.bytes.reserve_exact(len);
+    }
+
+    /// Gives back the room that is not used.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     /// A writer that goes on after these bytes.
     pub(crate) fn from_vec(bytes: Vec<u8>) -> Self {
         Self { bytes }
+    }
+
+    /// Drops what was written after so many bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
     }
 
     /// What was written so far.

@@ -334,7 +334,8 @@ impl Doc {
                     let op = op.map_rows(&mut row_resolver(history, index, content, lv));
                     let op =
                         op.map_names(&mut |name| intern_name(content, &body.names[name as usize]));
-                    apply_cell(containers, &history.graph, index, lv, &op, &mut import.patches);
+                    let patches = Some(&mut import.patches);
+                    apply_cell(containers, &history.graph, index, lv, &op, patches);
                 }
                 lv += len;
             }

@@ -12,11 +12,13 @@ pub(crate) struct Names {
     list: Vec<Arc<str>>,
     /// The numbers, by name.
     sorted: Vec<NameIx>,
+    /// What is probably looked for next: rows mostly name the same fields in the same order.
+    next: NameIx,
 }
 
 impl Names {
     pub(crate) const fn new() -> Self {
-        Self { list: Vec::new(), sorted: Vec::new() }
+        Self { list: Vec::new(), sorted: Vec::new(), next: 0 }
     }
 
     fn position(&self, name: &str) -> Result<usize, usize> {
@@ -28,15 +30,22 @@ impl Names {
     }
 
     pub(crate) fn intern(&mut self, name: &str) -> NameIx {
-        match self.position(name) {
-            Ok(at) => self.sorted[at],
-            Err(at) => {
-                let index = self.list.len() as NameIx;
-                self.list.push(name.into());
-                self.sorted.insert(at, index);
-                index
-            }
+        if self.list.get(self.next as usize).is_none_or(|next| **next != *name) {
+            self.next = match self.position(name) {
+                Ok(at) => self.sorted[at],
+                Err(at) => self.add(at, name),
+            };
         }
+        let index = self.next;
+        self.next = if index as usize + 1 < self.list.len() { index + 1 } else { 0 };
+        index
+    }
+
+    fn add(&mut self, at: usize, name: &str) -> NameIx {
+        let index = self.list.len() as NameIx;
+        self.list.push(name.into());
+        self.sorted.insert(at, index);
+        index
     }
 
     pub(crate) fn get(&self, index: NameIx) -> &Arc<str> {
@@ -71,5 +80,30 @@ impl Names {
     /// The numbers, in the order of their names.
     pub(crate) fn sorted(&self) -> &[NameIx] {
         &self.sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_keeps_the_number_of_its_first_use(
+            used in prop::collection::vec("[ab]{0,2}", 0..40),
+        ) {
+            let (mut names, mut first) = (Names::new(), Vec::new());
+            for name in &used {
+                if !first.contains(name) {
+                    first.push(name.clone());
+                }
+                let expected = first.iter().position(|other| other == name).unwrap();
+                prop_assert_eq!(names.intern(name) as usize, expected);
+                prop_assert_eq!(names.find(name), Some(expected as NameIx));
+            }
+            prop_assert!(names.iter().map(|name| &**name).eq(&first));
+        }
     }
 }

@@ -39,14 +39,24 @@ impl Numbers {
 
     /// Puts a number under a key; says whether there was none.
     pub(crate) fn insert(&mut self, key: u64, number: u64) -> bool {
+        let held = self.hold(key, number);
+        let is_new = held.is_none();
+        if let Some(held) = held {
+            *held = number;
+        }
+        is_new
+    }
+
+    /// The number under a key; if there is none, `number` is put there and nothing returned.
+    fn hold(&mut self, key: u64, number: u64) -> Option<&mut u64> {
         let Some((index, place)) = self.find(key) else {
             self.chunks.push(vec![(key, number)]);
             self.len = 1;
-            return true;
+            return None;
         };
         let chunk = &mut self.chunks[index];
         match place {
-            Ok(at) => chunk[at].1 = number,
+            Ok(at) => return Some(&mut self.chunks[index][at].1),
             Err(CHUNK_MAX) => self.chunks.insert(index + 1, vec![(key, number)]),
             Err(at) => {
                 chunk.insert(at, (key, number));
@@ -56,8 +66,8 @@ impl Numbers {
                 }
             }
         }
-        self.len += usize::from(place.is_err());
-        place.is_err()
+        self.len += 1;
+        None
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
@@ -82,10 +92,10 @@ pub(crate) fn get(numbers: &Numbers, key: u64) -> Option<u32> {
 
 /// The number under a key, and whether it is new: keys are numbered in order of first use.
 pub(crate) fn number(numbers: &mut Numbers, key: u64) -> (usize, bool) {
-    let new = numbers.len() as u64;
-    match numbers.get(key) {
-        Some(number) => (number as usize, false),
-        None => (new as usize, numbers.insert(key, new)),
+    let new = numbers.len();
+    match numbers.hold(key, new as u64) {
+        Some(number) => (*number as usize, false),
+        None => (new, true),
     }
 }
 

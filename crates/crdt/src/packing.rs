@@ -16,7 +16,7 @@
 //! 7 + 3n kinds of values, 8 + 3n integers, 9 + 3n lengths and bytes.
 
 use crate::codec::{DecodeError, Input, Writer};
-use crate::columns::{Ints, encode_ints};
+use crate::columns::{Ints, encode_ints, varint_len};
 use crate::value::MAX_NESTING;
 
 #[cfg(doc)]
@@ -169,35 +169,45 @@ struct Column {
     bytes: Vec<u8>,
 }
 
-/// Takes operations apart.
-struct Splitter<'a> {
-    input: Input<'a>,
-    columns: Vec<Column>,
-}
-
-impl Splitter<'_> {
-    fn column(&mut self, column: usize) -> &mut Column {
-        if self.columns.len() <= column {
-            self.columns.resize_with(column + 1, Column::default);
-        }
-        &mut self.columns[column]
+impl Column {
+    fn is_used(&self) -> bool {
+        !self.ints.is_empty() || !self.bytes.is_empty()
     }
 }
 
-impl Port for Splitter<'_> {
+/// Which numbers of an operation may be others where it is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renamed {
+    Name,
+    /// A known row's number is one less than its place, as [`crate::cells::RowRef`] is encoded; 0
+    /// is a stray.
+    Row,
+}
+
+/// Takes encoded operations apart.
+struct Splitter<'a, 'p> {
+    input: Input<'a>,
+    packer: &'p mut Packer,
+    rename: &'p mut dyn FnMut(Renamed, u64) -> u64,
+}
+
+impl Port for Splitter<'_, '_> {
     fn int(&mut self, column: usize, shape: Shape) -> u64 {
-        let value = match shape {
+        let mut value = match shape {
             Shape::Byte => i64::from(self.input.u8()),
             Shape::Varint => self.input.varint().cast_signed(),
             Shape::Zigzag => self.input.varint_i64(),
         };
-        self.column(column).ints.push(value);
+        if column == NAMES || column == ROWS {
+            value = self.renamed(column, value.cast_unsigned()).cast_signed();
+        }
+        self.packer.column(column).ints.push(value);
         value.cast_unsigned()
     }
 
     fn raw(&mut self, column: usize, len: u64) {
         let bytes = self.input.take(usize::try_from(len).unwrap_or(usize::MAX));
-        self.column(column).bytes.extend_from_slice(bytes);
+        self.packer.column(column).bytes.extend_from_slice(bytes);
     }
 
     fn fail(&mut self, error: DecodeError) {
@@ -206,6 +216,92 @@ impl Port for Splitter<'_> {
 
     fn is_sound(&self) -> bool {
         self.input.is_sound()
+    }
+}
+
+impl Splitter<'_, '_> {
+    #[inline(never)]
+    fn renamed(&mut self, column: usize, number: u64) -> u64 {
+        let which = if column == NAMES { Renamed::Name } else { Renamed::Row };
+        let new = (self.rename)(which, number);
+        // It may be longer or shorter.
+        self.packer.len = self.packer.len + varint_len(new) - varint_len(number);
+        new
+    }
+}
+
+/// Packs operations, page after page.
+#[derive(Default)]
+pub(crate) struct Packer {
+    columns: Vec<Column>,
+    /// How many operations are in the page, and how many bytes of them.
+    count: usize,
+    len: usize,
+}
+
+impl Packer {
+    #[inline]
+    fn column(&mut self, column: usize) -> &mut Column {
+        if self.columns.len() <= column {
+            self.add_columns(column);
+        }
+        &mut self.columns[column]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_columns(&mut self, upto: usize) {
+        self.columns.resize_with(upto + 1, Column::default);
+    }
+
+    /// Adds encoded operations, at most `max` of them, with other numbers for what they name; says
+    /// how many.
+    pub(crate) fn add(
+        &mut self,
+        ops: &mut Input<'_>,
+        max: usize,
+        rename: &mut dyn FnMut(Renamed, u64) -> u64,
+    ) -> usize {
+        let input = std::mem::replace(ops, Input::new(&[]));
+        self.len += input.remaining();
+        let mut splitter = Splitter { input, packer: self, rename };
+        let mut count = 0;
+        while count < max && !splitter.input.is_empty() {
+            carry_op(&mut splitter);
+            count += 1;
+        }
+        *ops = splitter.input;
+        self.len -= ops.remaining();
+        self.count += count;
+        count
+    }
+
+    /// Appends the page in the shorter form; the next one is empty.
+    pub(crate) fn finish(&mut self, out: &mut Writer) {
+        let start = out.as_slice().len();
+        out.u8(COLUMNS);
+        out.len(self.len);
+        let columns_start = out.as_slice().len();
+        out.len(self.columns.iter().filter(|column| column.is_used()).count());
+        let all = self.columns.iter().enumerate();
+        for (number, column) in all.filter(|(_, column)| column.is_used()) {
+            out.len(number);
+            encode_ints(&column.ints, out);
+            out.bytes(&column.bytes);
+        }
+        let packed = out.as_slice().len() - columns_start;
+        if self.len <= packed || !may_expand(packed, self.len) {
+            let mut columns = Input::new(&out.as_slice()[columns_start..]);
+            let ops = join(&mut columns, self.count, self.len);
+            out.truncate(start);
+            out.u8(PLAIN);
+            out.bytes(&ops);
+        }
+        for column in &mut self.columns {
+            column.ints.clear();
+            column.bytes.clear();
+        }
+        (self.count, self.len) = (0, 0);
     }
 }
 
@@ -257,33 +353,7 @@ impl Port for Joiner<'_> {
     }
 }
 
-/// Appends encoded operations in the shorter form.
-pub(crate) fn pack(ops: &[u8], out: &mut Writer) {
-    let mut splitter = Splitter { input: Input::new(ops), columns: Vec::new() };
-    while !splitter.input.is_empty() {
-        carry_op(&mut splitter);
-    }
-    let mut columns = Writer::new();
-    let is_used = |column: &&Column| !column.ints.is_empty() || !column.bytes.is_empty();
-    columns.len(splitter.columns.iter().filter(is_used).count());
-    for (number, column) in splitter.columns.iter().enumerate() {
-        if !is_used(&column) {
-            continue;
-        }
-        let mut ints = Writer::new();
-        encode_ints(&column.ints, &mut ints);
-        columns.len(number);
-        columns.bytes(ints.as_slice());
-        columns.bytes(&column.bytes);
-    }
-    let packed = columns.as_slice().len();
-    let is_plain = ops.len() <= packed || !may_expand(packed, ops.len());
-    out.u8(if is_plain { PLAIN } else { COLUMNS });
-    out.len(ops.len());
-    out.raw(if is_plain { ops } else { columns.as_slice() });
-}
-
-/// Reads what [`pack`] wrote of so many operations. What the operations say is not checked.
+/// Reads a page that a [`Packer`] wrote of so many operations. What they say is not checked.
 pub(crate) fn unpack(input: &mut Input<'_>, count: usize) -> Vec<u8> {
     let (form, len) = (input.u8(), input.varint_usize());
     if form == PLAIN {
@@ -293,6 +363,11 @@ pub(crate) fn unpack(input: &mut Input<'_>, count: usize) -> Vec<u8> {
     if !may_expand(input.remaining(), len) {
         input.fail(DecodeError::CountExceedsInput);
     }
+    join(input, count, len)
+}
+
+/// Reads the columns of so many operations, which take so many bytes.
+fn join(input: &mut Input<'_>, count: usize, len: usize) -> Vec<u8> {
     let mut joiner = Joiner { columns: Vec::new(), out: Writer::new(), len, error: Ok(()) };
     for _ in 0..input.count(3) {
         let number = input.varint_usize();
@@ -334,8 +409,9 @@ mod tests {
     }
 
     fn packed(ops: &[CellOp]) -> Vec<u8> {
-        let mut out = Writer::new();
-        pack(&encoded(ops), &mut out);
+        let (mut packer, mut out) = (Packer::default(), Writer::new());
+        packer.add(&mut Input::new(&encoded(ops)), usize::MAX, &mut |_, number| number);
+        packer.finish(&mut out);
         out.into_vec()
     }
 
@@ -350,10 +426,8 @@ mod tests {
         out.len(len);
         out.len(columns.len());
         for (number, ints, bytes) in columns {
-            let mut column = Writer::new();
-            encode_ints(ints, &mut column);
             out.len(*number);
-            out.bytes(column.as_slice());
+            encode_ints(ints, &mut out);
             out.bytes(bytes);
         }
         out.into_vec()
@@ -397,6 +471,44 @@ mod tests {
             .collect();
         assert_eq!(numbers(&packed(&strays)), [0, 1, 5]);
         assert_eq!(unpacked(&packed(&strays), 40), Ok(encoded(&strays)));
+    }
+
+    #[test]
+    fn operations_are_packed_with_other_names_and_rows_as_if_they_had_been_written_so() {
+        let value = |i: u32| Value::from(format!("{i} {i}"));
+        let cell = |i: u32, row: u32, field| {
+            [
+                CellOp::Insert { fields: vec![(field, value(i)), (0, Value::Null)] },
+                CellOp::Cell { row: RowRef::Known(row), field, value: value(i) },
+                CellOp::Remove { row: RowRef::Stray(OpId::new(PeerId(1), i)) },
+            ]
+        };
+        // Both lengths of numbers, either way, in pages of either form.
+        for count in [1, 90] {
+            let ops: Vec<_> = (0..count).flat_map(|i| cell(i, 126 + i % 2, 70 + i % 60)).collect();
+            let as_written = (0..count)
+                .flat_map(|i| cell(i, 127 - i % 2, if i % 60 == 59 { 200 } else { 70 + i % 60 }))
+                .collect::<Vec<_>>();
+            let (mut packer, mut out) = (Packer::default(), Writer::new());
+            let bytes = encoded(&ops);
+            let mut input = Input::new(&bytes);
+            let mut rename = |which, number| match (which, number) {
+                (Renamed::Name, 129) => 200,
+                (Renamed::Row, 127) => 128,
+                (Renamed::Row, 128) => 127,
+                (_, other) => other,
+            };
+            assert_eq!(packer.add(&mut input, 2, &mut rename), 2);
+            assert_eq!(packer.add(&mut input, usize::MAX, &mut rename), ops.len() - 2);
+            packer.finish(&mut out);
+            assert_eq!(out.as_slice(), packed(&as_written));
+            assert_eq!(unpacked(out.as_slice(), ops.len()), Ok(encoded(&as_written)));
+            // Nothing of it is in the next page.
+            let mut next = Writer::new();
+            packer.add(&mut Input::new(&bytes), usize::MAX, &mut |_, number| number);
+            packer.finish(&mut next);
+            assert_eq!(next.as_slice(), packed(&ops));
+        }
     }
 
     #[test]

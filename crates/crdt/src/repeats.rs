@@ -142,11 +142,7 @@ pub(crate) fn encode_text(text: &str, out: &mut Writer) {
     if copies.is_empty() {
         return;
     }
-    for column in &columns {
-        let mut ints = Writer::new();
-        encode_ints(column, &mut ints);
-        out.bytes(ints.as_slice());
-    }
+    columns.iter().for_each(|column| encode_ints(column, out));
 }
 
 fn may_expand(encoded: usize, whole: usize) -> bool {
@@ -262,9 +258,7 @@ mod tests {
         out.bytes(b"abc");
         out.len(1);
         for part in [2, 9, 1] {
-            let mut ints = Writer::new();
-            encode_ints(&[part], &mut ints);
-            out.bytes(ints.as_slice());
+            encode_ints(&[part], &mut out);
         }
         let refused = Reader::new(out.as_slice()).read(decode_text);
         assert_eq!(refused, Err(DecodeError::Invalid("copied text")));

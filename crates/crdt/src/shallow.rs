@@ -288,7 +288,7 @@ impl Doc {
                 match content {
                     // It is worked out from the whole log.
                     Content::Tree(log, _) => log.push(lv, &op),
-                    _ => apply_cell(containers, &history.graph, index, lv, &op, &mut Vec::new()),
+                    _ => apply_cell(containers, &history.graph, index, lv, &op, None),
                 }
             }
             match &mut containers.get_mut(index).content {

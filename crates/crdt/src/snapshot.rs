@@ -48,10 +48,14 @@ const CHUNK_STATE: u8 = 2;
 const CHUNK_BASE: u8 = 3 | CHUNK_CRITICAL;
 const CHUNK_CRITICAL: u8 = 0x80;
 
-fn write_chunk(out: &mut Writer, kind: u8, bytes: &[u8]) {
+fn write_chunk(out: &mut Writer, kind: u8, write: &mut dyn FnMut(&mut Writer)) {
     out.u8(kind);
-    out.bytes(bytes);
-    out.u32_le(xxh32(bytes, 0));
+    let start = out.as_slice().len();
+    write(out);
+    let len = out.as_slice().len() - start;
+    out.prefix_len(start);
+    let content = out.as_slice().len() - len;
+    out.u32_le(xxh32(&out.as_slice()[content..], 0));
 }
 
 /// The chunks of a file that are understood, and the others.
@@ -125,11 +129,11 @@ impl Doc {
 
     /// Whole transactions as an update file.
     pub(crate) fn encode_ranges(&self, ranges: &[(Lv, Lv)]) -> Vec<u8> {
-        let mut chunk = Writer::new();
-        encode(self.history(), &self.containers, ranges, true, &mut chunk);
         let mut out = Writer::new();
         out.raw(UPDATE_MAGIC);
-        write_chunk(&mut out, CHUNK_HISTORY, chunk.as_slice());
+        write_chunk(&mut out, CHUNK_HISTORY, &mut |out| {
+            encode(self.history(), &self.containers, ranges, true, out);
+        });
         out.into_vec()
     }
 
@@ -149,33 +153,38 @@ impl Doc {
     pub fn encode_snapshot(&self) -> Vec<u8> {
         let history = self.history();
         let whole = (history.graph.base(), history.graph.end());
-        let used = history.used();
-        let mut state = Writer::new();
-        self.version().encode(&mut state);
-        encode_heads(&history.graph, &mut state);
-        state.len(used.len());
-        for index in used {
-            let container = self.containers.get(index);
-            state.u8(container.kind.code());
-            container.id.encode(&mut state);
-            encode_content(history, index, &container.content, &mut state);
-        }
         let ranges = if whole.0 < whole.1 { vec![whole] } else { Vec::new() };
-        let mut chunk = Writer::new();
-        encode(history, &self.containers, &ranges, false, &mut chunk);
         let mut out = Writer::new();
         out.raw(SNAPSHOT_MAGIC);
-        write_chunk(&mut out, CHUNK_STATE, state.as_slice());
+        write_chunk(&mut out, CHUNK_STATE, &mut |out| self.encode_state(history, out));
         if whole.0 > 0 {
-            let mut base = Writer::new();
-            encode_base(history, &self.containers, &mut base);
-            write_chunk(&mut out, CHUNK_BASE, base.as_slice());
+            write_chunk(&mut out, CHUNK_BASE, &mut |out| {
+                encode_base(history, &self.containers, out);
+            });
         }
-        write_chunk(&mut out, CHUNK_HISTORY, chunk.as_slice());
+        write_chunk(&mut out, CHUNK_HISTORY, &mut |out| {
+            encode(history, &self.containers, &ranges, false, out);
+        });
         for (kind, bytes) in &self.unknown_chunks {
-            write_chunk(&mut out, *kind, bytes);
+            write_chunk(&mut out, *kind, &mut |out| out.raw(bytes));
         }
         out.into_vec()
+    }
+
+    fn encode_state(&self, history: &History, out: &mut Writer) {
+        let used = history.used();
+        // Logs are most of what is large: the file is to be written once, and not grown.
+        let log = |index: &ContainerIx| self.containers.get(*index).content.cells();
+        out.reserve(used.iter().map(|index| log(index).encoded_len_max()).sum());
+        self.version().encode(out);
+        encode_heads(&history.graph, out);
+        out.len(used.len());
+        for index in used {
+            let container = self.containers.get(index);
+            out.u8(container.kind.code());
+            container.id.encode(out);
+            encode_content(history, index, &container.content, out);
+        }
     }
 
     /// Reads what [`Doc::encode_snapshot`] wrote; local changes will be written as `peer`.

@@ -1,7 +1,7 @@
 //! Writing: several edits that become one change.
 
 use crate::apply::apply_cell;
-use crate::cells::{CellOp, RowRef};
+use crate::cells::{CellOp, Fields, RowRef};
 use crate::container::{ContainerId, ContainerIx, ContainerKey, ContainerKind, Content};
 use crate::doc::{Commit, Doc};
 use crate::gather::Gather;
@@ -24,12 +24,14 @@ pub struct Transaction<'a> {
     wall_ms: u64,
     start: Lv,
     len: u32,
+    /// The fields of a new row while it is made; empty, but for its room, between rows.
+    row: Fields,
 }
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(doc: &'a mut Doc, wall_ms: u64) -> Self {
         doc.local_edits.clear();
-        Self { doc, wall_ms, start: 0, len: 0 }
+        Self { doc, wall_ms, start: 0, len: 0, row: Fields::new() }
     }
 
     pub(crate) fn finish(self) -> Option<Commit> {
@@ -65,9 +67,7 @@ impl<'a> Transaction<'a> {
     pub(crate) fn write(&mut self, container: ContainerIx, op: &CellOp) -> Lv {
         let lv = self.begin(1, container);
         let (history, containers) = self.doc.parts_mut();
-        // What changed is worked out when it is asked for.
-        let mut patches = Vec::new();
-        apply_cell(containers, &history.graph, container, lv, op, &mut patches);
+        apply_cell(containers, &history.graph, container, lv, op, None);
         lv
     }
 
@@ -290,12 +290,21 @@ impl TableMut<'_, '_> {
         F: AsRef<str>,
         V: Into<Value>,
     {
-        let fields = fields.into_iter();
-        let fields =
-            fields.map(|(field, value)| (self.intern(field.as_ref()), value.into().shallow()));
-        let op = CellOp::Insert { fields: fields.gather() };
+        let mut row = std::mem::take(&mut self.tx.row);
+        for (field, value) in fields {
+            row.push((self.intern(field.as_ref()), value.into().shallow()));
+        }
+        self.insert_row(row)
+    }
+
+    fn insert_row(&mut self, fields: Fields) -> RowId {
+        let op = CellOp::Insert { fields };
         let row = self.tx.write(self.index, &op);
-        self.tx.note(Inverse::RowAlive { index: self.index, row, before: false });
+        self.note_alive(row, false);
+        if let CellOp::Insert { mut fields } = op {
+            fields.clear();
+            self.tx.row = fields;
+        }
         RowId(self.tx.doc.history().graph.id_of(row))
     }
 
@@ -335,10 +344,14 @@ impl TableMut<'_, '_> {
         Ok(())
     }
 
+    fn note_alive(&mut self, row: Lv, before: bool) {
+        self.tx.note(Inverse::RowsAlive { index: self.index, start: row, len: 1, before });
+    }
+
     pub(crate) fn remove_at(&mut self, row: Lv) {
         if self.is_alive(row) {
             self.tx.write(self.index, &CellOp::Remove { row: RowRef::Known(row) });
-            self.tx.note(Inverse::RowAlive { index: self.index, row, before: true });
+            self.note_alive(row, true);
         }
     }
 
@@ -363,7 +376,7 @@ impl TableMut<'_, '_> {
             |field: &NameIx| Some((*field, log.value(state.holder(row, *field), Some(*field))?));
         let fields = state.names.sorted().iter().filter_map(value).gather();
         self.tx.write(self.index, &CellOp::Restore { row: RowRef::Known(row), fields });
-        self.tx.note(Inverse::RowAlive { index: self.index, row, before: false });
+        self.note_alive(row, false);
     }
 
     /// Adds to the counter in a row's field.

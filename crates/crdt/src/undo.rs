@@ -46,9 +46,11 @@ pub(crate) enum Inverse {
         field: NameIx,
         previous: Lv,
     },
-    RowAlive {
+    /// Whether rows that were inserted one after the other were alive.
+    RowsAlive {
         index: ContainerIx,
-        row: Lv,
+        start: Lv,
+        len: u32,
         before: bool,
     },
     Counter {
@@ -108,6 +110,10 @@ struct Step {
 impl Step {
     fn push(&mut self, new: Inverse) {
         match (self.inverses.last_mut(), new) {
+            (
+                Some(Inverse::RowsAlive { index: i, start, len, before: were }),
+                Inverse::RowsAlive { index, start: next, len: more, before },
+            ) if *i == index && *were == before && *start + *len == next => *len += more,
             (
                 Some(Inverse::TextInserted { index: i, start, len }),
                 Inverse::TextInserted { index, start: next, len: more },
@@ -300,7 +306,7 @@ impl Inverse {
         let (Self::Register { index, .. }
         | Self::MapEntry { index, .. }
         | Self::Cell { index, .. }
-        | Self::RowAlive { index, .. }
+        | Self::RowsAlive { index, .. }
         | Self::Counter { index, .. }
         | Self::TextInserted { index, .. }
         | Self::ListInserted { index, .. }
@@ -322,6 +328,9 @@ impl Inverse {
             Self::Counter { index, delta } => tx.counter_at(index).add(delta.wrapping_neg()),
             Self::TextInserted { index, start, len } => {
                 hide(tx, index, start, start + len);
+            }
+            Self::RowsAlive { index, start, len, before } => {
+                (start..start + len).rev().for_each(|row| set_alive(tx, index, row, before));
             }
             Self::ListInserted { index, start, len } => remove(tx, index, start, start + len),
             Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
@@ -359,15 +368,6 @@ impl Inverse {
                 let value = tx.doc().written(index, previous, Some(field));
                 tx.table_at(index).write(row, field, value.unwrap_or_default());
             }
-            (Self::RowAlive { index, row, before }, Some(Content::Table(_, state)))
-                if tx.doc().is_ours(Some(state.decided(row))) =>
-            {
-                if before {
-                    tx.table_at(index).restore_at(row);
-                } else {
-                    tx.table_at(index).remove_at(row);
-                }
-            }
             (Self::Element { index, element, previous }, Some(Content::List(log, state)))
                 if tx.doc().is_ours(Some(state.holder(element))) =>
             {
@@ -391,12 +391,24 @@ impl Inverse {
         | Self::MapEntry { index, .. }
         | Self::Element { index, .. }
         | Self::Node { index, .. }
-        | Self::Cell { index, .. }
-        | Self::RowAlive { index, .. }) = self
+        | Self::Cell { index, .. }) = self
         else {
             return None;
         };
         Some(&doc.containers.get(index).content)
+    }
+}
+
+/// Removes a row or brings it back, unless someone else did so since.
+fn set_alive(tx: &mut Transaction<'_>, index: ContainerIx, row: Lv, alive: bool) {
+    match &tx.doc().containers.get(index).content {
+        Content::Table(_, state) if tx.doc().is_ours(Some(state.decided(row))) => {}
+        _ => return,
+    }
+    if alive {
+        tx.table_at(index).restore_at(row);
+    } else {
+        tx.table_at(index).remove_at(row);
     }
 }
 

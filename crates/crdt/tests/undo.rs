@@ -157,6 +157,31 @@ fn undo_does_not_overrule_what_somebody_else_wrote_later() {
 }
 
 #[test]
+fn rows_that_were_inserted_or_removed_together_are_undone_but_for_what_others_did_since() {
+    let (mut ada, mut ben) = pair();
+    let insert = |tx: &mut leptos_sync_crdt::Transaction<'_>| {
+        [0, 1, 2, 3].map(|i| tx.table("t").insert([("n", i)]))
+    };
+    let (rows, _) = ada.transact(0, insert);
+    ben.import(0, ada.blocks_since(ben.version())).unwrap();
+    let rows_of = |doc: &Doc| doc.table("t").rows().collect::<Vec<_>>();
+    ada.transact(0, |tx| rows[..3].iter().for_each(|row| tx.table("t").remove(*row).unwrap()));
+    sync(&mut ada, &mut ben);
+    // The middle one of those that were removed is brought back by somebody else, and goes again.
+    ben.transact(5, |tx| tx.table("t").restore(rows[1]).unwrap());
+    ben.transact(5, |tx| tx.table("t").remove(rows[1]).unwrap());
+    sync(&mut ada, &mut ben);
+    ada.undo(9);
+    assert_eq!(rows_of(&ada), [rows[0], rows[2], rows[3]]);
+    ada.undo(9);
+    assert_eq!(rows_of(&ada), []);
+    ada.redo(9);
+    assert_eq!(rows_of(&ada), [rows[0], rows[2], rows[3]]);
+    sync(&mut ada, &mut ben);
+    assert_eq!(rows_of(&ben), rows_of(&ada));
+}
+
+#[test]
 fn a_removed_element_that_somebody_else_moved_on_is_not_put_back() {
     let (mut ada, mut ben) = pair();
     ben.transact(0, |tx| tx.movable_list("l").extend(["a", "b", "c"]));

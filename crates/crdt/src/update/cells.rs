@@ -7,9 +7,9 @@ use crate::columns::{Ints, encode_ints};
 use crate::container::Content;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId};
-use crate::names::Names;
+use crate::names::{NameIx, Names};
 use crate::numbers::{self, Numbers};
-use crate::packing::{pack, unpack};
+use crate::packing::{Packer, Renamed, unpack};
 use crate::text::{RunKind, Runs, is_key};
 
 use super::{Column, Peers, Update};
@@ -24,42 +24,38 @@ pub(super) fn encode_cells(
 ) {
     let (log, all) = (content.cells(), content.names());
     let (mut names, mut rows) = (Names::default(), [Vec::new(), Vec::new()]);
-    let (mut pages, mut page, mut count) = (Writer::new(), Writer::new(), 0usize);
+    let (mut pages, mut packer, mut count) = (Writer::new(), Packer::default(), 0);
     let mut places = Numbers::new();
-    for (start, end) in ranges {
-        for (_, op) in log.ops(*start, *end) {
-            if count.is_multiple_of(PAGE_OPS_MAX) && count > 0 {
-                pack(std::mem::take(&mut page).as_slice(), &mut pages);
+    let mut rename = |which, number| match (which, number) {
+        (Renamed::Name, name) => names.intern(all.get(name as NameIx)).into(),
+        (Renamed::Row, 0) => 0,
+        (Renamed::Row, row) => {
+            let (place, is_new) = numbers::number(&mut places, row);
+            if is_new {
+                let stretch = peers.graph.stretch_at(row as Lv - 1);
+                rows[0].push(peers.place(stretch.peer).cast_signed());
+                rows[1].push(i64::from(stretch.seq));
             }
-            let op = op.map_names(&mut |name| names.intern(all.get(name)));
-            let op = op.map_rows(&mut |row| match row {
-                RowRef::Known(row) => {
-                    let (place, is_new) = numbers::number(&mut places, row.into());
-                    if is_new {
-                        let stretch = peers.graph.stretch_at(row);
-                        rows[0].push(peers.place(stretch.peer).cast_signed());
-                        rows[1].push(i64::from(stretch.seq));
-                    }
-                    RowRef::Known(place as Lv)
-                }
-                stray => stray,
-            });
-            op.encode(&mut page);
-            count += 1;
+            place as u64 + 1
+        }
+    };
+    for mut ops in ranges.iter().flat_map(|(start, end)| log.encoded(*start, *end)) {
+        while !ops.is_empty() {
+            count += packer.add(&mut ops, PAGE_OPS_MAX - count % PAGE_OPS_MAX, &mut rename);
+            if count.is_multiple_of(PAGE_OPS_MAX) {
+                packer.finish(&mut pages);
+            }
         }
     }
-    if count > 0 {
-        pack(page.as_slice(), &mut pages);
-    } else if matches!(content, Content::Text(..)) {
+    if !count.is_multiple_of(PAGE_OPS_MAX) {
+        packer.finish(&mut pages);
+    }
+    if count == 0 && matches!(content, Content::Text(..)) {
         return;
     }
     names.encode(out);
     out.len(rows[0].len());
-    for column in &rows {
-        let mut ints = Writer::new();
-        encode_ints(column, &mut ints);
-        out.bytes(ints.as_slice());
-    }
+    rows.iter().for_each(|column| encode_ints(column, out));
     out.len(count);
     out.raw(pages.as_slice());
 }
