@@ -76,6 +76,11 @@ impl<'a> Reader<'a> {
         self.input.result().map(|()| value)
     }
 
+    /// What reads it as if all went well.
+    pub(crate) fn input(&mut self) -> &mut Input<'a> {
+        &mut self.input
+    }
+
     /// How many bytes remain.
     #[must_use]
     pub fn remaining(&self) -> usize {

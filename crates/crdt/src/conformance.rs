@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use crate::block::{Block, BlockHeader};
 use crate::container::ContainerKind;
 use crate::op::{Body, Op};
-use crate::text::{Piece, RunKind};
+use crate::text::{Piece, RunKind, Runs};
 use crate::{ContainerId, Doc, OpId, PeerId, Stamp};
 
 fn read(name: &str) -> Option<String> {
@@ -97,21 +97,24 @@ fn text_of(case: &Json) -> String {
         deps.reverse();
         deps.dedup_by_key(|dep| dep.peer);
         deps.reverse();
-        let mut pieces = Vec::new();
+        let (mut log, mut lv) = (Runs::new(), 0);
         for op in json["ops"].as_array().unwrap() {
             let (pos, len) = (number(&op[0]) as u32, number(&op[1]) as u32);
             let content = op[2].as_str().unwrap();
             if len > 0 {
-                pieces.push((Piece { kind: RunKind::Delete, pos, len, ..Piece::default() }, ""));
+                log.push_run(lv, pos, len, RunKind::Delete, "", false);
+                lv += len;
             }
             if !content.is_empty() {
                 let len = content.chars().count() as u32;
-                pieces.push((Piece { pos, len, ..Piece::default() }, content));
+                log.push_run(lv, pos, len, RunKind::Insert, content, false);
+                lv += len;
             }
         }
         let mut body = Body::default();
         body.containers.push((ContainerKind::Text, text.clone()));
-        body.push_text(0, pieces.into_iter());
+        let pieces: Vec<Piece> = log.pieces(0, lv).collect();
+        body.push(0, &pieces, &log, &mut |_| None);
         let header = BlockHeader {
             peer: first.peer,
             seq: first.seq,

@@ -140,18 +140,22 @@ impl ContainerId {
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
-        let mut path: Vec<&Self> = std::iter::successors(Some(self), |id| id.parent()).collect();
-        let base = path.pop();
+        let mut path = Vec::new();
+        let mut base = self;
+        while let Some(parent) = base.parent() {
+            path.push(base);
+            base = parent;
+        }
         // The count of steps inside, then what it starts from.
         out.len(path.len());
         match base {
-            Some(Self::Cell { table, row, field }) => {
+            Self::Cell { table, row, field } => {
                 out.u8(1);
                 out.str(table);
                 row.0.encode(out);
                 out.str(field);
             }
-            Some(Self::Root(name)) => {
+            Self::Root(name) => {
                 out.u8(0);
                 out.str(name);
             }

@@ -8,14 +8,15 @@ use crate::cells::CellOp;
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED,
 };
-use crate::graph::{Graph, Lv};
+use crate::gather::Gather;
+use crate::graph::Lv;
 use crate::history::{ChainMark, History};
 use crate::id::{OpId, PeerId};
 use crate::list::List;
 use crate::lww::LwwMap;
 use crate::names::Names;
 use crate::numbers::{self, Numbers};
-use crate::op::{Action, Body, Op};
+use crate::op::Body;
 use crate::past::PastError;
 use crate::patch::Patch;
 use crate::shallow::TRUNCATED;
@@ -97,7 +98,9 @@ impl Doc {
     }
 
     pub(crate) fn from_parts(peer: PeerId, containers: Containers, cold: ColdHistory) -> Self {
-        Self { history: OnceCell::new(), cold: Some(cold), containers, ..Self::new(peer) }
+        let mut doc = Self::new(peer);
+        (doc.history, doc.cold, doc.containers) = (OnceCell::new(), Some(cold), containers);
+        doc
     }
 
     /// The log; it is read in now if the document was loaded without it.
@@ -395,29 +398,17 @@ impl Doc {
             if place == body.containers.len() {
                 body.containers.push((container.kind, container.id.clone()));
             }
-            if let Content::List(log, _) = &container.content {
-                let by_id = |op: CellOp| op.map_rows(&mut |row| row.by_id(graph));
-                let pieces = history.runs(index).pieces(start, end);
-                body.push_list(place, pieces, |lv| log.get(lv).map(by_id));
-                continue;
-            }
-            if container.kind != ContainerKind::Text {
-                push_cells(&mut body, &mut names, place, &container.content, graph, (start, end));
-                continue;
-            }
             let runs = history.runs(index);
-            let pieces: Vec<Piece> = runs.pieces(start, end).collect();
-            let is_aside = |piece: &Piece| piece.kind == RunKind::Aside;
-            for pieces in pieces.chunk_by(|a, b| is_aside(a) == is_aside(b)) {
-                let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
-                if is_aside(&first) {
-                    let range = (first.start, last.end());
-                    push_cells(&mut body, &mut names, place, &container.content, graph, range);
-                    continue;
-                }
-                let content = |piece: &Piece| (*piece, runs.content(piece.content));
-                body.push_text(place, pieces.iter().map(content));
+            let mut pieces = runs.pieces(start, end).gather();
+            if !container.kind.is_sequence() {
+                let kind = RunKind::Aside;
+                pieces.push(Piece { start, len: end - start, kind, ..Piece::default() });
             }
+            let (log, all) = (container.content.cells(), container.content.names());
+            body.push(place, &pieces, runs, &mut |lv| {
+                let op = log.get(lv)?.map_names(&mut |name| names.intern(all.get(name)));
+                Some(op.map_rows(&mut |row| row.by_id(graph)))
+            });
         }
         body.names.extend(names.iter().cloned());
         Block::encode(header, &body)
@@ -507,22 +498,5 @@ impl Doc {
     #[must_use]
     pub fn pending_count(&self) -> usize {
         self.pending.len()
-    }
-}
-
-/// Adds what was written to a container, with names, which are noted, and ids as blocks have them.
-fn push_cells(
-    body: &mut Body,
-    used: &mut Names,
-    container: usize,
-    content: &Content,
-    graph: &Graph,
-    (start, end): (Lv, Lv),
-) {
-    let names = content.names();
-    for (_, op) in content.cells().ops(start, end) {
-        let op = op.map_names(&mut |name| used.intern(names.get(name)));
-        let op = op.map_rows(&mut |row| row.by_id(graph));
-        body.ops.push(Op { container, action: Action::Cell(op) });
     }
 }

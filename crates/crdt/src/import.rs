@@ -311,7 +311,9 @@ impl Doc {
                     Action::List { kind, pos, len, values } => {
                         history.runs_mut(index).push_run(lv, pos, len, kind, "", false);
                         texts.touch(index);
-                        ops.extend((lv..).zip(values.into_iter().map(CellOp::Set)));
+                        for (lv, value) in (lv..).zip(values) {
+                            ops.push((lv, CellOp::Set(value)));
+                        }
                     }
                     Action::Move { pos, element } => {
                         history.runs_mut(index).push_run(lv, pos, 1, RunKind::Insert, "", false);

@@ -160,40 +160,35 @@ impl Body {
         if is_canonical { Ok(body) } else { Err(DecodeError::Invalid("operation runs")) }
     }
 
-    /// Adds text operations that follow one another, in the one form that they are encoded in.
-    pub(crate) fn push_text<'a>(
+    /// Adds operations of one container that follow one another, in the one form that they are
+    /// encoded in: `pieces` of `log`, which says where things were put and deleted, where all that
+    /// is written elsewhere is an aside. `written` tells what an operation of a list, or an aside,
+    /// wrote.
+    pub(crate) fn push(
         &mut self,
         container: usize,
-        mut pieces: impl Iterator<Item = (Piece, &'a str)>,
+        pieces: &[Piece],
+        log: &Runs,
+        written: &mut dyn FnMut(Lv) -> Option<CellOp>,
     ) {
-        let runs = canonical(&mut pieces);
-        for piece in runs.pieces(0, u32::MAX) {
-            let Piece { kind, pos, len, content, .. } = piece;
-            let content = runs.content(content).into();
-            self.ops.push(Op { container, action: Action::Text { kind, pos, len, content } });
-        }
-    }
-
-    /// Adds list operations that follow one another, in the one form that they are encoded in.
-    /// `written` tells what each that is not a deletion wrote.
-    pub(crate) fn push_list(
-        &mut self,
-        container: usize,
-        pieces: impl Iterator<Item = Piece>,
-        written: impl Fn(Lv) -> Option<CellOp>,
-    ) {
-        let (mut open, mut values) = (Vec::new(), Vec::new());
+        let is_text = self.containers[container].0 == ContainerKind::Text;
+        let mut open = Open { is_text, ..Open::default() };
         for piece in pieces {
-            if matches!(piece.kind, RunKind::Delete | RunKind::Backspace) {
-                open.push(piece);
+            let is_written = match piece.kind {
+                RunKind::Delete | RunKind::Backspace => false,
+                RunKind::Insert => !is_text,
+                RunKind::Aside => true,
+            };
+            if !is_written {
+                open.push(*piece, log.content(piece.content));
                 continue;
             }
             for offset in 0..piece.len {
-                let (lv, pos) = (piece.start + offset, piece.pos_at(offset));
-                let action = match written(lv) {
-                    Some(CellOp::Set(value)) => {
-                        values.push(value);
-                        open.push(Piece { len: 1, pos, ..piece });
+                let pos = piece.pos_at(offset);
+                let action = match written(piece.start + offset) {
+                    Some(CellOp::Set(value)) if piece.kind == RunKind::Insert => {
+                        open.values.push(value);
+                        open.push(Piece { len: 1, pos, ..*piece }, "");
                         continue;
                     }
                     Some(CellOp::Move { element }) => Action::Move { pos, element },
@@ -201,31 +196,44 @@ impl Body {
                     // The page of the log that has it was not sound.
                     None => continue,
                 };
-                self.flush_list(container, &mut open, &mut values);
+                self.flush(container, &mut open);
                 self.ops.push(Op { container, action });
             }
         }
-        self.flush_list(container, &mut open, &mut values);
+        self.flush(container, &mut open);
     }
 
-    fn flush_list(&mut self, container: usize, open: &mut Vec<Piece>, values: &mut Vec<Value>) {
-        let runs = canonical(&mut open.drain(..).map(|piece| (piece, "")));
-        let mut values = values.drain(..);
-        for Piece { kind, pos, len, .. } in runs.pieces(0, u32::MAX) {
-            let count = if kind == RunKind::Insert { len as usize } else { 0 };
-            let values = values.by_ref().take(count).collect();
-            self.ops.push(Op { container, action: Action::List { kind, pos, len, values } });
+    fn flush(&mut self, container: usize, open: &mut Open) {
+        let Open { runs, values, is_text, .. } = std::mem::take(open);
+        open.is_text = is_text;
+        let mut values = values.into_iter();
+        for Piece { kind, pos, len, content, .. } in runs.pieces(0, u32::MAX) {
+            let action = if is_text {
+                Action::Text { kind, pos, len, content: runs.content(content).into() }
+            } else {
+                let count = if kind == RunKind::Insert { len as usize } else { 0 };
+                Action::List { kind, pos, len, values: values.by_ref().take(count).gather() }
+            };
+            self.ops.push(Op { container, action });
         }
     }
 }
 
-fn canonical(pieces: &mut dyn Iterator<Item = (Piece, &str)>) -> Runs {
-    let (mut runs, mut start) = (Runs::new(), 0);
-    for (piece, text) in pieces {
-        runs.push_canonical(&Piece { start, ..piece }, text);
-        start += piece.len;
+/// Edits of a text or list that follow one another, numbered from 0 on.
+#[derive(Default)]
+struct Open {
+    is_text: bool,
+    len: u32,
+    runs: Runs,
+    /// What is put into a list.
+    values: Vec<Value>,
+}
+
+impl Open {
+    fn push(&mut self, piece: Piece, text: &str) {
+        self.runs.push_canonical(&Piece { start: self.len, ..piece }, text);
+        self.len += piece.len;
     }
-    runs
 }
 
 /// Whether operations on runs that follow one another are in the one form for what they do.
@@ -240,9 +248,16 @@ fn is_canonical(ops: &[Op]) -> bool {
         Action::Cell(_) | Action::Move { .. } => None,
     };
     let pieces = ops.iter().filter_map(piece).gather();
-    let runs = canonical(&mut pieces.iter().map(|piece| (*piece, "")));
-    let expected = runs.pieces(0, u32::MAX).map(|piece| (piece.kind, piece.pos, piece.len));
-    expected.eq(pieces.iter().map(|piece| (piece.kind, piece.pos, piece.len)))
+    let mut open = Open::default();
+    pieces.iter().for_each(|piece| open.push(*piece, ""));
+    let mut expected = pieces.iter();
+    let is_next = |piece: Piece| {
+        let next = expected.next();
+        next.is_some_and(|next| {
+            (next.kind, next.pos, next.len) == (piece.kind, piece.pos, piece.len)
+        })
+    };
+    open.runs.pieces(0, u32::MAX).all(is_next) && expected.next().is_none()
 }
 
 /// An edit of a text.
@@ -352,7 +367,7 @@ impl Uses {
 }
 
 pub(crate) fn are_distinct<T: Ord>(items: &[T]) -> bool {
-    are_ordered(items.len(), &|a, b| items[a] < items[b])
+    are_ordered(items.len(), &|a, b| items[a].cmp(&items[b]).is_lt())
 }
 
 /// Whether so many items can be put in an order in which each is less than the next.

@@ -68,28 +68,28 @@ struct Chunks<'a> {
 }
 
 fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<Chunks<'a>, DecodeError> {
-    let mut input = Reader::new(bytes);
-    if input.take(4).ok() != Some(magic) {
+    let mut input = Input::new(bytes);
+    if input.take(4) != magic {
         return Err(DecodeError::Magic);
     }
     let mut chunks = Chunks::default();
     while !input.is_empty() {
-        let kind = input.u8()?;
-        let chunk = input.bytes()?;
-        if input.u32_le()? != xxh32(chunk, 0) {
-            return Err(DecodeError::Checksum);
+        let kind = input.u8();
+        let chunk = input.bytes();
+        if input.u32_le() != xxh32(chunk, 0) {
+            input.fail(DecodeError::Checksum);
         }
         match kind {
             CHUNK_HISTORY => chunks.history = Some(chunk),
             CHUNK_STATE => chunks.state = Some(chunk),
             CHUNK_BASE => chunks.base = Some(chunk),
             other if other & CHUNK_CRITICAL != 0 => {
-                return Err(DecodeError::UnsupportedVersion(other));
+                input.fail(DecodeError::UnsupportedVersion(other));
             }
             other => chunks.others.push((other, chunk.into())),
         }
     }
-    Ok(chunks)
+    input.result().map(|()| chunks)
 }
 
 /// Whether the bytes begin as an update file does.
@@ -218,9 +218,10 @@ impl Doc {
         let total: u64 = version.iter().map(|(_, count)| u64::from(count)).sum();
         let end = u32::try_from(total).ok().filter(|end| *end < crate::import::OPS_MAX);
         let end = end.ok_or(DecodeError::Invalid("version"))?;
-        let graph = state.read(|input| decode_heads(&version, end, input))?;
-        let containers = state.read(|input| decode_containers(input, end))?;
-        state.finish()?;
+        let input = state.input();
+        let graph = decode_heads(&version, end, input);
+        let containers = decode_containers(input, end);
+        input.finish()?;
         let base = match chunks.base {
             Some(bytes) => decode_base(bytes, &containers)?,
             None => History::default(),
@@ -314,14 +315,15 @@ fn thaw(cold: &ColdHistory, containers: &Containers) -> History {
 fn restore(mut history: History, update: Update, containers: &Containers) -> Option<History> {
     let base = history.graph.end();
     for (number, stretch) in update.stretches.iter().enumerate() {
-        let here = |parent: &Parent| match parent {
-            Parent::Inside(before, offset) => {
-                Some(base + update.stretches[*before as usize].start + offset)
-            }
-            Parent::Outside(id) => history.graph.lv_of(*id),
-        };
-        let parents = update.parents_of(number).iter();
-        let mut parents: Vec<Lv> = parents.map(here).collect::<Option<_>>()?;
+        let mut parents: Vec<Lv> = Vec::new();
+        for parent in update.parents_of(number) {
+            parents.push(match parent {
+                Parent::Inside(before, offset) => {
+                    base + update.stretches[*before as usize].start + offset
+                }
+                Parent::Outside(id) => history.graph.lv_of(*id)?,
+            });
+        }
         sort(&mut parents);
         let goes_on = stretch.id.seq == history.graph.version().get(stretch.id.peer);
         if !goes_on || !history.graph.sees_base(&parents) {
@@ -332,9 +334,10 @@ fn restore(mut history: History, update: Update, containers: &Containers) -> Opt
     update.transactions(0, update.len, |place, len, count| {
         history.note_bounds(base + place, len, count);
     });
-    let index_of =
-        |(kind, id): &(ContainerKind, ContainerId)| containers.find(*kind, &ContainerKey::Id(id));
-    let places: Vec<ContainerIx> = update.containers.iter().map(index_of).collect::<Option<_>>()?;
+    let mut places: Vec<ContainerIx> = Vec::new();
+    for (kind, id) in &update.containers {
+        places.push(containers.find(*kind, &ContainerKey::Id(id))?);
+    }
     for (start, _, place) in &update.spans {
         history.note_span(base + start, places[*place]);
     }

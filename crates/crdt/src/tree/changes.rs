@@ -165,13 +165,15 @@ impl Telling<'_> {
             (0..leaving.nodes.len()).for_each(|at| leaving.add(at, 1));
         }
         // From the top down and from left to right: what a node goes below is there already.
-        let mut steps: Vec<(Option<u32>, Option<usize>, NodeIx)> = Vec::new();
+        let mut steps: Vec<(u64, NodeIx)> = Vec::new();
         for node in placed.iter().map(|(node, _)| node as NodeIx) {
-            steps.push((self.depth(node), tree.index_of(graph, node), node));
+            if let (Some(depth), Some(index)) = (self.depth(node), tree.index_of(graph, node)) {
+                steps.push((numbers::pair(depth, index as u32), node));
+            }
         }
         sort(&mut steps);
         let mut told: Vec<TreeChange> =
-            steps.into_iter().map(|(_, _, node)| self.place(node)).gather();
+            steps.into_iter().map(|(_, node)| self.place(node)).gather();
         for node in removed {
             // Whatever is below something that goes, goes with it.
             let parent = self.place_before(node).parent;
