@@ -392,3 +392,18 @@ fn a_text_without_marks_takes_no_bytes_for_them() {
     let damaged = &doc.encode_snapshot()[..40];
     assert_eq!(Doc::from_snapshot(PeerId(2), damaged).unwrap_err(), DecodeError::CountExceedsInput);
 }
+
+#[test]
+fn a_link_that_an_undo_closes_again_has_no_gaps() {
+    for range in [0..1, 1..3, 3..4] {
+        let mut doc = with(1, "abcd");
+        mark(&mut doc, 0..4, "link", "x");
+        unmark(&mut doc, range.clone(), "link");
+        doc.undo(0).unwrap();
+        for pos in (1..4).rev() {
+            insert(&mut doc, pos, "-");
+        }
+        insert(&mut doc, 7, "!");
+        assert_eq!(spans(&doc), [marked("a-b-c-d", "link", "x"), plain("!")], "{range:?}");
+    }
+}

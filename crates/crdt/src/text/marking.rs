@@ -240,8 +240,16 @@ impl Doc {
                 if about.is_none() || is_there || !self.is_ours(held) {
                     continue;
                 }
+                // Whoever types inside the mark that comes back types into it.
+                let beside = [pos.checked_sub(1), Some(pos + 1)];
+                let is_inside = |pos| left.is_some() && hold_at(then, pos) == left;
+                let grows = growth(log, left);
+                let grows = [0, 1].map(|side| match beside[side] {
+                    Some(pos) if is_inside(pos) => Some(true),
+                    _ => grows[side],
+                });
                 let pos = pos as usize;
-                push_put(&mut puts, (pos..pos + 1, value, growth(log, left)));
+                push_put(&mut puts, (pos..pos + 1, value, grows));
             }
         }
         let mut plan = Plan::default();

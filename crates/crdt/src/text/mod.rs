@@ -11,6 +11,8 @@ mod anchor;
 mod cursor;
 mod edge;
 mod ground;
+#[cfg(test)]
+mod histories;
 mod lasting;
 mod leaf_map;
 mod marking;

@@ -19,9 +19,16 @@ use crate::{
 pub(crate) struct MarkEdit {
     at: prop::sample::Index,
     len: usize,
-    key: u8,
+    pub(crate) key: u8,
     value: Option<u8>,
     expand: Expand,
+}
+
+impl MarkEdit {
+    /// Whether it gives a value, to no more than there is.
+    pub(crate) fn is_link(&self) -> bool {
+        self.value.is_some_and(|value| value > 0) && self.expand == Expand::None
+    }
 }
 
 pub(crate) fn mark_edit() -> impl Strategy<Value = MarkEdit> {
