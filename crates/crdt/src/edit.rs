@@ -96,6 +96,14 @@ mod tests {
         })
     }
 
+    #[test]
+    fn an_edit_that_goes_on_is_where_the_last_one_left_off() {
+        let next = |kind| [(9, 2), (1, 1), (0, 3)].map(|(pos, len)| next_position(kind, pos, len));
+        assert_eq!(next(RunKind::Insert), [11, 2, 3]);
+        assert_eq!(next(RunKind::Backspace), [7, 0, 0]);
+        assert_eq!(next(RunKind::Delete), [8, 0, 0]);
+    }
+
     proptest! {
         /// It finds in any body, sound or not, what decoding all of it finds.
         #[test]

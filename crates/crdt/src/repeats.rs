@@ -240,6 +240,66 @@ mod tests {
     }
 
     #[test]
+    fn a_single_repeat_is_nearly_always_found_and_then_whole() {
+        let words = |from: u32, len: usize| -> String {
+            let letter = |i: u32| {
+                let hash = (i + 1).wrapping_mul(0x9e37_79b1);
+                char::from(b'!' + ((hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d) >> 24) as u8 % 90)
+            };
+            (from..from + len as u32).map(letter).collect()
+        };
+        let (mut all, mut found) = (0, 0);
+        for (before, between) in (0..18).flat_map(|before| (0..18).map(move |it| (before, it))) {
+            for len in [32, 33, 47, 48, 61] {
+                let part = words(100, len);
+                let first = words(1_000, before) + "(" + &part + "\n";
+                let text = first + &words(2_000, between) + ")" + &part + "\t" + &words(3_000, 20);
+                let copies = find_copies(text.as_bytes()).into_iter();
+                let copies: Vec<_> = copies.map(|copy| (copy.at, copy.from, copy.len)).collect();
+                all += 1;
+                found += copies.len();
+                // Of two blocks with one place in the table, the first is not known any more.
+                if !copies.is_empty() {
+                    assert_eq!(copies, [(before + len + between + 3, before + 1, len)], "{text}");
+                }
+            }
+        }
+        assert!(found * 5 > all * 4, "{found} of {all}");
+    }
+
+    #[test]
+    fn what_is_pasted_again_and_again_is_a_copy_each_time() {
+        let page: String = (0..300).map(|i| format!("{} ", i * 7_919 % 1_009)).collect();
+        let text: String = (0..9).map(|i| format!("{page}{i:->40}")).collect();
+        let copies = find_copies(text.as_bytes());
+        let copied: usize = copies.iter().map(|copy| copy.len).sum();
+        assert!(copies.len() < 24 && text.len() - copied < page.len() + 200, "{copies:?}");
+    }
+
+    #[test]
+    fn stretches_have_in_common_what_comes_before_the_first_difference() {
+        let text: Vec<u8> = (0..40).collect();
+        for len in 0..=text.len() {
+            let mut other = text.clone();
+            other.get_mut(len).into_iter().for_each(|byte| *byte = 99);
+            assert_eq!((common(&text, &other), common(&text[..len], &text)), (len, len));
+        }
+    }
+
+    #[test]
+    fn a_copy_of_nothing_or_of_more_than_there_may_be_is_none() {
+        let copied = |left, back| {
+            let mut text = b"ab".to_vec();
+            copy(&mut text, 5, left, back).then_some(text)
+        };
+        assert_eq!(copied(3, 2), Some(b"ababa".to_vec()));
+        assert_eq!(copied(3, 1), Some(b"abbbb".to_vec()));
+        for (left, back) in [(0, 1), (4, 1), (3, 0), (3, 3)] {
+            assert_eq!(copied(left, back), None, "{left} from {back}");
+        }
+    }
+
+    #[test]
     fn few_bytes_do_not_claim_to_be_very_many() {
         let long = "a".repeat(1 << 20);
         assert!(encoded(&long).len() > (1 << 20) / EXPANSION_MAX);

@@ -388,3 +388,17 @@ fn a_merge_of_very_many_peers_is_taken_in_with_their_changes() {
     copy.import(0, merged.blocks_since(&VersionVector::new())).unwrap();
     assert_eq!(copy.counter("c"), VERY_MANY as i64 + 1);
 }
+
+#[test]
+fn those_who_type_one_behind_the_other_are_told_apart() {
+    let mut doc = Doc::new(PeerId(1));
+    for peer in 1..=4 {
+        doc = doc.fork(PeerId(peer));
+        let end = doc.text("x").len();
+        doc.transact(0, |tx| tx.text("x").insert(end, &"-".repeat(peer as usize))).0.unwrap();
+    }
+    let authors = doc.text("x").authors().into_iter();
+    let told: Vec<_> = authors.map(|by| (by.pos, by.len, by.id)).collect();
+    let expected = [(0, 1, 1), (1, 2, 2), (3, 3, 3), (6, 4, 4)];
+    assert_eq!(told, expected.map(|(pos, len, peer)| (pos, len, OpId::new(PeerId(peer), 0))));
+}

@@ -191,3 +191,18 @@ fn of_very_many_edits_what_lies_before_and_behind_all_of_them_is_kept() {
     assert_eq!(patches, [Patch::Text { id: ContainerId::root("x"), delta }]);
     assert_eq!(ben.text("x").slice(308, 310), "89");
 }
+
+#[test]
+fn what_is_deleted_from_one_place_is_told_as_one() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    // From the outside in, so that it is several runs.
+    for (pos, content) in [(0, "af"), (1, "be"), (2, "cd")] {
+        ada.transact(0, |tx| tx.text("x").insert(pos, content)).0.unwrap();
+    }
+    ben.import(0, ada.blocks_since(&VersionVector::new())).unwrap();
+    ada.transact(0, |tx| tx.text("x").insert(0, "-")).0.unwrap();
+    ben.transact(0, |tx| tx.text("x").delete(1, 4)).0.unwrap();
+    let delta = vec![TextDelta::Retain(2), TextDelta::Delete(4)];
+    let patches = ada.import(0, ben.blocks_since(ada.version())).unwrap().patches;
+    assert_eq!(patches, [Patch::Text { id: ContainerId::root("x"), delta }]);
+}

@@ -377,3 +377,33 @@ fn a_node_that_two_people_remove_goes_once() {
     assert_eq!(patches, [Patch::Tree { id: ContainerId::root(TREE), changes }]);
     assert_eq!(ben.import(1 << 40, ada.blocks_since(ben.version())).unwrap().patches, []);
 }
+
+#[test]
+fn undo_of_a_move_among_siblings_puts_the_node_back() {
+    let (mut ada, _, [a, b, c]) = three();
+    for (node, index) in [(c, 0), (a, 2), (b, 0), (b, 2)] {
+        move_to(&mut ada, 9_000, node, None, index);
+        assert_eq!(ada.tree(TREE).index_of(node), Some(index));
+        ada.undo(9_000).unwrap();
+        assert_eq!(shown(&ada), [(0, a), (0, b), (0, c)]);
+    }
+}
+
+#[test]
+fn moves_are_written_again_on_a_trimmed_document_as_far_as_they_have_an_effect() {
+    let (mut ada, mut ben, [a, b, c]) = three();
+    move_to(&mut ada, 0, b, Some(a), 0);
+    let all = ada.version().clone();
+    ada.trim_history(&all).unwrap();
+    for (node, parent) in [(c, Some(a)), (c, None), (c, Some(b)), (a, Some(b)), (a, Some(c))] {
+        move_to(&mut ben, 9_000, node, parent, 0);
+    }
+    remove(&mut ben, 9_000, b);
+    let before = ben.blocks_since(&all).len();
+    let rebased = ben.rebase(9_000, &ada.encode_snapshot(), PeerId(3)).unwrap();
+    // Of the moves, those of a node that is here below what is below it now are left out.
+    assert_eq!((before, rebased.blocks.len()), (6, 4));
+    assert_eq!(shown(&rebased.doc), [(0, a)]);
+    ada.import(9_000, rebased.blocks).unwrap();
+    assert_eq!(shown(&ada), [(0, a)]);
+}

@@ -56,6 +56,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn pages_begin_where_the_first_character_is() {
+        let mut map = LeafMap::default();
+        map.set(90 * PAGE_LEN + 1, 90 * PAGE_LEN + 3, 7);
+        assert_eq!((map.first, map.pages.len()), (90, 1));
+        map.set(88 * PAGE_LEN, 88 * PAGE_LEN + 1, 8);
+        assert_eq!((map.first, map.pages.len()), (88, 3));
+        assert!(map.pages[1].is_empty());
+        assert_eq!((map.get(90 * PAGE_LEN + 2), map.get(88 * PAGE_LEN)), (Some(7), Some(8)));
+    }
+
     proptest! {
         #[test]
         fn it_holds_what_an_array_holds(

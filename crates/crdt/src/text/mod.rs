@@ -224,11 +224,10 @@ impl Edits {
     }
 
     fn deltas(self, runs: &Runs, rope: &Rope) -> Vec<Vec<TextDelta>> {
+        // The two ends never overlap: the first edit parted them.
         let Some((head, tail, old_len)) = self.kept else {
             return self.effects.into_iter().map(|effect| delta_of_effect(effect, runs)).collect();
         };
-        // Where all of the old text went, the two ends may overlap.
-        let tail = tail.min(old_len - head).min(rope.len() as u32 - head);
         let mut content = String::new();
         rope.slice(head as usize, rope.len() - tail as usize, &mut content);
         let deleted = old_len - head - tail;

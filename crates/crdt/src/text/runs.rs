@@ -435,7 +435,35 @@ mod tests {
             runs.pieces(0, 5).map(|piece| (piece.start, piece.len, piece.is_void)).collect();
         assert_eq!(voids, [(0, 1, false), (1, 2, true), (3, 1, false), (4, 1, false)]);
         assert_eq!(shown(&runs, 0, 4)[1], (Kind::Insert, 6, 2, "ör"));
+        let mut told = Vec::new();
+        runs.strokes((0, 4), false, &mut |stroke| told.push((stroke.start, stroke.end)));
+        assert_eq!(told, [(0, 1), (3, 4)]);
     }
+
+    #[test]
+    fn voided_deletions_are_cut_from_their_run() {
+        let mut runs = typed();
+        runs.void(7, 8);
+        let pieces = runs.pieces(4, 99).map(|piece| (piece.start, piece.len, piece.is_void));
+        assert_eq!(
+            pieces.collect::<Vec<_>>(),
+            [(4, 2, false), (6, 1, false), (7, 1, true), (8, 2, false)]
+        );
+    }
+
+    #[test]
+    fn between_and_behind_the_runs_of_a_text_nothing_is_found() {
+        let mut runs = Runs::default();
+        runs.push(3, 0, 2, "ab");
+        runs.push(8, 0, 2, "cd");
+        let insertions: Vec<Lv> = (0..14).filter(|lv| runs.is_insertion(*lv)).collect();
+        assert_eq!(insertions, [3, 4, 8, 9]);
+        for range in [(0, 3), (5, 8), (10, 12)] {
+            runs.strokes(range, false, &mut |_| panic!("there is nothing in {range:?}"));
+            assert_eq!(shown(&runs, range.0, range.1), []);
+        }
+    }
+
     #[test]
     fn what_is_past_the_end_is_cut_off_as_each_would_be_by_itself() {
         let kinds = [Kind::Insert, Kind::Delete, Kind::Backspace, Kind::Aside];

@@ -246,10 +246,10 @@ impl Tracker {
         self.look_up(id).expect("the character is tracked")
     }
 
-    /// Cuts the item at a place after `len` characters, if that is inside it.
+    /// Cuts the item at a place after `len` characters, which are some, if that is inside it.
     pub(super) fn split(&mut self, place: Place, len: u32) {
         let items = &mut self.leaves[place.leaf as usize];
-        if len > 0 && len < items[place.item].len {
+        if len < items[place.item].len {
             let rest = items[place.item].split_off(len);
             items.insert(place.item + 1, rest);
             self.items += 1;
@@ -299,7 +299,7 @@ impl Tracker {
         let mut end = before;
         for (index, item) in self.leaves[leaf as usize].iter().enumerate() {
             let width = item.width(measure);
-            if width > 0 && end + width >= pos {
+            if end + width >= pos {
                 let place = Place { leaf, item: index };
                 let left = item.id + (pos - end) - 1;
                 self.split(place, pos - end);
@@ -497,5 +497,59 @@ fn push_deletion(effects: &mut Vec<Effect>, pos: u32, len: u32) {
     match effects.last_mut() {
         Some(Effect::Delete { pos: last, len: total }) if *last == pos => *total += len,
         _ => effects.push(Effect::Delete { pos, len }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What deletions, given as first deletion, length, target and direction, are noted as.
+    fn noted(deletions: &[(Lv, u32, Lv, bool)]) -> Vec<(Lv, u32, Lv, bool)> {
+        let mut tracker = Tracker::new(None);
+        for (start, len, target, is_down) in deletions.iter().copied() {
+            tracker.note_deletion(Deletion { start, len, target, is_down });
+        }
+        let noted = tracker.deletions.iter();
+        noted.map(|it| (it.start, it.len, it.target, it.is_down)).collect()
+    }
+
+    #[test]
+    fn deletions_that_go_on_in_one_direction_are_one() {
+        let (up, down) = (false, true);
+        assert_eq!(noted(&[(20, 2, 5, up), (22, 3, 7, up)]), [(20, 5, 5, up)]);
+        assert_eq!(noted(&[(20, 2, 5, down), (22, 3, 3, down)]), [(20, 5, 5, down)]);
+        // One character has no direction.
+        assert_eq!(noted(&[(20, 1, 5, down), (21, 3, 6, up)]), [(20, 4, 5, up)]);
+        assert_eq!(noted(&[(20, 1, 5, up), (21, 3, 4, down)]), [(20, 4, 5, down)]);
+        assert_eq!(noted(&[(20, 2, 5, up), (22, 1, 7, down)]), [(20, 3, 5, up)]);
+        assert_eq!(noted(&[(20, 2, 5, down), (22, 1, 3, up)]), [(20, 3, 5, down)]);
+        assert_eq!(noted(&[(20, 1, 5, up), (21, 1, 4, up)]), [(20, 2, 5, down)]);
+    }
+
+    #[test]
+    fn deletions_that_turn_or_leave_something_out_are_several() {
+        let (up, down) = (false, true);
+        for two in [
+            [(20, 2, 5, up), (22, 2, 7, down)],
+            [(20, 2, 5, down), (22, 2, 7, up)],
+            [(20, 2, 5, down), (22, 2, 3, up)],
+            [(20, 2, 5, up), (22, 2, 3, down)],
+            [(20, 2, 5, up), (22, 2, 8, up)],
+            [(20, 2, 5, down), (22, 2, 2, down)],
+            [(20, 2, 5, up), (23, 2, 7, up)],
+            [(2, 3, 5, up), (6, 2, 8, up)],
+            [(20, 1, 5, up), (22, 1, 6, up)],
+        ] {
+            assert_eq!(noted(&two), two);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_run_of_deletions_hid_a_part_of_its_targets() {
+        let up = Deletion { start: 20, len: 4, target: 5, is_down: false };
+        assert_eq!([up.targets(20, 24), up.targets(21, 23)], [(5, 9), (6, 8)]);
+        let down = Deletion { is_down: true, ..up };
+        assert_eq!([down.targets(20, 24), down.targets(21, 23)], [(2, 6), (3, 5)]);
     }
 }
