@@ -407,3 +407,81 @@ fn a_link_that_an_undo_closes_again_has_no_gaps() {
         assert_eq!(spans(&doc), [marked("a-b-c-d", "link", "x"), plain("!")], "{range:?}");
     }
 }
+
+#[test]
+fn a_removal_between_marks_writes_nothing() {
+    let mut doc = with(1, "abcdef");
+    mark(&mut doc, 0..2, "bold", true);
+    mark(&mut doc, 4..6, "bold", true);
+    let version = doc.version().clone();
+    unmark(&mut doc, 2..4, "bold");
+    assert_eq!(*doc.version(), version);
+}
+
+#[test]
+fn one_value_where_there_were_two_is_told_once() {
+    let mut doc = with(1, "abcd");
+    mark(&mut doc, 0..2, "colour", "red");
+    mark(&mut doc, 2..3, "colour", "blue");
+    let edited = doc.transact(0, |tx| tx.text("t").mark(0..4, "colour", "green", Expand::None));
+    assert_eq!(doc.patches(&edited.1.unwrap()), [told(0, 4, "colour", "green")]);
+}
+
+#[test]
+fn text_that_comes_back_beside_marks_that_grow_has_none_of_them() {
+    let mut doc = with(1, "abc");
+    for key in ["one", "two", "three"] {
+        doc.transact(0, |tx| tx.text("t").mark(0..1, key, 1, Expand::After)).0.unwrap();
+    }
+    let before = spans(&doc);
+    delete(&mut doc, 1, 1);
+    doc.undo(0).unwrap();
+    assert_eq!(spans(&doc), before);
+}
+
+#[test]
+fn what_text_was_marked_with_after_it_came_back_comes_back_too() {
+    let (_, mut doc) = pair("abc");
+    for word in ["one", "two", "three"] {
+        delete(&mut doc, 1, 1);
+        doc.undo(0).unwrap();
+        mark(&mut doc, 1..2, "word", word);
+        assert_eq!(spans(&doc), [plain("a"), marked("b", "word", word), plain("c")]);
+    }
+    delete(&mut doc, 0, 3);
+    doc.undo(0).unwrap();
+    assert_eq!(spans(&doc), [plain("a"), marked("b", "word", "three"), plain("c")]);
+}
+
+#[test]
+fn a_mark_that_somebody_gave_to_what_was_deleted_meanwhile_comes_back_with_it() {
+    for expand in [Expand::None, Expand::Before, Expand::After, Expand::Both] {
+        let (mut ada, mut ben) = pair("abcde");
+        delete(&mut ben, 1, 3);
+        ada.transact(0, |tx| tx.text("t").mark(2..3, "k", 1, expand)).0.unwrap();
+        meet(&mut ada, &mut ben);
+        assert_eq!(spans(&ada), [plain("ae")]);
+        ben.undo(0).unwrap();
+        assert_eq!(spans(&ben), [plain("ab"), marked("c", "k", 1), plain("de")], "{expand:?}");
+    }
+}
+
+#[test]
+fn a_mark_is_taken_back_from_text_that_came_back_at_different_times() {
+    let mut doc = with(1, "abcdef");
+    mark(&mut doc, 1..4, "colour", "red");
+    mark(&mut doc, 4..5, "colour", "blue");
+    for (pos, len) in [(2, 2), (3, 2), (1, 1), (0, 6)] {
+        delete(&mut doc, pos, len);
+        doc.undo(0).unwrap();
+        let before = spans(&doc);
+        mark(&mut doc, 0..6, "colour", "green");
+        doc.undo(0).unwrap();
+        assert_eq!(spans(&doc), before);
+        doc.redo(0).unwrap();
+        assert_eq!(spans(&doc), [marked("abcdef", "colour", "green")]);
+        doc.undo(0).unwrap();
+        let (red, blue) = (marked("bcd", "colour", "red"), marked("e", "colour", "blue"));
+        assert_eq!(spans(&doc), [plain("a"), red, blue, plain("f")]);
+    }
+}

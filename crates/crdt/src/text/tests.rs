@@ -4,14 +4,15 @@ use proptest::prelude::*;
 
 use crate::block::{Block, BlockHeader};
 use crate::cells::{CellOp, RowRef};
+use crate::codec::{Reader, Writer};
 use crate::container::ContainerKind;
 use crate::model::Model;
 use crate::op::{Action, Body, Op};
-use crate::text::marks::{Anchor, MARK_KEY_BYTES_MAX};
+use crate::text::marks::{Anchor, Holding, MARK_KEY_BYTES_MAX};
 use crate::text::model::CharMarks;
 use crate::{
-    ContainerId, Doc, Expand, ImportError, OpId, Patch, PeerId, Stamp, TextDelta, Value,
-    VersionVector,
+    ContainerId, DecodeError, Doc, Expand, ImportError, OpId, Patch, PeerId, Stamp, TextDelta,
+    Value, VersionVector,
 };
 
 /// An edit of a text's marks.
@@ -186,6 +187,27 @@ fn a_mark_that_ends_before_it_starts_is_of_nothing() {
         assert_eq!(marks_of(&doc, "x"), model.marks(&ContainerId::root("x")));
         assert_eq!(marks_of(&doc, "x")[1..], [CharMarks::new(), CharMarks::new()]);
     }
+}
+
+#[test]
+fn marks_that_hold_are_read_if_they_are_of_something_that_is_there() {
+    let read = |holds: &[(u32, u32, u32)], len, below| {
+        let mut out = Writer::new();
+        out.len(1);
+        out.varint(1);
+        out.len(holds.len());
+        let parts = holds.iter().flat_map(|(gap, size, lv)| [gap, size, lv]);
+        parts.for_each(|part| out.varint(u64::from(*part)));
+        let mut input = Reader::new(out.as_slice());
+        input.read(|input| Holding::decode(input, 2, len, below)).map(|held| held.of(1).to_vec())
+    };
+    let holds = [(2, 1, 7), (0, 4, 8)];
+    assert_eq!(read(&holds, 7, 9), Ok(vec![(2, 3, 7), (3, 7, 8)]));
+    let refused = Err(DecodeError::Invalid("mark"));
+    for (len, below) in [(6, 9), (7, 8)] {
+        assert_eq!(read(&holds, len, below), refused);
+    }
+    assert_eq!(read(&[(2, 0, 7), (0, 4, 8)], 7, 9), refused);
 }
 
 #[test]
