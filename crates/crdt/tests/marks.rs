@@ -485,3 +485,56 @@ fn a_mark_is_taken_back_from_text_that_came_back_at_different_times() {
         assert_eq!(spans(&doc), [plain("a"), red, blue, plain("f")]);
     }
 }
+
+#[test]
+fn a_link_that_comes_back_grows_at_neither_side() {
+    let (_, mut doc) = pair("abcd");
+    mark(&mut doc, 1..3, "link", "x");
+    delete(&mut doc, 1, 2);
+    doc.undo(0).unwrap();
+    insert(&mut doc, 3, ">");
+    insert(&mut doc, 1, "<");
+    assert_eq!(spans(&doc), [plain("a<"), marked("bc", "link", "x"), plain(">d")]);
+}
+
+#[test]
+fn undo_of_a_mark_over_one_value_writes_one_mark() {
+    let mut doc = with(1, "abcdef");
+    mark(&mut doc, 0..6, "colour", "red");
+    mark(&mut doc, 1..5, "colour", "blue");
+    let before = doc.version().get(PeerId(1));
+    doc.undo(0).unwrap();
+    assert_eq!(doc.version().get(PeerId(1)), before + 1);
+    assert_eq!(spans(&doc), [marked("abcdef", "colour", "red")]);
+}
+
+#[test]
+fn text_typed_in_front_of_what_was_still_there_is_in_the_link() {
+    let (mut ada, mut ben) = pair("axc");
+    mark(&mut ada, 0..3, "link", "y");
+    delete(&mut ada, 2, 1);
+    pull(&mut ben, &ada);
+    delete(&mut ada, 1, 1);
+    insert(&mut ben, 1, "-");
+    meet(&mut ada, &mut ben);
+    assert_eq!(spans(&ada), [marked("a-", "link", "y")]);
+    insert(&mut ben, 2, "!");
+    meet(&mut ada, &mut ben);
+    assert_eq!(spans(&ada), [marked("a-", "link", "y"), plain("!")]);
+}
+
+#[test]
+fn a_link_whose_end_was_deleted_before_the_history_does_not_go_on() {
+    let (mut ada, mut ben) = pair("abcd");
+    mark(&mut ada, 0..3, "link", "x");
+    delete(&mut ada, 1, 2);
+    pull(&mut ben, &ada);
+    let all = ada.version().clone();
+    for doc in [&mut ada, &mut ben] {
+        doc.trim_history(&all).unwrap();
+    }
+    insert(&mut ada, 1, "!");
+    insert(&mut ben, 1, "?");
+    meet(&mut ada, &mut ben);
+    assert_eq!(spans(&ada), [marked("a", "link", "x"), plain("!?d")]);
+}

@@ -237,3 +237,38 @@ fn a_trimmed_document_undoes_and_redoes_what_was_done_since() {
     assert_eq!(shown(&copy), shown(&doc));
     assert_eq!(copy.history_start(), &base);
 }
+
+#[test]
+fn what_somebody_else_deleted_too_does_not_come_back() {
+    // Ben deletes forwards, backwards, or one character of them.
+    let bens = [(vec![(1, 2)], "ad"), (vec![(2, 1), (1, 1)], "ad"), (vec![(1, 1)], "acd")];
+    for ((deletions, expected), is_back) in bens.iter().flat_map(|ben| [(ben, false), (ben, true)])
+    {
+        let (mut ada, mut ben) = pair();
+        splice(&mut ben, 0, 0, 0, "abcd");
+        sync(&mut ada, &mut ben);
+        for pos in if is_back { [2, 1, 0] } else { [0; 3] } {
+            splice(&mut ada, 0, pos, 1, "");
+        }
+        for (pos, len) in deletions {
+            splice(&mut ben, 0, *pos, *len, "");
+        }
+        sync(&mut ada, &mut ben);
+        ada.undo(0).unwrap();
+        assert_eq!(text(&ada), *expected);
+    }
+    // What is in front of theirs does, and what is behind.
+    for (ours, theirs, expected) in [(0, 2, "abef"), (4, 2, "abef"), (1, 2, "abef"), (3, 2, "abef")]
+    {
+        let (mut ada, mut ben) = pair();
+        splice(&mut ben, 0, 0, 0, "abcdef");
+        sync(&mut ada, &mut ben);
+        splice(&mut ada, 0, ours, 2, "");
+        for pos in [theirs + 1, theirs] {
+            splice(&mut ben, 0, pos, 1, "");
+        }
+        sync(&mut ada, &mut ben);
+        ada.undo(0).unwrap();
+        assert_eq!(text(&ada), expected, "{ours} {theirs}");
+    }
+}

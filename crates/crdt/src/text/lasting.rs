@@ -99,6 +99,11 @@ mod tests {
     /// How many of some marks of eight letters, made one after the other, stay when what made them
     /// is trimmed away.
     fn kept(marks: &[(&str, Range<usize>, Expand)]) -> usize {
+        kept_without(marks, 0..0)
+    }
+
+    /// The same if some of the letters are deleted then.
+    fn kept_without(marks: &[(&str, Range<usize>, Expand)], deleted: Range<usize>) -> usize {
         let mut doc = Doc::new(PeerId(1));
         doc.transact(0, |tx| tx.text("x").insert(0, "abcdefgh")).0.unwrap();
         for (i, (key, range, expand)) in marks.iter().enumerate() {
@@ -106,6 +111,7 @@ mod tests {
                 doc.transact(0, |tx| tx.text("x").mark(range.clone(), key, i as i64, *expand));
             edit.0.unwrap();
         }
+        doc.transact(0, |tx| tx.text("x").delete(deleted.start, deleted.len())).0.unwrap();
         let before = doc.text("x").spans();
         let version = doc.version().clone();
         doc.trim_history(&version).unwrap();
@@ -138,5 +144,25 @@ mod tests {
         let after = Expand::After;
         assert_eq!(kept(&[("bold", 2..4, after), ("link", 1..6, after)]), 2);
         assert_eq!(kept(&[("a", 2..4, after), ("b", 2..4, after), ("a", 1..6, after)]), 2);
+    }
+
+    #[test]
+    fn a_mark_stays_if_text_could_be_typed_into_it_alone() {
+        let of = |inner: Range<usize>, outer: Range<usize>, deleted, expand| {
+            kept_without(&[("bold", inner, expand), ("bold", outer, expand)], deleted)
+        };
+        let (after, both) = (Expand::After, Expand::Both);
+        // At the letter that is deleted now, the one goes on where the other does not.
+        assert_eq!(of(2..5, 1..4, 4..5, after), 2);
+        assert_eq!(of(2..4, 1..5, 4..5, after), 1);
+        assert_eq!(of(1..5, 2..6, 1..2, after), 2);
+        assert_eq!(of(2..5, 1..6, 1..2, after), 1);
+        // What was typed in front of it may have joined the one that grows at its start.
+        assert_eq!(kept(&[("bold", 2..4, both), ("bold", 1..6, after)]), 2);
+        assert_eq!(of(2..4, 2..6, 0..0, both), 1);
+        assert_eq!(of(2..4, 0..6, 0..0, both), 1);
+        assert_eq!(of(0..4, 1..6, 0..0, both), 2);
+        assert_eq!(of(4..8, 2..8, 0..0, after), 1);
+        assert_eq!(of(4..8, 2..7, 0..0, after), 2);
     }
 }
