@@ -122,3 +122,28 @@ impl Graph {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_long_distance_needed_is_given_back() {
+        let mut diff = Diff { reach: vec![(0, [0; 2]); REACH_KEPT_MAX], ..Diff::default() };
+        diff.shrink();
+        assert_eq!(diff.reach.len(), REACH_KEPT_MAX);
+        diff.reach.push((0, [0; 2]));
+        diff.shrink();
+        assert_eq!(diff.reach.capacity(), 0);
+    }
+
+    #[test]
+    fn ranges_that_meet_are_one_and_empty_ones_none() {
+        let mut diff = Diff::default();
+        for (start, end) in [(7, 9), (4, 7), (4, 4), (1, 3), (5, 2)] {
+            diff.note(0, start, end);
+        }
+        assert_eq!(diff.only, [vec![(4, 9), (1, 3)], vec![]]);
+        assert_eq!(diff.len(), 7);
+    }
+}
