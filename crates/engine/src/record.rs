@@ -405,6 +405,7 @@ mod tests {
         check(Value::I64(3));
         check(true);
         check(-5i8);
+        check(200u8);
         check(u32::MAX);
         check(u64::MAX);
         check(usize::MAX);
@@ -428,6 +429,15 @@ mod tests {
         assert_eq!((String::fallback(), char::fallback()), (String::new(), ' '));
         assert_eq!((bool::fallback(), Option::<u8>::fallback()), (false, None));
         assert_eq!(RowId::fallback(), RowId(OpId::new(PeerId(0), 0)));
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_not_read() {
+        assert_eq!(
+            (u8::from_value(&Value::I64(256)), i8::from_value(&Value::I64(-129))),
+            (None, None)
+        );
+        assert_eq!(7u8.to_value(), Value::I64(7));
     }
 
     #[test]

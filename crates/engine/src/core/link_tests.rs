@@ -10,6 +10,7 @@ use leptos_sync_transport::Closed;
 
 use super::tests::{at, board, dialed, loaded, outputs, unreachable, write};
 use super::{Core, Job, JobResult, Now, Output};
+use crate::config::EngineConfig;
 use crate::event::DocEvent;
 use crate::status::{Reason, SyncState};
 
@@ -506,4 +507,58 @@ fn a_page_that_is_left_has_no_connection_until_it_is_shown_again() {
     core.nudge(at(2));
     assert_eq!(dialed(&outputs(&mut core)), None);
     assert_eq!(core.status().reason, Some(Reason::NoNetwork));
+}
+
+/// What was sent, message by message.
+fn messages(core: &mut Core) -> Vec<Message> {
+    let frames = outputs(core).into_iter().filter_map(|output| match output {
+        Output::Send(frame) => Some(decode_frame(&frame).expect("our own frame")),
+        _ => None,
+    });
+    frames.flatten().collect()
+}
+
+#[test]
+fn the_server_is_told_who_is_here_and_when_a_document_is_closed() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    store(&mut wire.core, at(1));
+    outputs(&mut wire.core);
+    wire.core.set_presence(at(2), &board(), Some(b"Ada".to_vec()));
+    let told = messages(&mut wire.core);
+    assert!(matches!(told[..], [Message::PresenceSet(_)]), "{told:?}");
+    wire.core.set_presence(at(3), &board(), Some(b"Ada".to_vec()));
+    assert_eq!(messages(&mut wire.core), [], "no news");
+    wire.core.close(at(4), &board());
+    for ms in [4, 1_000, 5_000] {
+        wire.core.tick(at(ms));
+        store(&mut wire.core, at(ms));
+    }
+    assert!(!wire.core.is_open(&board()));
+    let told = messages(&mut wire.core);
+    assert!(told.iter().any(|message| matches!(message, Message::Close(_))), "{told:?}");
+}
+
+#[test]
+fn who_is_here_is_told_when_the_document_is_opened_on_the_server() {
+    let mut core = loaded(true);
+    core.set_presence(at(0), &board(), Some(b"Ada".to_vec()));
+    assert_eq!(messages(&mut core), [], "there is no connection");
+    let (mut wire, _) = Wire::new(at(1), core);
+    let (ch, permission, have) = (wire.ch, Permission::Write, version(&[]));
+    let opened = Message::Opened(Opened { ch, feed: FEED, permission, have, mark: None });
+    assert!(wire.core.frame(at(2), wire.generation, encode_frame(&opened)));
+    let told = messages(&mut wire.core);
+    let is_presence = |message: &Message| matches!(message, Message::PresenceSet(_));
+    assert!(told.iter().any(is_presence), "{told:?}");
+}
+
+#[test]
+fn an_engine_without_documents_says_what_is_wrong_with_the_connection() {
+    let mut core = Core::new(EngineConfig::default(), 1, true);
+    core.dial(at(0));
+    let generation = dialed(&outputs(&mut core)).expect("it dials");
+    assert!(core.connected(at(0), generation));
+    let closed = Closed { code: CloseCode::Forbidden.as_u16(), reason: String::new() };
+    core.disconnected(at(1), generation, &closed);
+    assert_eq!(core.status().reason, Some(Reason::Forbidden));
 }
