@@ -86,3 +86,21 @@ impl<K: Into<String>, const N: usize> From<[(K, Value); N]> for Entries {
         all.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_found_by_their_keys_and_stand_in_their_order() {
+        let mut entries = Entries::new();
+        assert!(entries.is_empty() && entries.ends_before("a"));
+        for (key, value, before) in [("b", 2, None), ("a", 1, None), ("b", 3, Some(2))] {
+            assert_eq!(entries.insert(key, value.into()), before.map(Value::I64));
+        }
+        assert!(!entries.is_empty());
+        let found = ["a", "b", "c"].map(|key| entries.get(key).cloned());
+        assert_eq!(found, [Some(1.into()), Some(3.into()), None]);
+        assert_eq!(["a", "b", "c"].map(|key| entries.ends_before(key)), [false, false, true]);
+    }
+}

@@ -384,3 +384,16 @@ fn first_use(seen: &mut usize, index: usize) -> bool {
     *seen += usize::from(index == *seen);
     index < *seen
 }
+
+#[cfg(test)]
+mod tests {
+    use super::are_distinct;
+
+    #[test]
+    fn what_is_there_twice_is_found_wherever_it_stands() {
+        assert!(are_distinct::<u8>(&[]) && are_distinct(&[1]) && are_distinct(&[3, 1, 2]));
+        for twice in [&[1, 1][..], &[1, 2, 1], &[2, 1, 1], &[1, 1, 2], &[4, 3, 2, 1, 4]] {
+            assert!(!are_distinct(twice), "{twice:?}");
+        }
+    }
+}

@@ -402,3 +402,17 @@ fn those_who_type_one_behind_the_other_are_told_apart() {
     let expected = [(0, 1, 1), (1, 2, 2), (3, 3, 3), (6, 4, 4)];
     assert_eq!(told, expected.map(|(pos, len, peer)| (pos, len, OpId::new(PeerId(peer), 0))));
 }
+
+#[test]
+fn an_update_brings_what_waited_for_it() {
+    let mut ada = Doc::new(PeerId(1));
+    ada.transact(0, |tx| tx.text("x").insert(0, "a")).0.unwrap();
+    let update = ada.encode_update(&VersionVector::new());
+    let first = ada.version().clone();
+    ada.transact(0, |tx| tx.text("x").insert(1, "b")).0.unwrap();
+    let mut late = Doc::new(PeerId(2));
+    assert_eq!(late.import(0, ada.blocks_since(&first)).unwrap().pending, 1);
+    let import = late.import_update(0, &update).unwrap();
+    assert_eq!((import.pending, import.patches.len()), (0, 2));
+    assert_eq!(late.text("x").to_string(), "ab");
+}
