@@ -538,3 +538,19 @@ fn a_link_whose_end_was_deleted_before_the_history_does_not_go_on() {
     meet(&mut ada, &mut ben);
     assert_eq!(spans(&ada), [marked("a", "link", "x"), plain("!?d")]);
 }
+
+#[test]
+fn undo_of_a_mark_writes_only_where_it_changes_something() {
+    let mut doc = with(1, "abcdef");
+    mark(&mut doc, 0..4, "bold", true);
+    mark(&mut doc, 2..6, "bold", true);
+    let written = |doc: &Doc| doc.version().get(doc.peer());
+    let before = written(&doc);
+    doc.undo(0).unwrap();
+    assert_eq!((written(&doc), spans(&doc)), (before + 1, vec![bold("abcd"), plain("ef")]));
+    let (_, mut doc) = pair("abc");
+    mark(&mut doc, 0..2, "bold", Value::Null);
+    let before = written(&doc);
+    assert_eq!(doc.undo(0), None);
+    assert_eq!((written(&doc), spans(&doc)), (before, vec![plain("abc")]));
+}

@@ -206,3 +206,29 @@ fn what_is_deleted_from_one_place_is_told_as_one() {
     let patches = ada.import(0, ben.blocks_since(ada.version())).unwrap().patches;
     assert_eq!(patches, [Patch::Text { id: ContainerId::root("x"), delta }]);
 }
+
+#[test]
+fn very_many_edits_of_one_text_are_told_as_one() {
+    for (before, kept, deleted) in [("", 0, 0), ("abc", 0, 0), ("abc", 1, 2)] {
+        let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+        ben.transact(0, |tx| tx.text("x").insert(0, before)).0.unwrap();
+        ada.import(0, ben.blocks_since(&VersionVector::new())).unwrap();
+        let edited = ben.transact(0, |tx| {
+            tx.text("x").delete(kept, deleted)?;
+            // At both ends of what is inserted, so that it is as many runs.
+            (0..300).try_for_each(|at| tx.text("x").insert(kept + at % 2 * at, "-"))
+        });
+        edited.0.unwrap();
+        let mut delta = Vec::new();
+        if kept > 0 {
+            delta.push(TextDelta::Retain(kept as u32));
+        }
+        if deleted > 0 {
+            delta.push(TextDelta::Delete(deleted as u32));
+        }
+        delta.push(TextDelta::Insert("-".repeat(300).into()));
+        let told = ada.import(0, ben.blocks_since(ada.version())).unwrap().patches;
+        assert_eq!(told, [Patch::Text { id: ContainerId::root("x"), delta }], "{before}");
+        assert_eq!(ada.text("x").to_string(), ben.text("x").to_string());
+    }
+}
