@@ -311,17 +311,34 @@ impl Doc {
     /// Runs `edit` as one change: atomic everywhere, and one step of undo. Returns what `edit`
     /// returned and the change, or no change if nothing was written.
     ///
-    /// `wall_ms` is the current time in milliseconds since the Unix epoch.
+    /// `wall_ms` is the current time in milliseconds since the Unix epoch. If `edit` panics, the
+    /// document is as it was before.
     pub fn transact<R>(
         &mut self,
         wall_ms: u64,
         edit: impl FnOnce(&mut Transaction<'_>) -> R,
     ) -> (R, Option<Commit>) {
-        let mut tx = Transaction::new(self, wall_ms);
+        let mut tx = self.begin(wall_ms);
         let result = edit(&mut tx);
-        let commit = tx.finish();
-        self.undo.record(self.peer, wall_ms, commit);
-        (result, commit)
+        (result, tx.commit())
+    }
+
+    /// Begins a change that may still be given up: see [`Transaction`]. Giving up what was written
+    /// reads the document anew from its history.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, PeerId};
+    /// fn take(doc: &mut Doc, count: i64) -> bool {
+    ///     let mut tx = doc.begin(0);
+    ///     tx.counter("stock").add(-count);
+    ///     tx.doc().counter("stock") >= 0 && tx.commit().is_some()
+    /// }
+    /// let mut doc = Doc::new(PeerId(1));
+    /// assert!(!take(&mut doc, 3));
+    /// assert_eq!((doc.counter("stock"), doc.block_count()), (0, 0));
+    /// ```
+    pub fn begin(&mut self, wall_ms: u64) -> Transaction<'_> {
+        Transaction::new(self, wall_ms)
     }
 
     /// A transaction of this document as a block, to be stored and sent.
@@ -414,7 +431,7 @@ impl Doc {
         Block::encode(header, &body)
     }
 
-    fn blocks_in(&self, (start, end): (Lv, Lv)) -> impl Iterator<Item = Block> {
+    pub(crate) fn blocks_in(&self, (start, end): (Lv, Lv)) -> impl Iterator<Item = Block> {
         let history = self.history();
         let first = history.transaction_at(start).0;
         let stretches = history.transactions(first, end).into_iter();

@@ -282,7 +282,8 @@ impl Doc {
         }
     }
 
-    fn commit(&mut self, ready: Vec<(Block, Body)>, import: &mut Import) {
+    /// Takes in blocks that were checked, in this order.
+    pub(crate) fn commit(&mut self, ready: Vec<(Block, Body)>, import: &mut Import) {
         let (history, containers) = self.parts_mut();
         let mut texts = ToMerge::new(&history.graph);
         let mut ops = Vec::new();

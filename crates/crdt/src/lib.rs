@@ -65,6 +65,7 @@ mod range_map;
 mod reauthor;
 mod rebase;
 mod repeats;
+mod rollback;
 mod rope;
 mod shallow;
 mod snapshot;

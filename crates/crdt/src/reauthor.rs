@@ -44,6 +44,16 @@ pub struct Reauthored {
     pub blocks: Vec<Block>,
 }
 
+impl Reauthored {
+    /// What an operation is called now.
+    #[must_use]
+    pub fn name(&self, id: OpId) -> OpId {
+        let moved = self.moved.iter();
+        let mut moved = moved.filter(|(from, _)| from.peer == id.peer && from.seq <= id.seq);
+        moved.next().map_or(id, |(from, to)| OpId::new(*to, id.seq - from.seq))
+    }
+}
+
 /// From which seq on a peer's changes are whose.
 #[derive(Default)]
 struct Renaming {
@@ -292,6 +302,11 @@ mod tests {
         assert_eq!(both.version().get(PeerId(5)), from.seq);
         assert_eq!(both.version().get(PeerId(6)), 1, "what builds on nothing that moves stays");
         assert_eq!(one.moved.len(), 2);
+        let now = one.name(OpId::new(from.peer, from.seq + 1));
+        assert_eq!(now.seq, 1);
+        assert!(one.moved.contains(&(from, now.peer)));
+        let stays = OpId::new(PeerId(6), 0);
+        assert_eq!(one.name(stays), stays);
 
         // Who has less of it has the same names for that.
         let two = again.reauthor_all(from, &known).unwrap();

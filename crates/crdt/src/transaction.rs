@@ -19,6 +19,9 @@ use crate::value::Value;
 pub const INSERT_BYTES_MAX: usize = 4 << 20;
 
 /// Edits in progress. Each is visible at once to reads through [`Transaction::doc`].
+///
+/// They are one change when [`Transaction::commit`] makes it one. A transaction that is dropped
+/// without that, by an early return or a panic, leaves the document as it was before.
 pub struct Transaction<'a> {
     doc: &'a mut Doc,
     wall_ms: u64,
@@ -34,12 +37,26 @@ impl<'a> Transaction<'a> {
         Self { doc, wall_ms, start: 0, len: 0, row: Fields::new() }
     }
 
-    pub(crate) fn finish(self) -> Option<Commit> {
-        let Self { doc, start, len, .. } = self;
+    /// Makes the edits one change and one step of undo; no change if nothing was written.
+    #[must_use = "a change is to be kept and sent"]
+    pub fn commit(mut self) -> Option<Commit> {
+        let commit = self.note_bounds();
+        self.doc.undo.record(self.doc.peer(), self.wall_ms, commit);
+        commit
+    }
+
+    /// Makes the edits one change, of which the caller notes how it is undone.
+    pub(crate) fn finish(mut self) -> Option<Commit> {
+        self.note_bounds()
+    }
+
+    /// Ends the change; nothing is left to be given up.
+    fn note_bounds(&mut self) -> Option<Commit> {
+        let (start, len) = (self.start, std::mem::take(&mut self.len));
         if len == 0 {
             return None;
         }
-        doc.log_mut().0.note_bounds(start, len, 1);
+        self.doc.log_mut().0.note_bounds(start, len, 1);
         Some(Commit { start, len })
     }
 
@@ -159,6 +176,14 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn counter_at(&mut self, index: ContainerIx) -> CounterMut<'_, 'a> {
         CounterMut { tx: self, index }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            self.doc.roll_back(self.start);
+        }
     }
 }
 

@@ -176,6 +176,12 @@ impl Undo {
         }
     }
 
+    /// Forgets the transaction in progress, whose operations are those from `start` on.
+    pub(crate) fn forget_open(&mut self, start: Lv) {
+        self.open = Step::default();
+        self.reborn.retain(|reborn| reborn.new < start);
+    }
+
     /// Makes the transaction's edits a step, or part of the last one.
     pub(crate) fn record(&mut self, peer: PeerId, wall_ms: u64, commit: Option<Commit>) {
         let Some(commit) = commit.filter(|_| !self.open.inverses.is_empty()) else { return };
@@ -277,8 +283,8 @@ impl Doc {
         (commit, Step { start, ..std::mem::take(&mut self.undo.open) })
     }
 
-    /// Makes undo work that was recorded before the document was trimmed, when its containers were
-    /// `old`. Steps from before the base are forgotten.
+    /// Makes undo work that was recorded before the document was trimmed, or read anew, when its
+    /// containers were `old`. Steps from before the base are forgotten.
     pub(crate) fn carry_undo(&mut self, old: &Containers) {
         let base = self.history().graph.base();
         let Self { undo, containers, .. } = self;
