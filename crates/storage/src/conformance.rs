@@ -3,7 +3,9 @@
 //! A backend's tests name a [`Subject`] that opens one fresh place again and again, and call
 //! [`conformance_suite!`](crate::conformance_suite) to get one test per promise.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use leptos_sync_crdt::{Block, Doc, DocId, OpId, PeerId, VersionVector};
 
@@ -33,6 +35,7 @@ macro_rules! conformance_suite {
             overlapping_blocks_of_one_peer_are_refused
             a_batch_may_not_contradict_itself
             a_batch_covers_several_documents
+            a_batch_over_several_documents_is_seen_whole_or_not_at_all
             extreme_peers_keep_apart
             large_blocks_and_long_logs_survive
             two_handles_see_each_other
@@ -205,6 +208,45 @@ pub async fn a_batch_covers_several_documents(subject: &impl Subject) {
     assert_eq!(load(&store, "a").await.blocks, a);
     assert_eq!(load(&store, "b").await.blocks, b);
     assert_eq!(store.docs().await.expect("listed"), [doc("a"), doc("b")]);
+}
+
+/// However writing and reading fall together, whoever finds what was written of one document finds
+/// what was written with it of the other; a batch that is refused has written nothing.
+pub async fn a_batch_over_several_documents_is_seen_whole_or_not_at_all(subject: &impl Subject) {
+    let (writer, reader) = (subject.open().await, subject.open().await);
+    let (from, to) = (blocks(1, 30, 1, "from"), blocks(1, 30, 2, "to"));
+    let write = async {
+        for (from, to) in from.iter().zip(&to) {
+            let batch = vec![(doc("from"), vec![from.clone()]), (doc("to"), vec![to.clone()])];
+            writer.append(batch).await.expect("append succeeds");
+        }
+    };
+    let read = async {
+        for _ in 0..30 {
+            let stored = reader.versions().await.expect("listed");
+            let ends = stored.iter().map(|(_, version)| version.get(PeerId(1)));
+            let ends: Vec<u32> = ends.collect();
+            let is_whole = match ends[..] {
+                [] => true,
+                [from, to] => 2 * from == to,
+                _ => false,
+            };
+            assert!(is_whole, "half is seen: {ends:?}");
+            // Written first, read last: what was stored with it is there.
+            let first = load(&reader, "to").await.blocks.len();
+            assert!(load(&reader, "from").await.blocks.len() >= first, "half is read");
+        }
+    };
+    both(write, read).await;
+    let others = blocks(1, 31, 2, "others");
+    let more = blocks(1, 31, 1, "from");
+    let batch = vec![(doc("from"), more[30..].to_vec()), (doc("to"), others[..1].to_vec())];
+    let refused = writer.append(batch).await;
+    assert!(matches!(refused, Err(AppendError::DuplicatePeer { .. })), "{refused:?}");
+    drop((writer, reader));
+    let store = subject.open().await;
+    assert_eq!(load(&store, "from").await.blocks, from);
+    assert_eq!(load(&store, "to").await.blocks, to);
 }
 
 /// Peers are 64-bit numbers, and no two are taken for one.
@@ -445,6 +487,18 @@ pub async fn random_operations_match_the_model(subject: &impl Subject) {
     }
     assert_eq!(store.docs().await.expect("listed"), model.docs().await.expect("listed"));
     assert_eq!(store.versions().await.expect("listed"), model.versions().await.expect("listed"));
+}
+
+/// Waits for two things that go on at the same time.
+async fn both(one: impl Future<Output = ()>, two: impl Future<Output = ()>) {
+    let mut parts = [Some(pin!(one) as Pin<&mut dyn Future<Output = ()>>), Some(pin!(two))];
+    poll_fn(|context| {
+        for part in &mut parts {
+            part.take_if(|part| part.as_mut().poll(context).is_ready());
+        }
+        if parts.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 fn sorted(mut blocks: Vec<Block>) -> Vec<Block> {
