@@ -14,7 +14,7 @@ use leptos_sync_transport::{FrameSender, TabLink, Transport};
 
 use crate::config::EngineConfig;
 use crate::core::records::{ACKED, Acked, CLOCK, KEPT, ServerLife, acked_key};
-use crate::core::{Core, Loaded, Now, Output};
+use crate::core::{Core, Loaded, Now, Output, Parts};
 use crate::env::Env;
 use crate::erased::{AnyReceiver, AnyStorage, AnyTabs, AnyTransport};
 use crate::event::{DocEvent, Subscribers, Subscription};
@@ -287,7 +287,9 @@ impl Inner {
     fn carry_out(self: &Rc<Self>, output: Output) {
         match output {
             Output::Load(doc) => self.env.spawn_local(load(self.clone(), doc).boxed_local()),
-            Output::Reread(doc) => self.env.spawn_local(reread(self.clone(), doc).boxed_local()),
+            Output::Reread(docs, told) => {
+                self.env.spawn_local(reread(self.clone(), docs, told).boxed_local());
+            }
             Output::Dial { generation } => self.dial(generation),
             Output::Send(frame) => {
                 let socket = self.socket.borrow();
@@ -436,11 +438,16 @@ async fn find_unsent(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, wanted: W
     inner.with(|core, _| core.unsent_found(unsent));
 }
 
-async fn reread(inner: Rc<Inner>, doc: DocId) {
-    match inner.storage.clone().load(doc.clone()).await {
-        Ok(stored) => inner.with(|core, now| core.reread_finished(now, &doc, stored)),
-        Err(error) => tracing::debug!(%doc, %error, "stored document was not read again"),
+/// Reads documents again, and merges what was found all at once.
+async fn reread(inner: Rc<Inner>, docs: Vec<DocId>, told: Parts) {
+    let mut found = Vec::new();
+    for doc in docs {
+        match inner.storage.clone().load(doc.clone()).await {
+            Ok(stored) => found.push((doc, stored)),
+            Err(error) => tracing::debug!(%doc, %error, "stored document was not read again"),
+        }
     }
+    inner.with(|core, now| core.reread_finished(now, found, told));
 }
 
 async fn connect(inner: Weak<Inner>, transport: Rc<dyn AnyTransport>, generation: u64) {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use leptos_sync_crdt::{Commit, Doc, DocId, Transaction};
 use leptos_sync_protocol::PresencePeer;
 
-use crate::engine::Inner;
+use crate::engine::{Inner, SyncEngine};
 use crate::event::{DocEvent, Subscription};
 use crate::status::{DocStatus, SyncState};
 
@@ -54,6 +54,20 @@ impl DocHandle {
         &self.hold.id
     }
 
+    /// The engine that keeps it.
+    #[must_use]
+    pub fn engine(&self) -> SyncEngine {
+        SyncEngine { inner: self.hold.inner.clone() }
+    }
+
+    pub(crate) fn content(&self) -> &RefCell<Doc> {
+        &self.hold.content
+    }
+
+    pub(crate) fn is_of(&self, engine: &Rc<Inner>) -> bool {
+        Rc::ptr_eq(&self.hold.inner, engine)
+    }
+
     /// Whether what was stored on this device is in the content.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
@@ -71,7 +85,8 @@ impl DocHandle {
     }
 
     /// Changes the content as one step: in memory at once, then on this device, then in other tabs
-    /// and on the server.
+    /// and on the server. If `edit` panics, nothing has changed. [`SyncEngine::transact_all`]
+    /// changes several documents at once, and can be refused.
     ///
     /// # Panics
     /// If called from within a read or change of the same document.
@@ -121,7 +136,7 @@ impl DocHandle {
     fn publish(&self, commit: Option<Commit>) -> bool {
         let Some(commit) = commit else { return false };
         let id = &self.hold.id;
-        self.hold.inner.with(|core, now| core.committed(now, id, commit));
+        self.hold.inner.with(|core, now| core.committed(now, vec![(id.clone(), commit)]));
         true
     }
 

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `core` | every decision, without I/O, clock or entropy |
 //! | `engine`, `handle` | the driver and its face |
+//! | `together` | changes of several documents at once |
 //! | `env` | what the platform provides: [`Env`] |
 //! | `record`, `typed` | records in a document's tables |
 //! | `web` | the browser's side of it, and page events |
@@ -24,6 +25,7 @@ mod event;
 mod handle;
 mod record;
 mod status;
+mod together;
 mod typed;
 #[cfg(target_family = "wasm")]
 mod web;
@@ -46,6 +48,7 @@ pub use record::{
     FieldKind, FieldSpec, FieldValue, Record, RecordError, RowSink, RowSource, read_field,
 };
 pub use status::{DocStatus, Reason, StorageFault, StorageHealth, SyncState, SyncStatus};
+pub use together::TransactError;
 pub use typed::{insert_record, read_record};
 #[cfg(target_family = "wasm")]
 pub use web::{PageHooks, WebEnv, hook_page, start_in_page, stop_at_panic};

@@ -9,6 +9,7 @@ use leptos_sync_protocol::PresencePeer;
 
 use super::pending::Pending;
 use super::records::ServerLife;
+use super::ties::Tie;
 use crate::status::{DocStatus, Reason, SyncState};
 
 /// How far reading the stored document has come.
@@ -30,11 +31,18 @@ pub(crate) struct Unsaved {
     pub(crate) announce: bool,
 }
 
+/// What a block is called: by its first operation.
+pub(crate) fn name(block: &Block) -> OpId {
+    OpId::new(block.peer(), block.seq())
+}
+
 /// The document's dealings with the device's storage.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) queue: Vec<Unsaved>,
     pub(crate) in_flight: Vec<Unsaved>,
+    /// Which unsaved blocks are stored with what, by name.
+    pub(crate) ties: BTreeMap<OpId, Tie>,
     /// Blocks stored since the snapshot, and their bytes.
     pub(crate) log_blocks: usize,
     pub(crate) log_bytes: usize,
@@ -60,7 +68,31 @@ impl Store {
     pub(crate) fn held_back(&self, also_announced: bool) -> BTreeSet<OpId> {
         let unsaved = self.in_flight.iter().chain(&self.queue);
         let held = unsaved.filter(|unsaved| also_announced || unsaved.announce);
-        held.map(|unsaved| OpId::new(unsaved.block.peer(), unsaved.block.seq())).collect()
+        held.map(|unsaved| name(&unsaved.block)).collect()
+    }
+
+    /// Forgets with what these were to be stored.
+    pub(crate) fn untie<'b>(&mut self, stored: impl IntoIterator<Item = &'b Block>) {
+        if !self.ties.is_empty() {
+            let stored: BTreeSet<OpId> = stored.into_iter().map(name).collect();
+            self.ties.retain(|name, _| !stored.contains(name));
+        }
+    }
+
+    /// The blocks that are not stored though others have heard of them.
+    pub(crate) fn told(&self) -> Vec<Block> {
+        let unsaved = self.in_flight.iter().chain(&self.queue);
+        unsaved.filter(|unsaved| !unsaved.announce).map(|unsaved| unsaved.block.clone()).collect()
+    }
+
+    /// Counts the blocks of which nobody has heard as told, and returns them.
+    pub(crate) fn tell(&mut self) -> Vec<Block> {
+        let untold = self.queue.iter_mut().filter(|unsaved| unsaved.announce);
+        let told = untold.map(|unsaved| {
+            unsaved.announce = false;
+            unsaved.block.clone()
+        });
+        told.collect()
     }
 }
 

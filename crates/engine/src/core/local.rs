@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::ClientInput;
 
-use super::doc::{Load, Phase};
+use super::doc::{Load, Phase, name};
 use super::tabs::TabMessage;
-use super::{ANY_TIME, Core, Now, Output};
+use super::{ANY_TIME, Core, Now, Output, Parts};
 use crate::event::{DocEvent, Origin};
 
 /// How often a tab tells the others who is in it.
@@ -21,9 +21,7 @@ impl Core {
     /// Another tab posted something.
     pub(crate) fn tab_message(&mut self, now: Now, bytes: &[u8]) {
         match TabMessage::decode(bytes) {
-            Ok(TabMessage::Changes { doc, stored, blocks }) => {
-                self.import_from_tab(now, &doc, blocks, stored, Origin::OtherTab);
-            }
+            Ok(TabMessage::Changes { stored, parts }) => self.told_by_tab(now, parts, stored),
             Ok(TabMessage::Want { doc, have }) => self.answer_tab(&doc, &have),
             Ok(TabMessage::Presence { doc, session, payload }) => {
                 self.tab_presence(now, &doc, session, payload);
@@ -34,6 +32,41 @@ impl Core {
         }
     }
 
+    /// Another tab stored changes in one write, or could not store them for now.
+    fn told_by_tab(&mut self, now: Now, parts: Parts, stored: bool) {
+        if stored {
+            self.untie_stored(&parts);
+            if parts.len() > 1 && parts.iter().any(|(id, blocks)| self.lacks_for(id, blocks)) {
+                // What they build on is stored, too; until it is here, none of them is shown.
+                let ids = parts.iter().map(|(id, _)| id).filter(|id| self.is_loaded(id));
+                let ids = ids.cloned().collect();
+                return self.outputs.push_back(Output::Reread(ids, parts));
+            }
+        } else if parts.len() > 1 && parts.iter().any(|(id, _)| self.is_open(id)) {
+            // Who stores some of them stores all, whether or not anybody here uses the documents.
+            parts.iter().for_each(|(id, _)| self.ensure(id));
+            self.tie(&parts);
+        }
+        for (id, blocks) in parts {
+            self.import_from_tab(now, &id, blocks, stored, Origin::OtherTab);
+        }
+    }
+
+    /// Whether these blocks would have to wait in a document for something that is not here.
+    fn lacks_for(&self, id: &DocId, blocks: &[Block]) -> bool {
+        let Some(doc) = self.docs.get(id).filter(|doc| doc.load == Load::Done) else {
+            return false;
+        };
+        let mut version = doc.content.borrow().version().clone();
+        blocks.iter().any(|block| {
+            let (peer, known) = (block.peer(), version.get(block.peer()));
+            let mut deps = block.header().deps.iter();
+            let lacks = block.seq() > known || deps.any(|dep| !version.contains(*dep));
+            version.extend(peer, block.end().max(known));
+            lacks
+        })
+    }
+
     pub(super) fn import_from_tab(
         &mut self,
         now: Now,
@@ -42,7 +75,6 @@ impl Core {
         stored: bool,
         origin: Origin,
     ) {
-        let name = |block: &Block| OpId::new(block.peer(), block.seq());
         let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
         let imported = self.import(now, ANY_TIME, id, blocks.clone(), origin);
         let Some(doc) = self.docs.get_mut(id) else { return };
@@ -75,10 +107,15 @@ impl Core {
         let mut blocks = doc.content.borrow().blocks_since(have);
         // What nobody has heard of yet may still have to be written again under another id.
         let held = doc.store.held_back(false);
-        blocks.retain(|block| !held.contains(&OpId::new(block.peer(), block.seq())));
+        blocks.retain(|block| !held.contains(&name(block)));
         if !blocks.is_empty() {
             let stored = doc.store.is_idle();
-            let message = TabMessage::Changes { doc: id.clone(), stored, blocks };
+            let tied = self.tied_with(id).into_iter().filter(|other| other != id);
+            let told = |id: DocId| Some((self.docs.get(&id)?.store.told(), id));
+            let tied = tied.filter_map(told).filter(|(told, _)| !told.is_empty());
+            let mut parts: Vec<_> = tied.map(|(told, id)| (id, told)).collect();
+            parts.push((id.clone(), blocks));
+            let message = TabMessage::Changes { stored, parts };
             self.outputs.push_back(Output::Post(message.encode()));
         }
         self.post_presence(id);
@@ -131,11 +168,13 @@ impl Core {
         self.session_input(now, ClientInput::Nudge);
         self.dial(now);
         let ids: Vec<DocId> = self.docs.keys().cloned().collect();
+        let read = self.docs.iter().filter(|(_, doc)| doc.load == Load::Done);
+        let read: Vec<DocId> = read.map(|(id, _)| id.clone()).collect();
+        if !read.is_empty() {
+            self.outputs.push_back(Output::Reread(read, Parts::new()));
+        }
         for id in ids {
             let Some(doc) = self.docs.get_mut(&id) else { continue };
-            if doc.load == Load::Done {
-                self.outputs.push_back(Output::Reread(id.clone()));
-            }
             if let Some(payload) = doc.presence.left.take() {
                 self.set_presence(now, &id, Some(payload));
             }

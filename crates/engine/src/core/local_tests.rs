@@ -4,7 +4,7 @@ use leptos_sync_crdt::{Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{Snapshot, StoredDoc};
 
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, outputs, posted, write};
+use super::tests::{at, board, changes, loaded, outputs, posted, write};
 use super::{Core, Job, JobResult, Output};
 use crate::config::EngineConfig;
 use crate::event::{DocEvent, Origin};
@@ -112,9 +112,10 @@ fn a_page_that_is_shown_again_looks_at_storage() {
     let reread: Vec<DocId> = outputs(&mut core)
         .into_iter()
         .filter_map(|output| match output {
-            Output::Reread(id) => Some(id),
+            Output::Reread(ids, _) => Some(ids),
             _ => None,
         })
+        .flatten()
         .collect();
     assert_eq!(reread, [board()], "the other is being read anyway");
 }
@@ -176,7 +177,8 @@ fn an_open_document_with_unsent_changes_of_a_tab_that_is_gone_is_read_again() {
     let mut core = loaded(true);
     outputs(&mut core);
     core.unsent_found(vec![board()]);
-    let rereads = |output: &Output| matches!(output, Output::Reread(id) if *id == board());
+    let rereads =
+        |output: &Output| matches!(output, Output::Reread(ids, _) if ids[..] == [board()]);
     assert!(outputs(&mut core).iter().any(rereads));
 }
 
@@ -210,11 +212,11 @@ fn what_another_tab_compacted_is_taken_in() {
         };
         outputs(core).into_iter().filter(is_change).count()
     };
-    core.reread_finished(at(1), &board(), stored.clone());
+    core.reread_finished(at(1), vec![(board(), stored.clone())], Vec::new());
     assert_eq!(changes(&mut core), 1);
     let content = core.open(&board());
     assert_eq!(content.borrow().counter("n"), 6);
-    core.reread_finished(at(2), &board(), stored);
+    core.reread_finished(at(2), vec![(board(), stored)], Vec::new());
     assert_eq!(changes(&mut core), 0);
     assert!(core.next_job(at(3)).is_none(), "it is stored");
 }
@@ -233,7 +235,7 @@ fn one_bad_block_does_not_keep_the_others_out() {
     let mut third = Doc::new(PeerId(9));
     third.transact(0, |tx| tx.counter("n").add(100));
     let more = third.blocks_since(&VersionVector::new());
-    let told = |blocks: Vec<_>| TabMessage::Changes { doc: board(), stored: true, blocks }.encode();
+    let told = |blocks: Vec<_>| changes(true, blocks).encode();
     core.tab_message(at(2), &told(good));
     core.tab_message(at(3), &told([bad, more].concat()));
     let content = core.open(&board());
@@ -255,7 +257,7 @@ fn what_builds_on_another_change_of_the_same_name_is_left_out() {
     reader.transact(0, |tx| tx.counter("n").add(100));
     let built =
         reader.blocks_since(&twin.iter().map(|block| (block.peer(), block.end())).collect());
-    let told = |blocks| TabMessage::Changes { doc: board(), stored: true, blocks }.encode();
+    let told = |blocks| changes(true, blocks).encode();
     core.tab_message(at(1), &told(known));
     core.tab_message(at(2), &told([twin, built].concat()));
     let content = core.open(&board());

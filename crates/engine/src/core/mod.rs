@@ -9,6 +9,7 @@
 //! | `doc` | the state of one open document |
 //! | `store` | what is written to storage, and when after a failure |
 //! | `clock` | what time it is |
+//! | `ties` | what of several documents is written at once or not at all |
 //! | `link` | when to connect, and what the connection means for documents |
 //! | `opened` | what the server's part of a document says about ours |
 //! | `rename` | what to do when two authors share a peer id |
@@ -37,6 +38,9 @@ mod store_tests;
 mod tabs;
 #[cfg(test)]
 mod tests;
+mod ties;
+#[cfg(test)]
+mod ties_tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,7 +52,7 @@ use leptos_sync_protocol::PresencePeer;
 use leptos_sync_storage::{ReadError, StoredDoc};
 
 use self::clock::Clock;
-use self::doc::{Load, OpenDoc, Phase, Unsaved};
+use self::doc::{Load, OpenDoc, Phase, Unsaved, name};
 use self::link::Link;
 use self::records::{Acked, ServerLife};
 use self::store::Jobs;
@@ -78,8 +82,9 @@ const LOAD_RETRY_MS: u64 = 5_000;
 pub(crate) enum Output {
     /// Read the document from storage, then call `load_finished`.
     Load(DocId),
-    /// Read it again and call `reread_finished`: other tabs may have written.
-    Reread(DocId),
+    /// Read them again and call `reread_finished`, with what another tab told of them: other tabs
+    /// may have written.
+    Reread(Vec<DocId>, Parts),
     /// Open a connection, then call `connected` or `connect_failed` with the generation.
     Dial { generation: u64 },
     /// Send a frame on the present connection.
@@ -101,6 +106,9 @@ pub(crate) enum Output {
     FindUnsent(Option<ServerLife>),
 }
 
+/// Blocks of several documents.
+pub(crate) type Parts = Vec<(DocId, Vec<Block>)>;
+
 /// What was found of a document in storage.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -121,6 +129,8 @@ pub(crate) struct Core {
     written: BTreeMap<DocId, u32>,
     docs: BTreeMap<DocId, OpenDoc>,
     jobs: Jobs,
+    /// How many ties there have been.
+    ties: u64,
     link: Link,
     clock: Clock,
     keep_storage_asked: bool,
@@ -138,6 +148,7 @@ impl Core {
             written: BTreeMap::new(),
             docs: BTreeMap::new(),
             jobs: Jobs::default(),
+            ties: 0,
             link: Link::new(has_server),
             clock: Clock::default(),
             keep_storage_asked: false,
@@ -189,12 +200,11 @@ impl Core {
         if !self.link.has_server() {
             return;
         }
-        for id in ids {
-            if self.docs.contains_key(&id) {
-                self.outputs.push_back(Output::Reread(id));
-            } else {
-                self.ensure(&id);
-            }
+        let (open, closed): (Vec<DocId>, Vec<DocId>) =
+            ids.into_iter().partition(|id| self.docs.contains_key(id));
+        closed.iter().for_each(|id| self.ensure(id));
+        if !open.is_empty() {
+            self.outputs.push_back(Output::Reread(open, Parts::new()));
         }
     }
 
@@ -238,18 +248,32 @@ impl Core {
         self.docs.contains_key(id)
     }
 
-    /// A change was made here.
-    pub(crate) fn committed(&mut self, now: Now, id: &DocId, commit: Commit) {
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        let (block, patches) = {
-            let content = doc.content.borrow();
-            (content.block(&commit), content.patches(&commit))
-        };
-        doc.remote.pending.add(&block, &doc.remote.acked);
-        doc.keep(block, true);
-        let changed = DocEvent::Changed { origin: Origin::Local, patches: patches.into() };
-        self.emit(id, changed);
-        self.announce_unstored(now, id);
+    /// Whether changes of the document can be stored, as far as that is known.
+    pub(crate) fn can_store(&self, id: &DocId) -> bool {
+        self.docs.get(id).is_some_and(|doc| !doc.store.refused)
+    }
+
+    /// A change was made here, of one document or of several at once.
+    pub(crate) fn committed(&mut self, now: Now, commits: Vec<(DocId, Commit)>) {
+        let mut parts = Parts::new();
+        for (id, commit) in commits {
+            let Some(doc) = self.docs.get_mut(&id) else { continue };
+            let (block, patches) = {
+                let content = doc.content.borrow();
+                (content.block(&commit), content.patches(&commit))
+            };
+            doc.remote.pending.add(&block, &doc.remote.acked);
+            doc.keep(block.clone(), true);
+            let changed = DocEvent::Changed { origin: Origin::Local, patches: patches.into() };
+            self.emit(&id, changed);
+            parts.push((id, vec![block]));
+        }
+        if parts.len() > 1 {
+            self.tie(&parts);
+        }
+        if let Some((id, _)) = parts.first() {
+            self.announce_unstored(now, id);
+        }
         if !self.keep_storage_asked {
             self.keep_storage_asked = true;
             self.outputs.push_back(Output::KeepStorage);
@@ -257,16 +281,23 @@ impl Core {
         self.outputs.push_back(Output::Work);
     }
 
-    /// Tells tabs and server about changes made here.
-    fn announce(&mut self, now: Now, id: &DocId, blocks: Vec<Block>, stored: bool) {
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        if blocks.is_empty() {
+    /// Tells tabs and server about changes made here, which were stored in one write, or wait for
+    /// being that.
+    fn announce(&mut self, now: Now, mut parts: Parts, stored: bool) {
+        parts.retain(|(_, blocks)| !blocks.is_empty());
+        if parts.is_empty() {
             return;
         }
-        let send = doc.take_new(&blocks, !stored);
-        let message = TabMessage::Changes { doc: id.clone(), stored, blocks };
+        let mut sends = Vec::new();
+        for (id, blocks) in &parts {
+            let Some(doc) = self.docs.get_mut(id) else { continue };
+            sends.push((id.clone(), doc.take_new(blocks, !stored)));
+        }
+        let message = TabMessage::Changes { stored, parts };
         self.outputs.push_back(Output::Post(message.encode()));
-        self.send_changes(now, id, send);
+        for (id, blocks) in sends {
+            self.send_changes(now, &id, blocks);
+        }
     }
 
     /// Storage answered.
@@ -312,7 +343,21 @@ impl Core {
     }
 
     /// Storage answered a second look.
-    pub(crate) fn reread_finished(&mut self, now: Now, id: &DocId, stored: StoredDoc) {
+    pub(crate) fn reread_finished(
+        &mut self,
+        now: Now,
+        found: Vec<(DocId, StoredDoc)>,
+        told: Parts,
+    ) {
+        for (id, stored) in found {
+            self.merge_stored(now, &id, stored);
+        }
+        for (id, blocks) in told {
+            self.import_from_tab(now, &id, blocks, true, Origin::OtherTab);
+        }
+    }
+
+    fn merge_stored(&mut self, now: Now, id: &DocId, stored: StoredDoc) {
         let Some(doc) = self.docs.get(id) else { return };
         let mut blocks = stored.blocks;
         if let Some(snapshot) = stored.snapshot
@@ -480,7 +525,6 @@ impl OpenDoc {
         let unsaved = self.store.in_flight.iter().chain(&self.store.queue);
         let unsaved: Vec<Block> = unsaved.map(|unsaved| unsaved.block.clone()).collect();
         for blocks in [stored.blocks, unsaved] {
-            let name = |block: &Block| OpId::new(block.peer(), block.seq());
             let stored: BTreeSet<OpId> = blocks.iter().map(name).collect();
             let Ok(import) = content.import(ANY_TIME, blocks) else {
                 outcome = Err(StorageFault::Corrupt);

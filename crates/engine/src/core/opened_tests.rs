@@ -7,7 +7,7 @@ use leptos_sync_transport::Closed;
 
 use super::link_tests::{FEED, Wire, store, theirs, version, written, written_and_sent};
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, unread, write};
+use super::tests::{at, board, changes, loaded, unread, write};
 use super::{JobResult, Loaded, Output};
 use crate::status::Reason;
 
@@ -157,7 +157,7 @@ fn what_another_tab_does_not_get_acknowledged_is_sent_from_here() {
     let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
     store(&mut wire.core, at(400));
     let block = theirs(at(0).wall_ms);
-    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![block.clone()] };
+    let told = changes(true, vec![block.clone()]);
     wire.core.tab_message(at(500), &told.encode());
     assert_eq!((wire.sent().blocks, wire.pending()), (vec![], 1));
     assert_eq!(wire.core.deadline(), Some(3_500));
@@ -174,7 +174,7 @@ fn what_another_tab_sends_itself_does_not_go_with_ours() {
     let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
     let ours = write(&mut wire.core, at(1));
     let block = theirs(at(0).wall_ms);
-    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![block.clone()] };
+    let told = changes(true, vec![block.clone()]);
     wire.core.tab_message(at(2), &told.encode());
     store(&mut wire.core, at(3));
     assert_eq!(wire.sent().blocks, [ours]);
@@ -208,7 +208,7 @@ fn a_change_of_this_device_comes_with_what_it_waited_for_whatever_its_stamp_says
             let stored = StoredDoc { snapshot: None, blocks };
             core.load_finished(at(0), &board(), Ok(Loaded { stored, acked: None }));
         } else {
-            let told = TabMessage::Changes { doc: board(), stored: true, blocks };
+            let told = changes(true, blocks);
             core.tab_message(at(0), &told.encode());
         }
         let (mut wire, _) = Wire::opened(at(1), core, version(&[(8, 1)]));

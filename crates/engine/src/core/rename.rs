@@ -15,7 +15,7 @@ use leptos_sync_storage::{CompactError, Snapshot};
 use super::doc::{Load, OpenDoc, Phase, Rejection, Unsaved};
 use super::store::Job;
 use super::tabs::TabMessage;
-use super::{Core, Now, Output};
+use super::{Core, Now, Output, Parts};
 use crate::event::DocEvent;
 use crate::status::{Reason, StorageFault};
 
@@ -100,7 +100,7 @@ impl Core {
         doc.remote.phase = Phase::Closed;
         if !were_stored {
             // Nothing of ours was stored under the old name, but perhaps the other author's.
-            self.outputs.push_back(Output::Reread(id.clone()));
+            self.outputs.push_back(Output::Reread(vec![id.clone()], Parts::new()));
         }
         for peer in renamed.keys() {
             self.leave_peer(*peer);
@@ -138,6 +138,8 @@ impl Core {
         doc.store.queue.retain(|held| !is_moved(held));
         // Should it not be stored after all, it is not to be tried again.
         doc.store.in_flight.retain(|held| !is_moved(held));
+        let ties = std::mem::take(&mut doc.store.ties).into_iter();
+        doc.store.ties = ties.map(|(name, tie)| (again.name(name), tie)).collect();
         // A replacement in progress stores what is unsaved, too.
         let were_stored = unsaved < again.blocks.len() || doc.store.replacing > 0;
         if were_stored {
@@ -173,7 +175,7 @@ impl Core {
             }
             // Another tab compacted what this one has not seen: merge it first.
             Err(CompactError::Stale { .. }) => {
-                self.outputs.push_back(Output::Reread(id.clone()));
+                self.outputs.push_back(Output::Reread(vec![id.clone()], Parts::new()));
                 self.jobs.pause(now);
             }
             Err(error) => self.jobs.fail(now, StorageFault::from(&error)),

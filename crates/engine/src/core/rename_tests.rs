@@ -4,7 +4,7 @@ use leptos_sync_crdt::{Block, Doc, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError};
 
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, outputs, posted, write};
+use super::tests::{at, board, changes, loaded, outputs, posted, write};
 use super::{Core, Job, JobResult, Output};
 use crate::status::StorageHealth;
 
@@ -18,7 +18,7 @@ fn append(core: &mut Core, ms: u64, result: Result<(), AppendError>) -> Vec<Bloc
 }
 
 fn tell(core: &mut Core, ms: u64, blocks: Vec<Block>) {
-    let told = TabMessage::Changes { doc: board(), stored: true, blocks };
+    let told = changes(true, blocks);
     core.tab_message(at(ms), &told.encode());
 }
 
@@ -47,7 +47,8 @@ fn what_storage_has_otherwise_is_written_again_and_all_tabs_are_told() {
     let taken = AppendError::DuplicatePeer { doc: board(), peer: OURS.peer, seq: OURS.seq };
     append(&mut core, 1, Err(taken));
     let told = outputs(&mut core);
-    let rereads = |output: &Output| matches!(output, Output::Reread(id) if *id == board());
+    let rereads =
+        |output: &Output| matches!(output, Output::Reread(ids, _) if ids[..] == [board()]);
     assert!(told.iter().any(rereads), "the other author's is there, and not here");
     let moved = TabMessage::Moved { doc: board(), from: OURS, to: ours.successor() };
     assert_eq!(posted(&told), [moved]);
@@ -84,7 +85,7 @@ fn what_another_tab_wrote_again_is_there_once_and_stored_under_its_new_name() {
     let stale = CompactError::Stale { doc: board() };
     outputs(&mut core);
     core.job_finished(at(10), JobResult::Replace(board(), Err(stale)));
-    let rereads = |output: &Output| matches!(output, Output::Reread(_));
+    let rereads = |output: &Output| matches!(output, Output::Reread(..));
     assert!(outputs(&mut core).iter().any(rereads), "another tab has stored more");
     assert_eq!(core.status().storage, StorageHealth::Healthy);
     assert_eq!(core.deadline(), Some(510));

@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
-use super::doc::{Load, OpenDoc, Remote};
+use super::doc::{Load, OpenDoc, Remote, name};
 use super::local::ADOPT_AFTER_MS;
 use super::records::{Acked, acked_key};
-use super::{Core, Now, Output};
+use super::{Core, Now, Output, Parts};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
 
@@ -90,13 +90,12 @@ impl Core {
 
     fn append_job(&mut self) -> Option<Job> {
         let mut batch = Vec::new();
-        for (id, doc) in &mut self.docs {
-            if !doc.can_append() {
-                continue;
-            }
-            doc.store.in_flight = std::mem::take(&mut doc.store.queue);
+        for (id, count) in self.storable() {
+            let Some(doc) = self.docs.get_mut(&id) else { continue };
+            let later = doc.store.queue.split_off(count);
+            doc.store.in_flight = std::mem::replace(&mut doc.store.queue, later);
             let blocks = doc.store.in_flight.iter().map(|unsaved| unsaved.block.clone()).collect();
-            batch.push((id.clone(), blocks));
+            batch.push((id, blocks));
         }
         (!batch.is_empty()).then_some(Job::Append(batch))
     }
@@ -142,12 +141,13 @@ impl Core {
 
     fn appended(&mut self, now: Now) {
         self.jobs.succeed();
-        let mut announcements = Vec::new();
+        let mut parts = Parts::new();
         for (id, doc) in &mut self.docs {
             let stored = std::mem::take(&mut doc.store.in_flight);
             if stored.is_empty() {
                 continue;
             }
+            doc.store.untie(stored.iter().map(|unsaved| &unsaved.block));
             doc.store.log_blocks += stored.len();
             doc.store.log_bytes +=
                 stored.iter().map(|unsaved| unsaved.block.bytes().len()).sum::<usize>();
@@ -156,11 +156,9 @@ impl Core {
                 doc.remote.adopt_at.get_or_insert(now.ms + ADOPT_AFTER_MS);
             }
             let new = stored.into_iter().filter(|unsaved| unsaved.announce);
-            announcements.push((id.clone(), new.map(|unsaved| unsaved.block).collect()));
+            parts.push((id.clone(), new.map(|unsaved| unsaved.block).collect()));
         }
-        for (id, blocks) in announcements {
-            self.announce(now, &id, blocks, true);
-        }
+        self.announce(now, parts, true);
     }
 
     /// Has all small values written again: which one it was does not matter.
@@ -185,10 +183,11 @@ impl Core {
             AppendError::DuplicatePeer { doc, peer, seq } => {
                 self.store_conflict(now, doc, *peer, *seq);
             }
-            AppendError::Corrupt { doc, .. } => {
-                if let Some(doc) = self.docs.get_mut(doc) {
+            AppendError::Corrupt { doc: id, .. } => {
+                if let Some(doc) = self.docs.get_mut(id) {
                     doc.store.refused = true;
                 }
+                self.untie_from(id);
                 self.jobs.fail(now, StorageFault::Corrupt);
             }
             error => self.jobs.fail(now, StorageFault::from(error)),
@@ -201,21 +200,21 @@ impl Core {
         ids.iter().for_each(|id| self.announce_unstored(now, id));
     }
 
-    /// Sends on what waits in a document for storage that does not work, unless storage may still
-    /// take it.
+    /// Sends on what waits in a document for storage that does not work, and what is tied to it,
+    /// unless storage may still take it.
     pub(super) fn announce_unstored(&mut self, now: Now, id: &DocId) {
         let is_failing = self.jobs.health != StorageHealth::Healthy;
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        if !(is_failing || doc.store.refused) || !doc.store.in_flight.is_empty() {
+        if !is_failing && self.docs.get(id).is_none_or(|doc| !doc.store.refused) {
             return;
         }
-        let untold = doc.store.queue.iter_mut().filter(|unsaved| unsaved.announce);
-        let told = untold.map(|unsaved| {
-            unsaved.announce = false;
-            unsaved.block.clone()
-        });
-        let blocks: Vec<Block> = told.collect();
-        self.announce(now, id, blocks, false);
+        let tied = self.tied_with(id);
+        let is_held = |id| self.docs.get(id).is_some_and(|doc| !doc.store.in_flight.is_empty());
+        if tied.iter().any(is_held) {
+            return;
+        }
+        let tell = |id: DocId| Some((self.docs.get_mut(&id)?.store.tell(), id));
+        let told = tied.into_iter().filter_map(tell).map(|(told, id)| (id, told)).collect();
+        self.announce(now, told, false);
     }
 
     /// Another block of the same name is stored: whoever else wrote under our id was first.
@@ -227,6 +226,9 @@ impl Core {
             unsaved.block.peer() != peer || unsaved.block.seq() < seq || unsaved.announce
         });
         doc.store.refused = doc.store.queue.iter().any(|unsaved| unsaved.block.peer() == peer);
+        if doc.store.refused {
+            self.untie_from(id);
+        }
     }
 
     fn compact_failed(&mut self, now: Now, id: &DocId, error: &CompactError) {
@@ -238,7 +240,9 @@ impl Core {
         }
         match error {
             // Another tab compacted what this one has not seen: merge it first.
-            CompactError::Stale { doc } => self.outputs.push_back(Output::Reread(doc.clone())),
+            CompactError::Stale { doc } => {
+                self.outputs.push_back(Output::Reread(vec![doc.clone()], Parts::new()));
+            }
             error => self.jobs.fail(now, StorageFault::from(error)),
         }
     }
@@ -268,8 +272,8 @@ impl Core {
         if self.jobs.busy {
             return None;
         }
-        let urgent = self.docs.values().any(|doc| !doc.store.moved.is_empty() || doc.can_append());
-        if urgent {
+        let replaces = self.docs.values().any(|doc| !doc.store.moved.is_empty());
+        if replaces || self.can_append() {
             return self.jobs.retry_at;
         }
         let done = self.docs.values().filter(|doc| doc.load == Load::Done);
@@ -296,7 +300,7 @@ impl Core {
 impl OpenDoc {
     /// Whether blocks wait that can be stored. Before the stored part is known, one could be a
     /// second one of its name.
-    fn can_append(&self) -> bool {
+    pub(super) fn can_append(&self) -> bool {
         let store = &self.store;
         !store.queue.is_empty() && !store.refused && self.load != Load::Reading
     }
@@ -304,7 +308,6 @@ impl OpenDoc {
     /// Queues all that is in the document. What is being written may have gone where the rest went;
     /// a store skips what it has.
     fn keep_all(&mut self) {
-        let name = |block: &Block| OpId::new(block.peer(), block.seq());
         let queue = std::mem::take(&mut self.store.queue);
         let waiting: BTreeSet<OpId> = queue.iter().map(|unsaved| name(&unsaved.block)).collect();
         let all = self.content.borrow().blocks_since(&VersionVector::new());

@@ -200,7 +200,8 @@ fn a_compaction_that_failed_is_tried_again_after_a_pause() {
     outputs(&mut core);
     let stale = Err(CompactError::Stale { doc: board() });
     core.job_finished(at(31_001), JobResult::Compact(board(), stale));
-    let rereads = |output: &Output| matches!(output, Output::Reread(id) if *id == board());
+    let rereads =
+        |output: &Output| matches!(output, Output::Reread(ids, _) if ids[..] == [board()]);
     assert!(outputs(&mut core).iter().any(rereads), "another tab has stored more");
 }
 
@@ -211,7 +212,8 @@ fn changes_are_not_kept_waiting_by_a_damaged_document() {
     core.load_finished(at(0), &other_board(), Ok(nothing()));
     let content = core.open(&other_board());
     let commit = content.borrow_mut().transact(0, |tx| tx.counter("n").add(1)).1;
-    core.committed(at(1), &other_board(), commit.expect("something was written"));
+    let commit = commit.expect("something was written");
+    core.committed(at(1), vec![(other_board(), commit)]);
     write(&mut core, at(1));
     outputs(&mut core);
     let corrupt = AppendError::Corrupt { doc: board(), source: DecodeError::UnexpectedEnd };

@@ -2,7 +2,7 @@
 //!
 //! | tag | message | fields |
 //! |---|---|---|
-//! | 1 | changes | document, stored (0 or 1), count, blocks |
+//! | 1 | changes | stored (0 or 1), count, then for each: document, count, blocks |
 //! | 2 | want | document, version vector: what the asking tab has |
 //! | 3 | presence | document, session (8), present (0 or 1), payload if present |
 //! | 4 | moved | document, author (8), seq, new author (8) |
@@ -12,8 +12,9 @@ use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionV
 /// One message to all other tabs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TabMessage {
-    /// New blocks, in an order in which they can be imported.
-    Changes { doc: DocId, stored: bool, blocks: Vec<Block> },
+    /// New blocks of each of these documents, in an order in which they can be imported: stored in
+    /// one write, or to be.
+    Changes { stored: bool, parts: Vec<(DocId, Vec<Block>)> },
     /// A tab opened the document and would like what is not stored yet, and who is there.
     Want { doc: DocId, have: VersionVector },
     /// Somebody is in the document; without a payload: has left.
@@ -27,13 +28,14 @@ impl TabMessage {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         match self {
-            Self::Changes { doc, stored, blocks } => {
+            Self::Changes { stored, parts } => {
                 out.u8(1);
-                out.str(doc.as_str());
                 out.u8(u8::from(*stored));
-                out.len(blocks.len());
-                for block in blocks {
-                    out.bytes(block.bytes());
+                out.len(parts.len());
+                for (doc, blocks) in parts {
+                    out.str(doc.as_str());
+                    out.len(blocks.len());
+                    blocks.iter().for_each(|block| out.bytes(block.bytes()));
                 }
             }
             Self::Want { doc, have } => {
@@ -61,26 +63,26 @@ impl TabMessage {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes);
-        let tag = input.u8()?;
-        let doc = DocId::new(input.str()?).map_err(|_| DecodeError::Invalid("document id"))?;
-        let message = match tag {
+        let message = match input.u8()? {
             1 => {
                 let stored = input.u8()? != 0;
                 let count = input.count(1)?;
-                let mut blocks = Vec::with_capacity(count);
-                for _ in 0..count {
-                    blocks.push(Block::parse(input.bytes()?)?);
-                }
-                Self::Changes { doc, stored, blocks }
+                let parts: Result<_, _> = (0..count).map(|_| read_part(&mut input)).collect();
+                Self::Changes { stored, parts: parts? }
             }
-            2 => Self::Want { doc, have: VersionVector::decode(&mut input)? },
+            2 => {
+                let doc = read_doc(&mut input)?;
+                Self::Want { doc, have: VersionVector::decode(&mut input)? }
+            }
             3 => {
+                let doc = read_doc(&mut input)?;
                 let session = input.u64_le()?;
                 let present = input.u8()? != 0;
                 let payload = input.take(input.remaining())?;
                 Self::Presence { doc, session, payload: present.then(|| payload.to_vec()) }
             }
             4 => {
+                let doc = read_doc(&mut input)?;
                 let from = OpId::new(PeerId(input.u64_le()?), input.u32_le()?);
                 Self::Moved { doc, from, to: PeerId(input.u64_le()?) }
             }
@@ -89,6 +91,17 @@ impl TabMessage {
         input.finish()?;
         Ok(message)
     }
+}
+
+fn read_doc(input: &mut Reader<'_>) -> Result<DocId, DecodeError> {
+    DocId::new(input.str()?).map_err(|_| DecodeError::Invalid("document id"))
+}
+
+fn read_part(input: &mut Reader<'_>) -> Result<(DocId, Vec<Block>), DecodeError> {
+    let doc = read_doc(input)?;
+    let count = input.count(1)?;
+    let blocks: Result<_, _> = (0..count).map(|_| Block::parse(input.bytes()?)).collect();
+    Ok((doc, blocks?))
 }
 
 #[cfg(test)]
@@ -104,9 +117,11 @@ mod tests {
         content.transact(0, |tx| tx.counter("votes").add(1));
         let messages = [
             TabMessage::Changes {
-                doc: doc.clone(),
                 stored: true,
-                blocks: content.blocks_since(&VersionVector::new()),
+                parts: vec![
+                    (doc.clone(), content.blocks_since(&VersionVector::new())),
+                    (DocId::new("board/43").expect("a valid id"), Vec::new()),
+                ],
             },
             TabMessage::Want { doc: doc.clone(), have: content.version().clone() },
             TabMessage::Presence { doc: doc.clone(), session: 3, payload: Some(b"Ada".to_vec()) },
@@ -122,6 +137,7 @@ mod tests {
     fn damaged_messages_are_refused() {
         assert!(TabMessage::decode(&[]).is_err());
         assert!(TabMessage::decode(&[9, 1, b'd']).is_err());
-        assert!(TabMessage::decode(&[1, 1, b'd', 1, 0x7f]).is_err());
+        assert!(TabMessage::decode(&[1, 1, 0x7f]).is_err());
+        assert!(TabMessage::decode(&[1, 1, 1, 1, b'd', 1, 0x7f]).is_err());
     }
 }

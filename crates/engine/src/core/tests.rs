@@ -34,6 +34,11 @@ pub(super) fn posted(outputs: &[Output]) -> Vec<TabMessage> {
     posts.collect()
 }
 
+/// What other tabs are told of changes of the board.
+pub(super) fn changes(stored: bool, blocks: Vec<Block>) -> TabMessage {
+    TabMessage::Changes { stored, parts: vec![(board(), blocks)] }
+}
+
 pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
     outputs.iter().find_map(|output| match output {
         Output::Dial { generation } => Some(*generation),
@@ -77,7 +82,7 @@ pub(super) fn write(core: &mut Core, now: Now) -> Block {
     let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
     let commit = commit.expect("something was written");
     let block = content.borrow().block(&commit);
-    core.committed(now, &board(), commit);
+    core.committed(now, vec![(board(), commit)]);
     block
 }
 
@@ -90,7 +95,7 @@ fn nothing_is_told_before_it_is_stored() {
     assert_eq!(batch, [(board(), vec![block.clone()])]);
     assert!(core.next_job(at(2)).is_none(), "one job at a time");
     core.job_finished(at(3), JobResult::Append(Ok(())));
-    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![block] };
+    let told = changes(true, vec![block]);
     assert_eq!(posted(&outputs(&mut core)), [told]);
 }
 
@@ -101,7 +106,7 @@ fn a_failed_write_is_told_unstored_and_tried_again_in_order() {
     assert!(core.next_job(at(1)).is_some());
     core.job_finished(at(2), JobResult::Append(Err(AppendError::QuotaExceeded)));
     let blocks = vec![first.clone()];
-    let told = TabMessage::Changes { doc: board(), stored: false, blocks };
+    let told = changes(false, blocks);
     assert_eq!(posted(&outputs(&mut core)), [told]);
     let full = StorageHealth::Failing(StorageFault::QuotaExceeded);
     assert_eq!(core.status().storage, full);
@@ -123,7 +128,7 @@ fn a_write_in_doubt_keeps_its_name_because_it_may_be_stored() {
     assert!(core.next_job(at(1)).is_some());
     let detail = String::from("the fsync failed");
     core.job_finished(at(2), JobResult::Append(Err(AppendError::Broken { detail })));
-    let told = TabMessage::Changes { doc: board(), stored: false, blocks: vec![written] };
+    let told = changes(false, vec![written]);
     assert_eq!(posted(&outputs(&mut core)), [told]);
 }
 
@@ -185,7 +190,9 @@ fn while_storage_works_on_changes_nobody_hears_of_them_though_reading_fails() {
     let told: Vec<Block> = posted(&outputs(&mut core))
         .into_iter()
         .flat_map(|message| match message {
-            TabMessage::Changes { blocks, .. } => blocks,
+            TabMessage::Changes { parts, .. } => {
+                parts.into_iter().flat_map(|(_, blocks)| blocks).collect()
+            }
             _ => Vec::new(),
         })
         .collect();
@@ -268,7 +275,7 @@ fn a_tab_that_asks_is_told_what_is_not_stored_yet_unless_it_is_about_to_be() {
     let want = TabMessage::Want { doc: board(), have: VersionVector::new() };
     core.tab_message(at(2), &want.encode());
     let answer = posted(&outputs(&mut core));
-    let told = TabMessage::Changes { doc: board(), stored: false, blocks: theirs };
+    let told = changes(false, theirs);
     assert_eq!(answer[0], told);
     assert!(matches!(&answer[1], TabMessage::Presence { payload: Some(name), .. }
         if name == b"Ada"));
@@ -276,7 +283,7 @@ fn a_tab_that_asks_is_told_what_is_not_stored_yet_unless_it_is_about_to_be() {
     // It may have to be written again under another id, until it is stored; then all hear of it.
     assert!(core.next_job(at(3)).is_some());
     core.job_finished(at(3), JobResult::Append(Ok(())));
-    let told = TabMessage::Changes { doc: board(), stored: true, blocks: vec![ours] };
+    let told = changes(true, vec![ours]);
     assert_eq!(posted(&outputs(&mut core)), [told]);
 }
 
@@ -285,7 +292,7 @@ fn other_tabs_change(core: &mut Core) -> Vec<Block> {
     let mut other = Doc::new(PeerId(8));
     other.transact(0, |tx| tx.counter("n").add(1));
     let blocks = other.blocks_since(&VersionVector::new());
-    let told = TabMessage::Changes { doc: board(), stored: false, blocks: blocks.clone() };
+    let told = changes(false, blocks.clone());
     core.tab_message(at(1), &told.encode());
     blocks
 }

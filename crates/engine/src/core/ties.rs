@@ -1,0 +1,107 @@
+//! What is stored in one write or not at all: the changes of a transaction over several documents.
+//!
+//! A document may not be writable yet, because it is still being read. What is tied to its changes
+//! waits for it, and so does what follows that in its own document.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use leptos_sync_crdt::DocId;
+
+use super::doc::{Load, OpenDoc, Unsaved, name};
+use super::{Core, Parts};
+
+/// Names changes that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tie(u64);
+
+impl Core {
+    /// Ties changes of several documents, and what each of them is tied to already.
+    pub(super) fn tie(&mut self, parts: &Parts) {
+        self.ties += 1;
+        let tie = Tie(self.ties);
+        let mut earlier = BTreeSet::new();
+        for (id, blocks) in parts {
+            let Some(doc) = self.docs.get_mut(id) else { continue };
+            earlier.extend(blocks.iter().filter_map(|b| doc.store.ties.insert(name(b), tie)));
+        }
+        let all = self.docs.values_mut().flat_map(|doc| doc.store.ties.values_mut());
+        all.filter(|known| earlier.contains(known)).for_each(|known| *known = tie);
+    }
+
+    /// Unties changes that somebody has stored.
+    pub(super) fn untie_stored(&mut self, parts: &Parts) {
+        for (id, blocks) in parts {
+            let Some(doc) = self.docs.get_mut(id) else { continue };
+            doc.store.untie(blocks);
+        }
+    }
+
+    /// Unties what waits for a document that cannot be stored: the others are not to wait for ever.
+    pub(super) fn untie_from(&mut self, id: &DocId) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let gone: BTreeSet<Tie> = std::mem::take(&mut doc.store.ties).into_values().collect();
+        for doc in self.docs.values_mut() {
+            doc.store.ties.retain(|_, tie| !gone.contains(tie));
+        }
+    }
+
+    /// The document, and those in which something is tied to what is unsaved in it.
+    pub(super) fn tied_with(&self, id: &DocId) -> BTreeSet<DocId> {
+        let mut found = BTreeSet::from([id.clone()]);
+        loop {
+            let known = found.iter().filter_map(|id| self.docs.get(id));
+            let ties: BTreeSet<Tie> =
+                known.flat_map(|doc| doc.store.ties.values()).copied().collect();
+            let count = found.len();
+            let is_tied = |doc: &OpenDoc| doc.store.ties.values().any(|tie| ties.contains(tie));
+            found.extend(self.docs.iter().filter(|(_, d)| is_tied(d)).map(|(id, _)| id.clone()));
+            if found.len() == count {
+                return found;
+            }
+        }
+    }
+
+    /// Whether something can be appended.
+    pub(super) fn can_append(&self) -> bool {
+        self.docs.values().any(OpenDoc::can_append) && !self.storable().is_empty()
+    }
+
+    /// Of which documents how many unsaved blocks can be appended now.
+    pub(super) fn storable(&self) -> BTreeMap<DocId, usize> {
+        let all = |doc: &OpenDoc| if doc.can_append() { doc.store.queue.len() } else { 0 };
+        let mut counts: BTreeMap<DocId, usize> =
+            self.docs.iter().map(|(id, doc)| (id.clone(), all(doc))).collect();
+        loop {
+            let left = |(id, count): (&DocId, &usize)| self.docs[id].ties_from(*count);
+            let left: BTreeSet<Tie> = counts.iter().flat_map(left).collect();
+            let mut is_settled = true;
+            for (id, count) in &mut counts {
+                let store = &self.docs[id].store;
+                let is_left = |unsaved: &Unsaved| {
+                    store.ties.get(&name(&unsaved.block)).is_some_and(|tie| left.contains(tie))
+                };
+                if let Some(first) = store.queue[..*count].iter().position(is_left) {
+                    *count = first;
+                    is_settled = false;
+                }
+            }
+            if is_settled {
+                counts.retain(|_, count| *count > 0);
+                return counts;
+            }
+        }
+    }
+}
+
+impl OpenDoc {
+    /// How the unsaved blocks from there on are tied. Before the stored part is known, that counts
+    /// blocks that may still be waiting for it.
+    fn ties_from(&self, count: usize) -> BTreeSet<Tie> {
+        let ties = &self.store.ties;
+        if self.load == Load::Reading || ties.is_empty() {
+            return ties.values().copied().collect();
+        }
+        let later = self.store.queue[count..].iter();
+        later.filter_map(|unsaved| ties.get(&name(&unsaved.block))).copied().collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! Transactions over several documents: stored in one write, told in one message.
+
+use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_storage::{AppendError, ReadError, StoredDoc};
+
+use super::tabs::TabMessage;
+use super::tests::{at, board, loaded, outputs, posted, write};
+use super::{Core, Job, JobResult, Loaded, Now, Output};
+use crate::event::DocEvent;
+
+fn other() -> DocId {
+    DocId::new("board/43").expect("a valid id")
+}
+
+fn read(core: &mut Core, id: &DocId, now: Now) {
+    let stored = StoredDoc::default();
+    core.load_finished(now, id, Ok(Loaded { stored, acked: None }));
+}
+
+/// An engine with two documents that are open and loaded.
+fn both_loaded(has_server: bool) -> Core {
+    let mut core = loaded(has_server);
+    core.open(&other());
+    read(&mut core, &other(), at(0));
+    outputs(&mut core);
+    core
+}
+
+/// Changes both documents at once.
+fn write_both(core: &mut Core, now: Now) -> Vec<(DocId, Vec<Block>)> {
+    let mut commits = Vec::new();
+    let mut parts = Vec::new();
+    for id in [board(), other()] {
+        let content = core.open(&id);
+        let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
+        let commit = commit.expect("something was written");
+        parts.push((id.clone(), vec![content.borrow().block(&commit)]));
+        commits.push((id, commit));
+    }
+    core.committed(now, commits);
+    parts
+}
+
+fn batch(core: &mut Core, now: Now) -> Vec<(DocId, Vec<Block>)> {
+    match core.next_job(now) {
+        Some(Job::Append(batch)) => batch,
+        other => panic!("nothing to store: {other:?}"),
+    }
+}
+
+/// Changes of two documents by another tab that could not store them.
+fn unstored() -> Vec<(DocId, Vec<Block>)> {
+    let part = |id| {
+        let mut doc = Doc::new(PeerId(8));
+        doc.transact(0, |tx| tx.counter("n").add(1));
+        (id, doc.blocks_since(&VersionVector::new()))
+    };
+    vec![part(board()), part(other())]
+}
+
+fn told(stored: bool, parts: &[(DocId, Vec<Block>)]) -> TabMessage {
+    TabMessage::Changes { stored, parts: parts.to_vec() }
+}
+
+#[test]
+fn changes_of_several_documents_are_stored_in_one_write_and_told_in_one_message() {
+    let mut core = both_loaded(false);
+    let parts = write_both(&mut core, at(1));
+    let events = outputs(&mut core);
+    let changed = |output: &&Output| matches!(output, Output::Event(_, DocEvent::Changed { .. }));
+    assert_eq!(events.iter().filter(changed).count(), 2);
+    assert_eq!(posted(&events), []);
+    assert_eq!(batch(&mut core, at(1)), parts);
+    core.job_finished(at(2), JobResult::Append(Ok(())));
+    assert_eq!(posted(&outputs(&mut core)), [told(true, &parts)]);
+    assert!(core.status().saved_here);
+}
+
+#[test]
+fn neither_is_stored_before_the_stored_part_of_both_is_known() {
+    let mut core = loaded(false);
+    core.open(&other());
+    let before = write(&mut core, at(1));
+    let parts = write_both(&mut core, at(1));
+    let after = write(&mut core, at(1));
+    assert_eq!(batch(&mut core, at(1)), [(board(), vec![before])]);
+    core.job_finished(at(2), JobResult::Append(Ok(())));
+    assert!(core.next_job(at(2)).is_none(), "and what follows waits, too");
+    assert_eq!(core.deadline(), None, "no alarm goes off for ever meanwhile");
+    read(&mut core, &other(), at(3));
+    let mut all = parts;
+    all[0].1.push(after);
+    assert_eq!(batch(&mut core, at(3)), all);
+}
+
+#[test]
+fn what_waits_for_what_waits_waits_too() {
+    let third = DocId::new("board/44").expect("a valid id");
+    let mut core = both_loaded(false);
+    let content = core.open(&third);
+    let mut commits = Vec::new();
+    for (id, content) in [(other(), core.open(&other())), (third.clone(), content)] {
+        let (_, commit) = content.borrow_mut().transact(0, |tx| tx.counter("n").add(1));
+        commits.push((id, commit.expect("something was written")));
+    }
+    core.committed(at(1), commits);
+    write_both(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_none(), "the third is not read");
+    read(&mut core, &third, at(2));
+    assert_eq!(batch(&mut core, at(2)).len(), 3);
+}
+
+#[test]
+fn a_failed_write_is_told_in_one_message_and_tried_again_in_one_write() {
+    let mut core = both_loaded(false);
+    let parts = write_both(&mut core, at(1));
+    assert_eq!(batch(&mut core, at(1)), parts);
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::QuotaExceeded)));
+    assert_eq!(posted(&outputs(&mut core)), [told(false, &parts)]);
+    let more = write_both(&mut core, at(3));
+    let retry = core.deadline().expect("it is tried again");
+    let both: Vec<Vec<Block>> =
+        parts.iter().zip(&more).map(|(a, b)| [&a.1[..], &b.1[..]].concat()).collect();
+    let again = batch(&mut core, at(retry));
+    assert_eq!(again.into_iter().map(|(_, blocks)| blocks).collect::<Vec<_>>(), both);
+}
+
+#[test]
+fn who_stores_half_of_another_tabs_changes_stores_all_of_them() {
+    let mut core = loaded(false);
+    let parts = unstored();
+    core.tab_message(at(1), &told(false, &parts).encode());
+    let loads = outputs(&mut core);
+    let reads = |output: &Output| matches!(output, Output::Load(id) if *id == other());
+    assert!(loads.iter().any(reads), "nobody has it open here");
+    assert!(core.next_job(at(1)).is_none(), "the other is not read");
+    read(&mut core, &other(), at(2));
+    assert_eq!(batch(&mut core, at(2)), parts);
+    core.job_finished(at(3), JobResult::Append(Ok(())));
+    assert!(!core.is_open(&other()), "it is stored, and nobody has it open");
+
+    let mut elsewhere = loaded(false);
+    let strangers: Vec<_> = parts.into_iter().skip(1).chain([(docs(3), Vec::new())]).collect();
+    elsewhere.tab_message(at(1), &told(false, &strangers).encode());
+    assert!(!elsewhere.is_open(&other()), "who stores none of it need not");
+}
+
+fn docs(number: u64) -> DocId {
+    DocId::new(format!("doc/{number}")).expect("a valid id")
+}
+
+#[test]
+fn what_came_alone_and_is_not_stored_waits_for_what_belongs_to_it() {
+    let mut core = loaded(false);
+    let parts = unstored();
+    core.tab_message(at(1), &told(false, &parts[..1]).encode());
+    core.tab_message(at(2), &told(false, &parts).encode());
+    assert!(core.next_job(at(2)).is_none(), "the other is not read");
+    // The tab that made them could store them after all.
+    core.tab_message(at(3), &told(true, &parts).encode());
+    assert_eq!(batch(&mut core, at(3)), parts[..1]);
+}
+
+#[test]
+fn what_builds_on_something_that_is_not_here_is_read_before_any_of_it_is_shown() {
+    let mut core = both_loaded(false);
+    let mut theirs = Doc::new(PeerId(8));
+    theirs.transact(0, |tx| tx.counter("n").add(1));
+    let first = theirs.version().clone();
+    theirs.transact(0, |tx| tx.counter("n").add(1));
+    let mut parts = unstored();
+    parts[1].1 = theirs.blocks_since(&first);
+    core.tab_message(at(1), &told(true, &parts).encode());
+    let again = outputs(&mut core);
+    let [Output::Reread(ids, then)] = &again[..] else { panic!("{again:?}") };
+    assert_eq!((&ids[..], then), (&[board(), other()][..], &parts));
+    // Though one cannot be read, what was told is not lost.
+    let blocks = theirs.blocks_since(&VersionVector::new());
+    let stored = StoredDoc { snapshot: None, blocks };
+    core.reread_finished(at(2), vec![(other(), stored)], parts.clone());
+    let counts = [board(), other()].map(|id| core.open(&id).borrow().counter("n"));
+    assert_eq!(counts, [1, 2]);
+    assert!(core.next_job(at(2)).is_none(), "all of it is stored");
+}
+
+#[test]
+fn a_tab_that_asks_for_one_document_is_told_what_is_tied_to_it() {
+    let mut core = both_loaded(false);
+    let parts = unstored();
+    core.tab_message(at(1), &told(false, &parts).encode());
+    outputs(&mut core);
+    let want = TabMessage::Want { doc: board(), have: VersionVector::new() };
+    core.tab_message(at(2), &want.encode());
+    let mut answer = parts;
+    answer.reverse();
+    assert_eq!(posted(&outputs(&mut core)), [told(false, &answer)]);
+}
+
+#[test]
+fn a_document_that_cannot_be_stored_does_not_keep_the_others_from_it() {
+    let mut core = both_loaded(false);
+    let parts = write_both(&mut core, at(1));
+    batch(&mut core, at(1));
+    let source = DecodeError::UnexpectedEnd;
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::Corrupt { doc: other(), source })));
+    assert!(core.can_store(&board()) && !core.can_store(&other()));
+    let retry = core.deadline().expect("it is tried again");
+    assert_eq!(batch(&mut core, at(retry)), parts[..1]);
+}
+
+#[test]
+fn a_document_that_cannot_be_read_does_not_keep_the_others_waiting() {
+    let mut core = loaded(false);
+    core.open(&other());
+    let parts = write_both(&mut core, at(1));
+    core.load_finished(at(2), &other(), Err(ReadError::Unavailable));
+    let retry = core.deadline().expect("it is tried again");
+    assert_eq!(batch(&mut core, at(retry)), parts);
+}
