@@ -193,7 +193,8 @@ impl SyncDoc {
     /// no document behind the handle, or inside another `transact`; `edit` was not called then.
     ///
     /// Inside, read and write through the argument. What is written through signals, collections
-    /// and texts inside becomes part of the change too, at its end.
+    /// and texts inside becomes part of the change too, at its end. For several documents, and for
+    /// changes that may be given up, there is [`transact_all`](crate::transact_all).
     ///
     /// # Panics
     /// If a signal of the document is read inside.
@@ -282,7 +283,7 @@ pub(crate) fn keep<T: 'static>(value: T) {
 /// An open transaction: edits of one change. Everything that
 /// [`Transaction`] can do, and edits through typed handles.
 pub struct Tx<'t, 'a> {
-    tx: &'t mut Transaction<'a>,
+    pub(crate) tx: &'t mut Transaction<'a>,
 }
 
 impl std::fmt::Debug for Tx<'_, '_> {

@@ -84,6 +84,7 @@ mod render;
 mod state;
 mod text;
 mod textarea;
+mod together;
 
 pub use badge::{SyncStatusBadge, status_text};
 pub use collection::{LocalFirstCollection, Row};
@@ -93,7 +94,8 @@ pub use field::{CounterField, Field, FieldGuard, RecordFields};
 pub use leptos_sync_engine::{
     ContainerId, DocId, DocIdError, DocStatus, Entries, FieldKind, FieldSpec, FieldValue, Origin,
     Patch, Reason, Record, RecordError, RowChange, RowId, RowSink, RowSource, StorageFault,
-    StorageHealth, SyncEngine, SyncState, SyncStatus, TextDelta, TextError, Transaction, Value,
+    StorageHealth, SyncEngine, SyncState, SyncStatus, TextDelta, TextError, TransactError,
+    Transaction, Value,
 };
 pub use leptos_sync_macros::{FieldValue, Record};
 pub use options::{SyncOptions, User};
@@ -102,13 +104,15 @@ pub use query::{LiveQuery, Query};
 pub use state::ChangeEvent;
 pub use text::SyncText;
 pub use textarea::CollaborativeTextarea;
+pub use together::transact_all;
 
 /// What an application imports.
 pub mod prelude {
     pub use crate::{
         ChangeEvent, CollaborativeTextarea, DocId, FieldValue, LiveQuery, LocalFirstCollection,
         Origin, Peer, Presence, Record, Row, RowId, SyncDoc, SyncHandle, SyncOptions, SyncState,
-        SyncStatus, SyncStatusBadge, SyncText, provide_sync, try_use_doc, use_doc, use_sync,
+        SyncStatus, SyncStatusBadge, SyncText, TransactError, provide_sync, transact_all,
+        try_use_doc, use_doc, use_sync,
     };
 }
 

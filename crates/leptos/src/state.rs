@@ -39,7 +39,7 @@ pub(crate) enum TextNews<'a> {
 type Watchers = Vec<Weak<dyn RowWatcher>>;
 type TextListener = Rc<dyn Fn(&TextNews<'_>)>;
 type ChangeListener = Rc<RefCell<dyn FnMut(&ChangeEvent)>>;
-type Deferred = Box<dyn FnOnce(&mut Transaction<'_>)>;
+pub(crate) type Deferred = Box<dyn FnOnce(&mut Transaction<'_>)>;
 
 /// A change of a document, for [`SyncDoc::on_change`](crate::SyncDoc::on_change).
 #[derive(Clone, Debug)]
@@ -314,15 +314,15 @@ fn row_of(patch: &Patch) -> Option<(&Arc<str>, RowId)> {
 }
 
 /// The span of a `transact` in which edits are deferred; ends also when the closure panics.
-struct Opened<'a>(&'a DocState);
+pub(crate) struct Opened<'a>(&'a DocState);
 
 impl<'a> Opened<'a> {
-    fn new(state: &'a DocState) -> Self {
+    pub(crate) fn new(state: &'a DocState) -> Self {
         *state.deferred.borrow_mut() = Some(Vec::new());
         Self(state)
     }
 
-    fn close(self) -> Vec<Deferred> {
+    pub(crate) fn close(self) -> Vec<Deferred> {
         self.0.deferred.borrow_mut().take().unwrap_or_default()
     }
 }

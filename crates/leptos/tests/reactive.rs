@@ -350,6 +350,50 @@ async fn presence_is_typed_and_ends() {
 }
 
 #[wasm_bindgen_test]
+async fn a_transaction_over_two_documents_changes_both_or_none() {
+    let room = Room::new().await;
+    let (board, archive) = room.owner.with(|| (use_doc("board"), use_doc("archive")));
+    let (tasks, done) = (board.collection::<Task>("tasks"), archive.collection::<Task>("tasks"));
+    let row = tasks.insert(task("Milk")).expect("there is a document");
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    for doc in [board, archive] {
+        let seen = seen.clone();
+        let listener = move |_: &ChangeEvent| seen.borrow_mut().push((tasks.len(), done.len()));
+        room.owner.with(|| doc.on_change(listener));
+    }
+    let moved = transact_all([board, archive], |[board, archive]| {
+        let task = board.read(row).ok_or("it is gone")?;
+        board.remove(row);
+        archive.insert_into(done, &task);
+        Ok(())
+    });
+    assert_eq!(moved, Ok(()));
+    assert_eq!(*seen.borrow(), [(0, 1), (0, 1)], "both had changed when the first was told");
+
+    let refused = transact_all([archive, board], |[archive, _]| {
+        archive.insert_into(done, &task("Eggs"));
+        tasks.insert(task("Eggs"));
+        Err::<(), _>("no")
+    });
+    assert_eq!(refused, Err(TransactError::Refused("no")));
+    let deferred = transact_all([board, archive], |_| {
+        tasks.insert(task("Eggs"));
+        done.insert(task("Eggs"));
+        Ok::<(), ()>(())
+    });
+    assert_eq!((deferred, tasks.len(), done.len()), (Ok(()), 1, 2));
+    board.undo();
+    assert_eq!((tasks.len(), done.len()), (0, 2), "each document undoes its own part");
+
+    let nothing = |docs| transact_all(docs, |_| Ok::<(), ()>(()));
+    assert_eq!(nothing([board, board]), Err(TransactError::Twice(1)));
+    let none = room.owner.with(|| use_doc("bad\nid"));
+    assert_eq!(nothing([board, none]), Err(TransactError::NotOpen(1)));
+    let within = archive.transact(|_| nothing([board, archive]));
+    assert_eq!(within, Some(Err(TransactError::InUse(1))));
+}
+
+#[wasm_bindgen_test]
 async fn an_id_that_is_none_opens_a_document_that_says_so() {
     let room = Room::new().await;
     let (doc, refused) = room.owner.with(|| (use_doc("bad\nid"), try_use_doc("").is_err()));

@@ -91,6 +91,8 @@ fn handles_move_between_threads() {
         let task = Task { title: "Milk".into(), done: false, votes: 0, notes: String::new() };
         assert!(tasks.insert(task).is_none());
         doc.undo();
+        let changed = transact_all([doc], |_| Ok::<(), ()>(()));
+        assert_eq!(changed, Err(TransactError::NotOpen(0)));
         (tasks.len(), doc.id().map(|id| id.to_string()))
     });
     assert_eq!(used.join().expect("no panic"), (0, Some("board/42".to_owned())));
