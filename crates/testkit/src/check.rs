@@ -59,6 +59,7 @@ impl World {
         if has_changed {
             self.check_equal()?;
         }
+        self.check_transfers()?;
         self.check_queues()
     }
 
@@ -121,7 +122,7 @@ impl World {
                 return Err(format!("token {token} of {id} was saved on device {number}: lost"));
             }
         }
-        Ok(())
+        self.check_stored_transfers(device.number)
     }
 
     /// What was shown as saved on the server is on its disk.
@@ -184,7 +185,7 @@ fn look(
     }
 }
 
-fn tokens_of(id: &DocId, doc: &Doc) -> Result<BTreeSet<Token>, Violation> {
+pub(crate) fn tokens_of(id: &DocId, doc: &Doc) -> Result<BTreeSet<Token>, Violation> {
     if id.as_str() == "sketch" {
         return Ok(BTreeSet::new());
     }

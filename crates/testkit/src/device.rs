@@ -60,6 +60,8 @@ pub(crate) struct Device {
 
 /// One tab.
 pub(crate) struct Tab {
+    /// Which start of its device it is.
+    pub(crate) number: u64,
     pub(crate) engine: Option<SyncEngine>,
     pub(crate) docs: BTreeMap<DocId, OpenDoc>,
     pub(crate) tasks: Tasks,
@@ -138,8 +140,8 @@ impl Device {
         let port = self.bus.join(&tasks, self.rng.split(self.starts + (1 << 32)));
         let storage = self.disk.open();
         let engine = SyncEngine::start(config, storage.clone(), Some(transport), port, env);
-        let docs = BTreeMap::new();
-        self.tabs.push(Tab { engine: Some(engine), docs, tasks, storage, wire });
+        let (number, docs) = (self.starts, BTreeMap::new());
+        self.tabs.push(Tab { number, engine: Some(engine), docs, tasks, storage, wire });
         self.tabs.last_mut().expect("just pushed")
     }
 

@@ -5,36 +5,25 @@
 //! keeps what was synced and any part of the rest; recovery drops a torn tail by its checksum.
 //! What the records mean is decided by the production [`MemoryStorage`].
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionVector, Writer};
+use leptos_sync_crdt::{Block, DocId, OpId, VersionVector};
 use leptos_sync_server::Store;
 use leptos_sync_storage::{
     AppendError, CompactError, Fault, MemoryStorage, ReadError, Snapshot, Storage, StoredDoc,
 };
-use xxhash_rust::xxh64::xxh64;
 
+use crate::journal::{Record, encode_record, read_record};
 use crate::planted::{Bug, is_planted, planted};
 use crate::rng::Rng;
 use crate::tasks::lock;
 
 /// What a panic says that is part of the plan.
 pub(crate) const PLANNED: &str = "the document's task panics as planned";
-
-const RECORD_HEAD_BYTES: usize = 12;
-
-/// One change of what is stored.
-#[derive(Clone, Debug)]
-enum Record {
-    Append(Vec<(DocId, Vec<Block>)>),
-    Replace(DocId, Snapshot, Vec<OpId>),
-    Remove(DocId),
-    PutMeta(String, Vec<u8>),
-    RemoveMeta(String),
-}
 
 /// What kind of thing is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +173,20 @@ impl Disk {
         self.stall.send_replace(stalled);
     }
 
+    /// Whether what is asked of it is refused for now.
+    pub(crate) fn is_failing(&self) -> bool {
+        let state = lock(&self.state);
+        state.write_fault.is_some() || state.read_fault.is_some()
+    }
+
+    /// How much is stored of each document, without delay or fault.
+    pub(crate) fn versions(&self) -> BTreeMap<DocId, VersionVector> {
+        let content = lock(&self.state).content.clone();
+        let versions = content.versions().now_or_never();
+        let versions = versions.expect("memory answers at once").expect("it has no faults");
+        versions.into_iter().collect()
+    }
+
     /// What is stored of `doc`, without delay or fault.
     pub(crate) fn peek(&self, doc: &DocId) -> StoredDoc {
         let content = lock(&self.state).content.clone();
@@ -269,7 +272,7 @@ impl DiskStorage {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
@@ -418,6 +421,12 @@ impl Storage for DiskStorage {
             let several = batch.iter_mut().filter(|(_, blocks)| blocks.len() > 1);
             several.for_each(|(_, blocks)| drop(blocks.pop()));
         }
+        if is_planted(Bug::DocumentsAreWrittenApart) && batch.len() > 1 {
+            let first = Record::Append(vec![batch.remove(0)]);
+            if let Err(Refusal::Fault(fault)) = self.write(first).await {
+                return Err(append_error(fault));
+            }
+        }
         let wanted = batch.clone();
         match self.write(Record::Append(batch)).await {
             Ok(()) => Ok(()),
@@ -500,97 +509,4 @@ fn compact_error(fault: Fault) -> CompactError {
         Fault::Broken => CompactError::Broken { detail: "the fsync failed".to_owned() },
         Fault::Unavailable => CompactError::Unavailable,
     }
-}
-
-fn encode_record(record: &Record) -> Vec<u8> {
-    let mut out = Writer::new();
-    match record {
-        Record::Append(batch) => {
-            out.u8(1);
-            out.len(batch.len());
-            for (doc, blocks) in batch {
-                out.str(doc.as_str());
-                out.len(blocks.len());
-                blocks.iter().for_each(|block| out.bytes(block.bytes()));
-            }
-        }
-        Record::Replace(doc, snapshot, moved) => {
-            out.u8(2);
-            out.str(doc.as_str());
-            snapshot.version.encode(&mut out);
-            out.bytes(&snapshot.bytes);
-            out.len(moved.len());
-            for from in moved {
-                out.u64_le(from.peer.0);
-                out.u32_le(from.seq);
-            }
-        }
-        Record::Remove(doc) => {
-            out.u8(3);
-            out.str(doc.as_str());
-        }
-        Record::PutMeta(key, value) => {
-            out.u8(4);
-            out.str(key);
-            out.bytes(value);
-        }
-        Record::RemoveMeta(key) => {
-            out.u8(5);
-            out.str(key);
-        }
-    }
-    let payload = out.into_vec();
-    let mut framed = Writer::new();
-    framed.u32_le(payload.len() as u32);
-    framed.u64_le(xxh64(&payload, 0));
-    framed.raw(&payload);
-    framed.into_vec()
-}
-
-/// The record at `at` and where it ends, if it is whole.
-fn read_record(journal: &[u8], at: usize) -> Option<(Record, usize)> {
-    let mut input = Reader::new(&journal[at..]);
-    let len = input.u32_le().ok()? as usize;
-    let sum = input.u64_le().ok()?;
-    let payload = input.take(len).ok()?;
-    if xxh64(payload, 0) != sum {
-        return None;
-    }
-    let mut input = Reader::new(payload);
-    let record = decode_record(&mut input).expect("its checksum is right");
-    Some((record, at + RECORD_HEAD_BYTES + len))
-}
-
-fn decode_record(input: &mut Reader<'_>) -> Result<Record, DecodeError> {
-    let doc_id = |input: &mut Reader<'_>| {
-        DocId::new(input.str()?).map_err(|_| DecodeError::Invalid("document id"))
-    };
-    Ok(match input.u8()? {
-        1 => {
-            let mut batch = Vec::new();
-            for _ in 0..input.varint()? {
-                let doc = doc_id(input)?;
-                let mut blocks = Vec::new();
-                for _ in 0..input.varint()? {
-                    blocks.push(Block::parse(input.bytes()?)?);
-                }
-                batch.push((doc, blocks));
-            }
-            Record::Append(batch)
-        }
-        2 => {
-            let doc = doc_id(input)?;
-            let version = VersionVector::decode(input)?;
-            let snapshot = Snapshot { version, bytes: input.bytes()?.to_vec() };
-            let mut moved = Vec::new();
-            for _ in 0..input.varint()? {
-                moved.push(OpId::new(PeerId(input.u64_le()?), input.u32_le()?));
-            }
-            Record::Replace(doc, snapshot, moved)
-        }
-        3 => Record::Remove(doc_id(input)?),
-        4 => Record::PutMeta(input.str()?.to_owned(), input.bytes()?.to_vec()),
-        5 => Record::RemoveMeta(input.str()?.to_owned()),
-        _ => return Err(DecodeError::Invalid("record")),
-    })
 }

@@ -49,6 +49,7 @@ impl World {
             self.check_device(device)?;
         }
         self.check_rebuilt()?;
+        self.check_transfers_arrived()?;
         self.check_presence().await?;
         // What was said to be saved outlives that the power goes everywhere.
         for device in 0..self.devices.len() {
@@ -98,11 +99,13 @@ impl World {
         self.net.wires(|_| true).iter().for_each(|wire| wire.cut());
     }
 
-    /// What must be everywhere in the end: what was shown as saved, here or there.
+    /// What must be everywhere in the end: what was shown as saved, here or there, and both halves
+    /// of what was stored in two documents at once.
     fn wanted(&self) -> Vec<(DocId, BTreeSet<Token>)> {
         let all = |id: &DocId| {
             let here = self.devices.iter().filter_map(|device| device.promised.get(id));
-            here.chain(self.promised.get(id)).flatten().copied().collect()
+            let promised = here.chain(self.promised.get(id)).flatten().copied();
+            promised.chain(self.stored_transfers(id)).collect()
         };
         self.docs.iter().map(|id| (id.clone(), all(id))).collect()
     }

@@ -12,8 +12,9 @@
 //! | `step` | what can happen, and how a seed plans it |
 //! | `world`, `heal` | doing it, and ending it |
 //! | `check`, `ledger` | what must hold, and documents of which that can be told |
+//! | `together` | changes of two documents at once, and what must hold of them |
 //! | `device`, `server` | browser profiles with tabs, and the server's process |
-//! | `disk`, `net`, `mitm`, `tasks` | the simulated machine |
+//! | `disk`, `journal`, `net`, `mitm`, `tasks` | the simulated machine |
 //! | `hostile` | somebody who sends what no client would |
 //! | `run` | running seeds and shrinking failures |
 //! | `planted` | known bugs, to see whether they are found |
@@ -24,6 +25,7 @@ mod device;
 mod disk;
 mod heal;
 mod hostile;
+mod journal;
 mod ledger;
 mod mitm;
 mod net;
@@ -33,6 +35,7 @@ mod run;
 mod server;
 mod step;
 mod tasks;
+mod together;
 mod world;
 
 pub use rng::Rng;

@@ -26,6 +26,7 @@ bugs! {
     RecoveryStopsHalfway: "recovery reads only the first half of a long journal",
     CompactionForgetsTheSnapshot: "compaction removes the blocks, and the snapshot is not written",
     BatchIsSplit: "of a batch of several blocks the last one is not stored",
+    DocumentsAreWrittenApart: "of a batch over several documents each is a write of its own",
     QuotaIsNotReported: "a write that found no room is answered as a success",
     UnsentIsNotFound: "what an earlier tab stored and did not send is not looked for",
     LoadForgetsTheLastBlock: "reading a document leaves out its last block",

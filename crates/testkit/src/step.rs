@@ -9,6 +9,7 @@ pub enum Step {
     Write { tab: u64, doc: u64, at: u64, kind: u64 },
     WriteLarge { tab: u64, doc: u64, at: u64, bytes: u64 },
     TakeOut { tab: u64, doc: u64, at: u64 },
+    Transfer { tab: u64, at: u64, refused: bool },
     Undo { tab: u64 },
     Redo { tab: u64 },
     OpenDoc { tab: u64, doc: u64 },
@@ -135,6 +136,10 @@ fn doc(rng: &mut Rng) -> u64 {
     rng.below(3)
 }
 
+fn transfer(rng: &mut Rng) -> Step {
+    Step::Transfer { tab: rng.next_u64(), at: rng.below(64), refused: rng.one_in(6) }
+}
+
 /// Up to twenty minutes to either side, or right again.
 fn jump(rng: &mut Rng) -> i64 {
     match rng.below(4) {
@@ -171,6 +176,13 @@ pub(crate) fn plan(seed: u64, later: bool) -> Vec<Step> {
                 break;
             }
             choice -= weight;
+        }
+    }
+    let mut choice = Rng::new(seed).split(10);
+    if later && choice.one_in(2) {
+        for _ in 0..1 + choice.below(10) {
+            let place = choice.index(steps.len() + 1);
+            steps.insert(place, transfer(&mut choice));
         }
     }
     steps

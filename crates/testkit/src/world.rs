@@ -18,6 +18,7 @@ use crate::rng::Rng;
 use crate::server::SimServer;
 use crate::step::Step;
 use crate::tasks::lock;
+use crate::together::Transfer;
 
 const DEVICES_MAX: usize = 5;
 const TABS_MAX: usize = 3;
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) stored: BTreeMap<DocId, Doc>,
     /// What users wrote while they were not allowed to, with who they are.
     pub(crate) forbidden: BTreeMap<Token, String>,
+    /// What was written into both ledgers at once.
+    pub(crate) transfers: Vec<Transfer>,
     backup: Option<Vec<u8>>,
     /// The most that the server's clock was ever ahead.
     pub(crate) server_ahead_ms: i64,
@@ -71,6 +74,7 @@ impl World {
             promised: BTreeMap::new(),
             stored: BTreeMap::new(),
             forbidden: BTreeMap::new(),
+            transfers: Vec::new(),
             backup: None,
             server_ahead_ms: 0,
             faults: BTreeMap::new(),
@@ -126,7 +130,7 @@ impl World {
     }
 
     /// A tab that can be acted upon, by a number.
-    fn pick_tab(&self, number: u64) -> Option<(usize, usize)> {
+    pub(crate) fn pick_tab(&self, number: u64) -> Option<(usize, usize)> {
         let all: Vec<(usize, usize)> = self
             .devices
             .iter()
@@ -186,6 +190,7 @@ impl World {
                 self.write(tab, doc, at as usize, 0, false, Some(bytes as usize));
             }
             Step::TakeOut { tab, doc, at } => self.write(tab, doc, at as usize, 0, true, None),
+            Step::Transfer { tab, at, refused } => self.transfer(tab, at as usize, refused)?,
             Step::Undo { tab } | Step::Redo { tab } => {
                 let sketch = self.docs[SKETCH as usize].clone();
                 let Some(tab) = self.pick_awake(tab) else { return Ok(()) };
@@ -312,6 +317,7 @@ impl World {
                 device.lose_power();
                 device.disk.restore(Vec::new());
                 device.promised.clear();
+                self.forget_transfers(number);
                 self.open_tab(number);
             }
             step => self.take_other_fault(step)?,
