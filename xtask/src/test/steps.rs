@@ -223,7 +223,8 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<Option<String>> {
 
 /// The scenes, of which some are still to be chosen.
 fn journey(workspace: &Workspace, browser: &Browser) -> Command {
-    let mut tests = workspace.cargo(["test", "--test=journey"]);
+    // The engine has a test of this name, which needs no browser.
+    let mut tests = workspace.cargo(["test", "--test=journey", "--exclude=leptos-sync-engine"]);
     tests
         .args(NATIVE)
         .args(["--", "--nocapture"])
