@@ -183,7 +183,7 @@ pub(crate) struct OpenDoc {
     pub(crate) presence: Presence,
     /// Changes of this device that wait for others. Those are here whatever their stamps say, also
     /// where it is the server that brings what they wait for.
-    pub(crate) waiting: Vec<Block>,
+    pub(crate) waiting: BTreeMap<OpId, Block>,
     /// Where changes were written again: from which seq of whom on, and as whom.
     pub(crate) renamed: BTreeMap<PeerId, (u32, PeerId)>,
     /// The status that subscribers know.
@@ -199,7 +199,7 @@ impl OpenDoc {
             store: Store::default(),
             remote: Remote::default(),
             presence: Presence::default(),
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             renamed: BTreeMap::new(),
             shown: None,
         }
@@ -214,9 +214,7 @@ impl OpenDoc {
             all.any(|dep| !content.version().contains(dep))
         };
         for block in blocks.into_iter().filter(waits) {
-            if !self.waiting.contains(&block) {
-                self.waiting.push(block);
-            }
+            self.waiting.entry(name(&block)).or_insert(block);
         }
     }
 

@@ -353,6 +353,7 @@ impl Core {
             self.conflict(now, id, peer, seq);
         }
         if !waiting.is_empty() {
+            let waiting = waiting.into_values().collect();
             self.import_from_tab(now, id, waiting, false, Origin::OtherTab);
         }
         self.announce_unstored(now, id);

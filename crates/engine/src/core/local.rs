@@ -1,6 +1,6 @@
 //! The other tabs of this device, who is where, and the passing of time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::ClientInput;
@@ -57,12 +57,14 @@ impl Core {
         let Some(doc) = self.docs.get(id).filter(|doc| doc.load == Load::Done) else {
             return false;
         };
-        let mut version = doc.content.borrow().version().clone();
+        let content = doc.content.borrow();
+        let mut ends: BTreeMap<PeerId, u32> = BTreeMap::new();
         blocks.iter().any(|block| {
-            let (peer, known) = (block.peer(), version.get(block.peer()));
-            let mut deps = block.header().deps.iter();
-            let lacks = block.seq() > known || deps.any(|dep| !version.contains(*dep));
-            version.extend(peer, block.end().max(known));
+            let comes = |dep: &OpId| ends.get(&dep.peer).is_some_and(|end| dep.seq < *end);
+            let has = |dep: &OpId| content.version().contains(*dep) || comes(dep);
+            let before = block.seq().checked_sub(1).map(|seq| OpId::new(block.peer(), seq));
+            let lacks = !block.header().deps.iter().chain(&before).all(has);
+            ends.insert(block.peer(), block.end());
             lacks
         })
     }

@@ -6,7 +6,6 @@ use leptos_sync_storage::{AppendError, StoredDoc};
 use leptos_sync_transport::Closed;
 
 use super::link_tests::{FEED, Wire, store, theirs, version, written, written_and_sent};
-use super::tabs::TabMessage;
 use super::tests::{at, board, changes, loaded, unread, write};
 use super::{JobResult, Loaded, Output};
 use crate::status::Reason;

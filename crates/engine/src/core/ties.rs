@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leptos_sync_crdt::DocId;
+use leptos_sync_crdt::{Block, DocId};
 
+use super::Core;
 use super::doc::{Load, OpenDoc, Unsaved, name};
-use super::{Core, Parts};
 
 /// Names changes that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub(crate) struct Tie(u64);
 
 impl Core {
     /// Ties changes of several documents, and what each of them is tied to already.
-    pub(super) fn tie(&mut self, parts: &Parts) {
+    pub(super) fn tie(&mut self, parts: &[(DocId, Vec<Block>)]) {
         self.ties += 1;
         let tie = Tie(self.ties);
         let mut earlier = BTreeSet::new();
@@ -29,7 +29,7 @@ impl Core {
     }
 
     /// Unties changes that somebody has stored.
-    pub(super) fn untie_stored(&mut self, parts: &Parts) {
+    pub(super) fn untie_stored(&mut self, parts: &[(DocId, Vec<Block>)]) {
         for (id, blocks) in parts {
             let Some(doc) = self.docs.get_mut(id) else { continue };
             doc.store.untie(blocks);
