@@ -365,7 +365,7 @@ async fn a_transaction_over_two_documents_changes_both_or_none() {
         let task = board.read(row).ok_or("it is gone")?;
         board.remove(row);
         archive.insert_into(done, &task);
-        Ok(())
+        Ok::<(), &str>(())
     });
     assert_eq!(moved, Ok(()));
     assert_eq!(*seen.borrow(), [(0, 1), (0, 1)], "both had changed when the first was told");
