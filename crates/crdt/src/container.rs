@@ -221,6 +221,13 @@ impl ContainerKey<'_> {
         }
     }
 
+    fn is(&self, id: &ContainerId) -> bool {
+        match (self, id) {
+            (Self::Root(name), ContainerId::Root(other)) => **name == **other,
+            _ => self.compare(id) == Ordering::Equal,
+        }
+    }
+
     fn compare(&self, id: &ContainerId) -> Ordering {
         match (self, id) {
             (Self::Root(name), ContainerId::Root(other)) => (*name).cmp(other),
@@ -445,7 +452,7 @@ impl Containers {
     pub(crate) fn intern(&mut self, kind: ContainerKind, key: &ContainerKey<'_>) -> ContainerIx {
         if let Some(last) = self.list.get(self.last as usize)
             && last.kind == kind
-            && key.compare(&last.id) == Ordering::Equal
+            && key.is(&last.id)
         {
             return self.last;
         }

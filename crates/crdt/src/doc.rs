@@ -135,17 +135,23 @@ impl Doc {
     }
 
     pub(crate) fn history_mut(&mut self) -> &mut History {
-        self.history();
-        self.cold = None;
-        self.history.get_mut().expect("the history was just read")
+        self.parts_mut().0
     }
 
     /// The log and the containers, to be changed side by side.
     pub(crate) fn parts_mut(&mut self) -> (&mut History, &mut Containers) {
+        if self.cold.is_some() {
+            self.warm_up();
+        }
+        let history = self.history.get_mut().expect("what is not cold has its history");
+        (history, &mut self.containers)
+    }
+
+    /// Reads the history in for good.
+    #[cold]
+    fn warm_up(&mut self) {
         self.history();
         self.cold = None;
-        let history = self.history.get_mut().expect("the history was just read");
-        (history, &mut self.containers)
     }
 
     /// Who the local changes are written as.

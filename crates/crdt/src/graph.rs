@@ -107,8 +107,7 @@ impl Graph {
         while at < end {
             let stretch = self.stretch_at(at);
             let upto = stretch.end.min(end);
-            let id = OpId::new(self.peer(stretch.peer), stretch.seq);
-            line.push_on_heads(id, upto - at, stretch.stamp);
+            line.push_on_heads(self.peer(stretch.peer), upto - at, stretch.stamp);
             at = upto;
         }
         line.close_base();
@@ -205,28 +204,24 @@ impl Graph {
         start
     }
 
-    /// Adds operations of one peer, which has seen everything here.
-    pub(crate) fn push_on_heads(&mut self, id: OpId, len: u32, stamp: Stamp) -> Lv {
+    /// Adds the next operations of a peer, which has seen everything here.
+    pub(crate) fn push_on_heads(&mut self, peer: PeerId, len: u32, stamp: Stamp) -> Lv {
+        let start = self.end;
         // Mostly, a peer goes on where it stopped, and nothing has to be looked up.
         if let (Some(run), [head]) = (self.runs.last(), &mut self.heads[..])
             && let Some((_, critical_end)) = self.critical.last_mut()
-            && self.peers[run.peer as usize] == id.peer
+            && self.peers[run.peer as usize] == peer
+            && *head + 1 == start
+            && *critical_end == start
+            && run.stamp.plus(start - run.start) == stamp
         {
-            let before = self.end - run.start;
-            if *head + 1 == self.end
-                && run.seq + before == id.seq
-                && run.stamp.plus(before) == stamp
-                && *critical_end == self.end
-            {
-                let start = self.end;
-                self.end += len;
-                *head = self.end - 1;
-                *critical_end = self.end;
-                self.version.extend(id.peer, id.seq + len);
-                self.stamp_end = self.stamp_end.max(stamp.plus(len).0);
-                return start;
-            }
+            self.end += len;
+            (*head, *critical_end) = (self.end - 1, self.end);
+            self.version.extend(peer, run.seq + (self.end - run.start));
+            self.stamp_end = self.stamp_end.max(stamp.plus(len).0);
+            return start;
         }
+        let id = OpId::new(peer, self.version.get(peer));
         let heads = self.heads.clone();
         self.push(id, len, stamp, &heads)
     }
@@ -585,7 +580,7 @@ mod tests {
                 long.push(id, len, stamp, &heads);
                 match kind {
                     0 => _ = short.push(id, len, stamp, &heads),
-                    _ => _ = short.push_on_heads(id, len, stamp),
+                    _ => _ = short.push_on_heads(id.peer, len, stamp),
                 }
                 stamp = stamp.plus(len);
                 before = Some((peer, long.end() - 1));

@@ -9,7 +9,7 @@
 
 use crate::container::ContainerIx;
 use crate::graph::{Graph, Lv};
-use crate::id::OpId;
+use crate::id::{OpId, PeerId};
 use crate::numbers::{self, Numbers};
 use crate::shallow::Base;
 use crate::stamp::Stamp;
@@ -55,8 +55,8 @@ impl History {
         let (mut at, end) = (self.graph.end(), since.graph.end());
         while at < end {
             let stretch = since.graph.stretch_at(at);
-            let id = OpId::new(since.graph.peer(stretch.peer), stretch.seq);
-            self.graph.push_on_heads(id, stretch.end - at, stretch.stamp);
+            let peer = since.graph.peer(stretch.peer);
+            self.graph.push_on_heads(peer, stretch.end - at, stretch.stamp);
             at = stretch.end;
         }
         // The operations of a transaction that is being made have no bounds yet.
@@ -121,12 +121,12 @@ impl History {
     /// Adds the next operations of a peer, which has seen everything here.
     pub(crate) fn push_local(
         &mut self,
-        id: OpId,
+        peer: PeerId,
         len: u32,
         stamp: Stamp,
         container: ContainerIx,
     ) -> Lv {
-        let lv = self.graph.push_on_heads(id, len, stamp);
+        let lv = self.graph.push_on_heads(peer, len, stamp);
         self.note_span(lv, container);
         lv
     }

@@ -259,7 +259,7 @@ impl Doc {
         let is_latest = parents == history.graph.heads();
         let texts = (!is_latest).then(|| ToMerge::new(&history.graph));
         let start = if is_latest {
-            history.graph.push_on_heads(id, header.len, header.stamp)
+            history.graph.push_on_heads(id.peer, header.len, header.stamp)
         } else {
             history.graph.push(id, header.len, header.stamp, parents)
         };

@@ -125,22 +125,23 @@ impl Chunk {
         }
     }
 
-    /// Widens the gap to the right by `scalars`; the bytes stay readable until the next edit.
-    fn delete_at_gap(&mut self, scalars: u32) -> (&str, Widths) {
+    /// Widens the gap to the right by `scalars`; appends what stood there to `gone` if it is given.
+    fn delete_at_gap(&mut self, scalars: u32, gone: Option<&mut String>) {
         let is_ascii = self.is_ascii();
         let len = if is_ascii {
             scalars as usize
         } else {
             byte_of_scalar(as_text(&self.bytes[self.gap_end..]), scalars as usize)
         };
-        let gone = self.gap_end..self.gap_end + len;
+        let bytes = &self.bytes[self.gap_end..self.gap_end + len];
         self.gap_end += len;
-        let gone = as_text(&self.bytes[gone]);
-        let widths = if is_ascii { [scalars; 3] } else { measure(gone) };
+        let widths = if is_ascii { [scalars; 3] } else { measure(as_text(bytes)) };
         for (sum, width) in self.widths.iter_mut().zip(widths) {
             *sum -= width;
         }
-        (gone, widths)
+        if let Some(gone) = gone {
+            gone.push_str(as_text(bytes));
+        }
     }
 
     /// Cuts everything from the gap on off.
@@ -162,8 +163,15 @@ impl Chunk {
     }
 }
 
-fn negative(widths: Widths) -> [i32; 3] {
-    widths.map(|width| width.wrapping_neg().cast_signed())
+/// The chunk of the last edit. What it grew by since it was found is not in the tree yet: most edits
+/// are where the last one was.
+#[derive(Clone, Debug, Default)]
+struct Last {
+    leaf: u32,
+    /// The sums before it.
+    before: Widths,
+    /// What the tree takes it to measure.
+    noted: Widths,
 }
 
 /// A text that is edited at positions. Positions count Unicode scalars and must be in range.
@@ -171,14 +179,13 @@ fn negative(widths: Widths) -> [i32; 3] {
 pub(crate) struct Rope {
     tree: SumTree,
     chunks: Vec<Chunk>,
-    /// The chunk of the last edit and the sums before it.
-    last: (u32, Widths),
+    last: Last,
 }
 
 impl Default for Rope {
     fn default() -> Self {
         let (tree, chunks) = (SumTree::default(), vec![Chunk::default()]);
-        Self { tree, chunks, last: (0, [0; 3]) }
+        Self { tree, chunks, last: Last::default() }
     }
 }
 
@@ -197,12 +204,48 @@ impl Rope {
 
     /// Scalars, UTF-16 code units, bytes.
     pub(crate) fn widths(&self) -> Widths {
-        self.tree.total()
+        let (total, grown) = (self.tree.total(), self.grown());
+        [0, 1, 2].map(|measure| total[measure].wrapping_add(grown[measure]))
     }
 
     /// The number of scalars.
     pub(crate) fn len(&self) -> usize {
-        self.tree.total()[SCALARS] as usize
+        self.widths()[SCALARS] as usize
+    }
+
+    /// What the tree does not know of the last chunk; it wraps around if it became shorter.
+    fn grown(&self) -> Widths {
+        let (widths, noted) = (self.chunks[self.last.leaf as usize].widths, self.last.noted);
+        [0, 1, 2].map(|measure| widths[measure].wrapping_sub(noted[measure]))
+    }
+
+    /// As [`SumTree::find`].
+    fn find(&self, measure: usize, pos: u32, touching: bool) -> (u32, Widths) {
+        let Last { leaf, before, .. } = self.last;
+        let start = before[measure];
+        if pos < start || (touching && pos == start && start > 0) {
+            return self.tree.find(measure, pos, touching);
+        }
+        let end = start + self.chunks[leaf as usize].widths[measure];
+        if pos < end || (touching && pos == end) {
+            return (leaf, before);
+        }
+        let grown = self.grown();
+        let pos = pos.wrapping_sub(grown[measure]);
+        let (leaf, before) = self.tree.find(measure, pos, touching);
+        if leaf == self.last.leaf {
+            return (leaf, before);
+        }
+        (leaf, [0, 1, 2].map(|measure| before[measure].wrapping_add(grown[measure])))
+    }
+
+    /// Goes on in another chunk: the tree is told what the last one measures.
+    fn move_to(&mut self, leaf: u32, before: Widths) {
+        let grown = self.grown();
+        if grown != [0; 3] {
+            self.tree.change(self.last.leaf, grown.map(u32::cast_signed));
+        }
+        self.last = Last { leaf, before, noted: self.chunks[leaf as usize].widths };
     }
 
     pub(crate) fn text(&self) -> String {
@@ -222,7 +265,7 @@ impl Rope {
         if start >= end {
             return;
         }
-        let (leaf, before) = self.tree.find(SCALARS, start, false);
+        let (leaf, before) = self.find(SCALARS, start, false);
         let mut skip = (start - before[SCALARS]) as usize;
         let mut left = (end - start) as usize;
         for piece in self.pieces_from(leaf) {
@@ -246,12 +289,12 @@ impl Rope {
 
     /// The scalar position of a UTF-16 offset; inside a surrogate pair counts as before it.
     pub(crate) fn utf16_to_scalar(&self, utf16: usize) -> usize {
-        let [scalars, units, _] = self.tree.total();
+        let [scalars, units, _] = self.widths();
         let unit = utf16.min(units as usize) as u32;
         if scalars == units {
             return unit as usize;
         }
-        let (leaf, before) = self.tree.find(UTF16, unit, true);
+        let (leaf, before) = self.find(UTF16, unit, true);
         let (mut unit, mut scalar) = (unit - before[UTF16], before[SCALARS] as usize);
         for c in self.chunks[leaf as usize].parts().into_iter().flat_map(str::chars) {
             if unit < c.len_utf16() as u32 {
@@ -265,60 +308,58 @@ impl Rope {
 
     /// The UTF-16 offset of a scalar position.
     pub(crate) fn scalar_to_utf16(&self, scalar: usize) -> usize {
-        let [scalars, units, _] = self.tree.total();
+        let [scalars, units, _] = self.widths();
         let scalar = scalar.min(scalars as usize) as u32;
         if scalars == units {
             return scalar as usize;
         }
-        let (leaf, before) = self.tree.find(SCALARS, scalar, true);
+        let (leaf, before) = self.find(SCALARS, scalar, true);
         let chars = self.chunks[leaf as usize].parts().into_iter().flat_map(str::chars);
         let head = chars.take((scalar - before[SCALARS]) as usize);
         before[UTF16] as usize + head.map(char::len_utf16).sum::<usize>()
     }
 
-    /// The chunk where an edit at `pos` takes place, and the sums before it.
+    /// The chunk where an edit at `pos` takes place, which is the last one then, and where in it.
     fn locate(&mut self, pos: u32) -> (u32, u32) {
-        let (leaf, before) = self.last;
+        let Last { leaf, before, .. } = self.last;
         let start = before[SCALARS];
         // A position at a chunk's start belongs to the one before, except at the text's start.
         let is_here = (pos > start || (pos == 0 && start == 0))
             && pos <= start + self.chunks[leaf as usize].widths[SCALARS];
-        if !is_here {
-            self.last = self.tree.find(SCALARS, pos, true);
-        }
-        (self.last.0, pos - self.last.1[SCALARS])
+        if is_here { (leaf, pos - start) } else { self.look_up(pos) }
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, pos: u32) -> (u32, u32) {
+        let (leaf, before) = self.find(SCALARS, pos, true);
+        self.move_to(leaf, before);
+        (leaf, pos - before[SCALARS])
     }
 
     pub(crate) fn insert(&mut self, pos: usize, text: &str) {
         let (leaf, offset) = self.locate(pos as u32);
-        let widths = measure(text);
         let chunk = &mut self.chunks[leaf as usize];
         if chunk.len() + text.len() <= CHUNK_BYTES_MAX {
             chunk.open_gap(offset, text.len());
-            chunk.insert_at_gap(text, widths);
-            self.tree.change(leaf, widths.map(u32::cast_signed));
+            chunk.insert_at_gap(text, measure(text));
             return;
         }
         chunk.open_gap(offset, 0);
         let tail = chunk.split_at_gap();
-        self.tree.change(leaf, negative(tail.widths));
         let last = self.append_after(leaf, text);
         if tail.len() > 0 {
             self.add_chunk(last, tail);
         }
     }
 
-    /// Puts text after what a chunk holds, into it as far as it fits, then into new chunks.
+    /// Puts text after what the last chunk holds, into it as far as it fits, then into new ones.
     fn append_after(&mut self, leaf: u32, text: &str) -> u32 {
         let mut leaf = leaf;
-        let room = CHUNK_BYTES_MAX - self.chunks[leaf as usize].len();
-        let (head, mut rest) = cut(text, text.floor_char_boundary(room));
+        let chunk = &mut self.chunks[leaf as usize];
+        let (head, mut rest) = cut(text, text.floor_char_boundary(CHUNK_BYTES_MAX - chunk.len()));
         if !head.is_empty() {
-            let chunk = &mut self.chunks[leaf as usize];
             chunk.open_gap(chunk.widths[SCALARS], head.len());
-            let widths = measure(head);
-            chunk.insert_at_gap(head, widths);
-            self.tree.change(leaf, widths.map(u32::cast_signed));
+            chunk.insert_at_gap(head, measure(head));
         }
         while !rest.is_empty() {
             // Not quite full, so that typing inside does not split at once.
@@ -345,33 +386,33 @@ impl Rope {
         let (pos, mut left) = (pos as u32, len as u32);
         while left > 0 {
             let (mut leaf, mut offset) = self.locate(pos);
-            if offset == self.chunks[leaf as usize].widths[SCALARS] {
+            let widths = self.chunks[leaf as usize].widths;
+            if offset == widths[SCALARS] {
                 // At a chunk's end: what is to be deleted starts with the next.
+                let before = self.last.before;
                 (leaf, offset) = (self.tree.next(leaf).expect("the range is in the text"), 0);
+                self.move_to(leaf, [0, 1, 2].map(|measure| before[measure] + widths[measure]));
             }
             let chunk = &mut self.chunks[leaf as usize];
             let here = left.min(chunk.widths[SCALARS] - offset);
             chunk.open_gap(offset, 0);
-            let (text, widths) = chunk.delete_at_gap(here);
-            if let Some(gone) = &mut gone {
-                gone.push_str(text);
-            }
-            self.tree.change(leaf, negative(widths));
+            chunk.delete_at_gap(here, gone.as_deref_mut());
             left -= here;
-            self.shrink(leaf);
+            if chunk.len() <= CHUNK_BYTES_MAX / 4 {
+                self.shrink(leaf);
+            }
         }
     }
 
-    /// Removes an empty chunk, and joins a small one with the next.
+    /// Removes the last chunk if it is empty, or joins it, which is small, with the next.
     fn shrink(&mut self, leaf: u32) {
         let len = self.chunks[leaf as usize].len();
-        if len > CHUNK_BYTES_MAX / 4 {
-            return;
-        }
         if len == 0 && self.tree.first() != self.tree.last() {
             self.tree.remove(leaf);
             self.chunks[leaf as usize] = Chunk::default();
-            self.last = (self.tree.first(), [0; 3]);
+            let first = self.tree.first();
+            let noted = self.chunks[first as usize].widths;
+            self.last = Last { leaf: first, before: [0; 3], noted };
             return;
         }
         let Some(next) = self.tree.next(leaf) else { return };
@@ -385,8 +426,6 @@ impl Rope {
         let [a, b] = right.parts();
         chunk.insert_at_gap(a, measure(a));
         chunk.insert_at_gap(b, measure(b));
-        self.tree.change(leaf, right.widths.map(u32::cast_signed));
-        self.last = (self.tree.first(), [0; 3]);
     }
 }
 

@@ -358,7 +358,7 @@ pub(crate) fn decode_base(bytes: &[u8], containers: &Containers) -> Result<Histo
         if !follows || stretch.id.seq != graph.version().get(stretch.id.peer) {
             return Err(DecodeError::Invalid("base"));
         }
-        graph.push_on_heads(stretch.id, stretch.len, stretch.stamp);
+        graph.push_on_heads(stretch.id.peer, stretch.len, stretch.stamp);
     }
     if graph.end() == 0 {
         return Err(DecodeError::Invalid("base"));

@@ -6,7 +6,7 @@ use crate::container::{ContainerId, ContainerIx, ContainerKey, ContainerKind, Co
 use crate::doc::{Commit, Doc};
 use crate::gather::Gather;
 use crate::graph::Lv;
-use crate::id::{OpId, RowId};
+use crate::id::RowId;
 use crate::list::{ListMut, MovableListMut};
 use crate::names::NameIx;
 use crate::stamp::Stamp;
@@ -72,8 +72,7 @@ impl<'a> Transaction<'a> {
         let (history, _) = self.doc.log_mut();
         let free = history.graph.stamp_end();
         let stamp = if self.len == 0 { Stamp::next(free, self.wall_ms) } else { Stamp(free) };
-        let id = OpId::new(peer, history.graph.version().get(peer));
-        let lv = history.push_local(id, len, stamp, container);
+        let lv = history.push_local(peer, len, stamp, container);
         if self.len == 0 {
             self.start = lv;
         }
@@ -504,7 +503,9 @@ impl TextMut<'_, '_> {
         if content.len() > INSERT_BYTES_MAX {
             return Err(TextError::TooLarge);
         }
-        self.delete(pos, deleted)?;
+        if deleted > 0 {
+            self.delete(pos, deleted)?;
+        }
         self.insert(pos, content)
     }
 }

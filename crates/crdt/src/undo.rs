@@ -128,14 +128,17 @@ impl Step {
 
     /// Adds the edits of another step, which is empty then.
     fn append(&mut self, other: &mut Self) {
-        for mut inverse in other.inverses.drain(..) {
-            if let Inverse::TextDeleted { content, .. } = &mut inverse {
+        for inverse in &mut other.inverses {
+            if let Inverse::TextDeleted { content, .. } = inverse {
                 *content += self.content.len();
             }
-            self.push(inverse);
+            self.push(*inverse);
         }
-        self.content.push_str(&other.content);
-        other.content.clear();
+        other.inverses.clear();
+        if !other.content.is_empty() {
+            self.content.push_str(&other.content);
+            other.content.clear();
+        }
     }
 }
 
