@@ -3,6 +3,7 @@
 
 use leptos_sync_crdt::{Reader, Writer};
 use xxhash_rust::xxh32::xxh32;
+use xxhash_rust::xxh64::xxh64;
 
 use crate::choices::Choices;
 
@@ -28,7 +29,7 @@ fn file(magic: &[u8; 4], chunks: impl IntoIterator<Item = (u8, Vec<u8>)>) -> Vec
     for (kind, bytes) in chunks {
         out.u8(kind);
         out.bytes(&bytes);
-        out.u32_le(xxh32(&bytes, 0));
+        out.u32_le(xxh64(&bytes, 0) as u32);
     }
     out.into_vec()
 }

@@ -128,10 +128,8 @@ fn parents_here(graph: &Graph, plan: &Plan<'_>, at: usize, starts: &[Lv]) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use xxhash_rust::xxh32::xxh32;
-
     use crate::cells::CellOp;
-    use crate::codec::{DecodeError, Input, Writer};
+    use crate::codec::{DecodeError, Input, Writer, checksum};
     use crate::columns::encode_ints;
     use crate::import::ImportError;
     use crate::packing::Packer;
@@ -165,7 +163,7 @@ mod tests {
             }
         }
         // Transactions, then containers.
-        out.raw(&[1, 1, 3]);
+        out.raw(&[1, 3, 3]);
         out.raw(&[1, 0, 3]);
         let (mut column, mut ops) = (Writer::new(), Writer::new());
         (0..3).for_each(|_| CellOp::Add(1).encode(&mut ops));
@@ -183,7 +181,7 @@ mod tests {
         let mut file = Writer::new();
         file.raw(b"LSU2\x01");
         file.bytes(chunk);
-        file.u32_le(xxh32(chunk, 0));
+        file.u32_le(checksum(chunk));
         file.into_vec()
     }
 
@@ -199,7 +197,7 @@ mod tests {
         // One stretch, of single deletions in a text that has nothing.
         out.raw(&[1, 0]);
         out.varint(count);
-        out.raw(&[0, 0, 0, 1, 1]);
+        out.raw(&[0, 0, 0, 1, 3]);
         out.varint(count);
         let refused = Doc::new(PeerId(9)).import_update(0, &with_checksum(out.as_slice()));
         let reason = DecodeError::Invalid("transaction length");

@@ -3,6 +3,8 @@
 //! Integers are unsigned LEB128 varints of at most ten bytes, signed ones zigzag first. Every count
 //! read from the wire is checked against the bytes that remain before anything is allocated.
 
+use xxhash_rust::xxh64::xxh64;
+
 use crate::graph::Lv;
 
 /// Why bytes could not be decoded. Nothing was changed by the attempt.
@@ -42,6 +44,11 @@ pub enum DecodeError {
     /// Bytes remain after the last field.
     #[error("trailing bytes")]
     TrailingBytes,
+}
+
+/// What tells whether part of a file is damaged: the lower half of its xxHash64.
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
+    xxh64(bytes, 0) as u32
 }
 
 /// A number without sign for one with, small for those near 0.

@@ -4,9 +4,9 @@
 //! | field | size | meaning |
 //! |---|---|---|
 //! | length | varint | bytes of the whole text |
-//! | literals | bytes | what is not a copy, in order |
 //! | copies | varint | how many |
 //! | three columns | bytes each | literals before each copy; its length; how far back it starts |
+//! | literals | bytes | what is not a copy, in order |
 //!
 //! Repeats are found as in rsync (Tridgell and Mackerras, "The rsync algorithm", 1996, section 3):
 //! blocks at fixed places are known by a hash that can be rolled over the text byte by byte.
@@ -137,12 +137,11 @@ pub(crate) fn encode_text(text: &str, out: &mut Writer) {
     }
     literals.extend_from_slice(&bytes[upto..]);
     out.len(bytes.len());
-    out.bytes(&literals);
     out.len(copies.len());
-    if copies.is_empty() {
-        return;
+    if !copies.is_empty() {
+        columns.iter().for_each(|column| encode_ints(column, out));
     }
-    columns.iter().for_each(|column| encode_ints(column, out));
+    out.bytes(&literals);
 }
 
 fn may_expand(encoded: usize, whole: usize) -> bool {
@@ -152,6 +151,9 @@ fn may_expand(encoded: usize, whole: usize) -> bool {
 /// Reads what [`encode_text`] wrote.
 pub(crate) fn decode_text(input: &mut Input<'_>) -> String {
     let len = input.varint_usize();
+    let mut copies = input.varint();
+    let mut read_column = || Ints::new(if copies > 0 { input.bytes() } else { &[] });
+    let mut columns = [(); 3].map(|()| read_column());
     let mut literals = Input::new(input.bytes());
     if !may_expand(literals.remaining(), len) {
         input.fail(DecodeError::CountExceedsInput);
@@ -160,9 +162,7 @@ pub(crate) fn decode_text(input: &mut Input<'_>) -> String {
         return String::new();
     }
     let mut text = Vec::with_capacity(len);
-    let mut copies = input.varint();
     if copies > 0 {
-        let mut columns = [(); 3].map(|()| Ints::new(input.bytes()));
         while copies > 0 && input.is_sound() {
             let [gap, left, back] = columns.each_mut().map(Ints::next_as::<u32>);
             text.extend_from_slice(literals.take(gap as usize));
@@ -305,6 +305,7 @@ mod tests {
         assert!(encoded(&long).len() > (1 << 20) / EXPANSION_MAX);
         let mut claim = Writer::new();
         claim.len(1 << 30);
+        claim.len(0);
         claim.bytes(b"aaaa");
         let claim = claim.into_vec();
         let refused = Reader::new(&claim).read(decode_text);
@@ -315,11 +316,11 @@ mod tests {
     fn a_copy_after_more_text_than_was_told_is_refused() {
         let mut out = Writer::new();
         out.len(1);
-        out.bytes(b"abc");
         out.len(1);
         for part in [2, 9, 1] {
             encode_ints(&[part], &mut out);
         }
+        out.bytes(b"abc");
         let refused = Reader::new(out.as_slice()).read(decode_text);
         assert_eq!(refused, Err(DecodeError::Invalid("copied text")));
     }

@@ -163,8 +163,8 @@ impl Chunk {
     }
 }
 
-/// The chunk of the last edit. What it grew by since it was found is not in the tree yet: most edits
-/// are where the last one was.
+/// The chunk of the last edit. What it grew by since it was found is not in the tree yet: most
+/// edits are where the last one was.
 #[derive(Clone, Debug, Default)]
 struct Last {
     leaf: u32,

@@ -3,7 +3,7 @@
 //! | field | size | meaning |
 //! |---|---|---|
 //! | magic | 4 | `LSU2` update, `LSS2` snapshot |
-//! | chunks | to the end | kind (1), length (varint), bytes, xxHash32 of them (4, little-endian) |
+//! | chunks | to the end | kind (1), length (varint), bytes, checksum of them (4, little-endian) |
 //!
 //! An update has one chunk, `history` (1); see [`crate::update`]. A snapshot has `state` (2), then
 //! `history` without what the state holds: the state is read as it is, and the history only when
@@ -12,10 +12,8 @@
 //! snapshot are kept and written again, in an update skipped, unless the kind's high bit says that
 //! they must be understood.
 
-use xxhash_rust::xxh32::xxh32;
-
 use crate::cell_log::CellLog;
-use crate::codec::{DecodeError, Input, Reader, Writer};
+use crate::codec::{DecodeError, Input, Reader, Writer, checksum};
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
 };
@@ -55,7 +53,7 @@ fn write_chunk(out: &mut Writer, kind: u8, write: &mut dyn FnMut(&mut Writer)) {
     let len = out.as_slice().len() - start;
     out.prefix_len(start);
     let content = out.as_slice().len() - len;
-    out.u32_le(xxh32(&out.as_slice()[content..], 0));
+    out.u32_le(checksum(&out.as_slice()[content..]));
 }
 
 /// The chunks of a file that are understood, and the others.
@@ -76,7 +74,7 @@ fn read_chunks<'a>(bytes: &'a [u8], magic: &[u8; 4]) -> Result<Chunks<'a>, Decod
     while !input.is_empty() {
         let kind = input.u8();
         let chunk = input.bytes();
-        if input.u32_le() != xxh32(chunk, 0) {
+        if input.u32_le() != checksum(chunk) {
             input.fail(DecodeError::Checksum);
         }
         match kind {

@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use xxhash_rust::xxh32::xxh32;
 
-use crate::codec::{Reader, Writer};
+use crate::codec::{Reader, Writer, checksum};
 use crate::histories::{run, step};
 use crate::{Doc, Expand, OpId, PeerId, Side};
 
@@ -95,7 +94,7 @@ fn changed(snapshot: &[u8], change: impl FnOnce(&mut Vec<(u8, Vec<u8>)>)) -> Vec
     for (kind, bytes) in chunks {
         out.u8(kind);
         out.bytes(&bytes);
-        out.u32_le(xxh32(&bytes, 0));
+        out.u32_le(checksum(&bytes));
     }
     out.into_vec()
 }

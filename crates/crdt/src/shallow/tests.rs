@@ -2,11 +2,10 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use xxhash_rust::xxh32::xxh32;
 
 use crate::block::BlockHeader;
 use crate::cells::CellOp;
-use crate::codec::{Reader, Writer};
+use crate::codec::{Reader, Writer, checksum};
 use crate::container::ContainerKey;
 use crate::histories::{Step, assert_is_model, run, step};
 use crate::model::Model;
@@ -177,7 +176,7 @@ fn with_chunk(mut snapshot: Vec<u8>, kind: u8) -> Vec<u8> {
     let mut chunk = Writer::new();
     chunk.u8(kind);
     chunk.bytes(b"later");
-    chunk.u32_le(xxh32(b"later", 0));
+    chunk.u32_le(checksum(b"later"));
     snapshot.extend(chunk.into_vec());
     snapshot
 }

@@ -156,8 +156,7 @@ impl<'a> Rows<'a> {
 
 #[cfg(test)]
 mod tests {
-    use xxhash_rust::xxh32::xxh32;
-
+    use crate::codec::checksum;
     use crate::{DecodeError, Doc, ImportError, PeerId, VersionVector};
 
     #[test]
@@ -165,11 +164,12 @@ mod tests {
         let mut doc = Doc::new(PeerId(1));
         doc.transact(0, |tx| tx.movable_list("l").push(5));
         let mut file = doc.encode_update(&VersionVector::new());
-        // One run, of one insertion, at 0: it becomes one that makes no slot.
-        let at = file.windows(5).position(|bytes| bytes == [1, 1, 1 << 3, 1, 0]).unwrap();
-        file[at + 2] |= 3;
+        // One run, of one insertion, at 0: it becomes one that makes no slot, and a byte longer.
+        let at = file.windows(8).position(|bytes| bytes == [1, 1, 1, 1, 0, 0, 0, 0]).unwrap();
+        file.splice(at + 1..at + 3, [2, 0, 1 << 3 | 3]);
+        [5, at - 1].into_iter().for_each(|length| file[length] += 1);
         let end = file.len() - 4;
-        let checksum = xxh32(&file[6..end], 0);
+        let checksum = checksum(&file[6..end]);
         file[end..].copy_from_slice(&checksum.to_le_bytes());
         let refused = Doc::new(PeerId(2)).import_update(0, &file).unwrap_err();
         assert_eq!(refused, ImportError::Update(DecodeError::Invalid("operation kind")));

@@ -8,7 +8,7 @@
 //! | peers | 8 bytes each, little-endian |
 //! | containers | kind (1), id |
 //! | stretches | see below |
-//! | bounds | at most 4096 transactions of one length: length, count |
+//! | bounds | at most 4096 transactions of one length: length ≪ 1 \| are several, then how many |
 //! | spans | container, length |
 //! | operations | one chunk a container, length first |
 //!
@@ -179,8 +179,10 @@ pub(crate) fn encode(
     for (len, mut count) in bounds {
         while count > 0 {
             let some = count.min(TRANSACTIONS_MAX);
-            out.varint(u64::from(len));
-            out.varint(u64::from(some));
+            out.varint(u64::from(len) << 1 | u64::from(some > 1));
+            if some > 1 {
+                out.varint(u64::from(some));
+            }
             count -= some;
         }
     }
@@ -266,24 +268,46 @@ fn next_pos(piece: &Piece) -> u32 {
     }
 }
 
-/// Runs: length ≪ 3 | void ≪ 2 | kind; then positions, as differences from where typing would have
-/// gone on; then what was inserted, its repeats written once ([`crate::repeats`]).
+/// A run's length and kind, mostly in one byte: 3 × length - 2 + kind. What stands aside or does
+/// nothing is 0, and then length ≪ 3 | void ≪ 2 | kind.
+fn write_head(piece: &Piece, out: &mut Writer) {
+    let (len, kind) = (u64::from(piece.len), piece.kind as u64);
+    if piece.is_void || piece.kind == RunKind::Aside {
+        out.u8(0);
+        out.varint(len << 3 | u64::from(piece.is_void) << 2 | kind);
+    } else {
+        out.varint(3 * len - 2 + kind);
+    }
+}
+
+/// How far the place that tells where a run is, is from its position: that of a deletion is where
+/// the caret is before it, mostly.
+fn reach(kind: RunKind, len: u32) -> u32 {
+    match kind {
+        RunKind::Insert | RunKind::Aside => 0,
+        RunKind::Delete => len,
+        RunKind::Backspace => 1,
+    }
+}
+
+/// Runs: length and kind of each; then places, as differences from where typing would have gone on;
+/// then what was inserted, its repeats written once ([`crate::repeats`]).
 fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     let (mut count, mut pos) = (0, 0);
-    let (mut lens, mut positions, mut content) = (Writer::new(), Writer::new(), String::new());
+    let (mut heads, mut places, mut content) = (Writer::new(), Writer::new(), String::new());
     for (start, end) in ranges {
         for piece in runs.pieces(*start, *end) {
             count += 1;
-            let flags = u64::from(piece.is_void) << 2 | piece.kind as u64;
-            lens.varint(u64::from(piece.len) << 3 | flags);
-            positions.varint_i64(i64::from(piece.pos) - i64::from(pos));
+            write_head(&piece, &mut heads);
+            let place = i64::from(piece.pos) + i64::from(reach(piece.kind, piece.len));
+            places.varint_i64(place - i64::from(pos));
             pos = next_pos(&piece);
             content.push_str(runs.content(piece.content));
         }
     }
     out.len(count);
-    out.bytes(lens.as_slice());
-    out.bytes(positions.as_slice());
+    out.bytes(heads.as_slice());
+    out.bytes(places.as_slice());
     encode_text(&content, out);
 }
 
@@ -390,8 +414,10 @@ impl Update {
 
     fn read_bounds(&mut self, input: &mut Input<'_>) {
         let mut total = 0u64;
-        for _ in 0..input.count(2) {
-            let (len, count) = (input.varint_u32(), input.varint_u32());
+        for _ in 0..input.count(1) {
+            let head = input.varint();
+            let len = u32::try_from(head >> 1).unwrap_or_else(|_| input.out_of_range());
+            let count = if head & 1 == 1 { input.varint_u32() } else { 1 };
             let start = total as Lv;
             total = total.saturating_add(u64::from(len) * u64::from(count));
             let is_few = (1..=TRANSACTIONS_MAX).contains(&count);
@@ -445,8 +471,8 @@ impl Update {
     fn read_runs(&self, input: &mut Input<'_>, place: usize, keeps_voids: bool) -> Runs {
         let is_text = self.containers[place].0 == ContainerKind::Text;
         let mut left = input.count(2);
-        let mut lens = Input::new(input.bytes());
-        let mut positions = Input::new(input.bytes());
+        let mut heads = Input::new(input.bytes());
+        let mut starts = Input::new(input.bytes());
         let content = decode_text(input);
         // A run takes two bytes at least.
         let mut runs = Runs::of_content(content, left);
@@ -459,9 +485,9 @@ impl Update {
             while at < *end {
                 if rest == 0 {
                     left = input.some(left.checked_sub(1), "run count");
-                    piece = read_piece(&mut lens, &mut positions, pos);
-                    input.join(&lens);
-                    input.join(&positions);
+                    piece = read_piece(&mut heads, &mut starts, pos);
+                    input.join(&heads);
+                    input.join(&starts);
                     pos = next_pos(&piece);
                     rest = piece.len;
                 }
@@ -484,8 +510,8 @@ impl Update {
         if left > 0 || rest > 0 || !runs.content_from(upto).is_empty() {
             input.fail(DecodeError::TrailingBytes);
         }
-        input.join_whole(lens);
-        input.join_whole(positions);
+        input.join_whole(heads);
+        input.join_whole(starts);
         runs
     }
 }
@@ -504,22 +530,35 @@ fn byte_after(text: &str, len: usize) -> Option<usize> {
     starts.nth(len)
 }
 
-fn read_piece(lens: &mut Input<'_>, positions: &mut Input<'_>, last: u32) -> Piece {
-    let head = lens.varint();
-    let kind = match head & 3 {
+/// What [`write_head`] wrote: the length, the kind, and whether the run does nothing.
+fn read_head(heads: &mut Input<'_>) -> (u32, RunKind, bool) {
+    let (len, kind, is_void) = match heads.varint().checked_sub(1) {
+        Some(head) => (head / 3 + 1, head % 3, false),
+        None => {
+            let head = heads.varint();
+            (head >> 3, head & 3, head & 4 != 0)
+        }
+    };
+    let kind = match kind {
         0 => RunKind::Insert,
         1 => RunKind::Delete,
         2 => RunKind::Backspace,
         _ => RunKind::Aside,
     };
-    let len = u32::try_from(head >> 3).unwrap_or_else(|_| lens.out_of_range());
-    let pos = i64::from(last).checked_add(positions.varint_i64());
+    let len = u32::try_from(len).unwrap_or_else(|_| heads.out_of_range());
+    (len, kind, is_void)
+}
+
+fn read_piece(heads: &mut Input<'_>, places: &mut Input<'_>, last: u32) -> Piece {
+    let (len, kind, is_void) = read_head(heads);
+    let place = i64::from(last).checked_add(places.varint_i64());
+    let pos = place.and_then(|place| place.checked_sub(i64::from(reach(kind, len))));
     let pos = pos.and_then(|pos| u32::try_from(pos).ok());
-    let pos = pos.unwrap_or_else(|| positions.out_of_range());
+    let pos = pos.unwrap_or_else(|| places.out_of_range());
     let end = pos.checked_add(len).filter(|end| *end <= crate::op::POS_MAX);
     let reaches_back = kind == RunKind::Backspace && pos + 1 < len;
     if len == 0 || reaches_back || end.is_none() {
-        return lens.refuse("text run");
+        return heads.refuse("text run");
     }
-    Piece { start: 0, len, kind, pos, content: (0, 0), is_void: head & 4 != 0 }
+    Piece { start: 0, len, kind, pos, content: (0, 0), is_void }
 }

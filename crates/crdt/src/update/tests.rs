@@ -45,8 +45,10 @@ impl File {
         }
         out.len(self.bounds.len());
         for (len, count) in &self.bounds {
-            out.varint(u64::from(*len));
-            out.varint(u64::from(*count));
+            out.varint(u64::from(*len) << 1 | u64::from(*count != 1));
+            if *count != 1 {
+                out.varint(u64::from(*count));
+            }
         }
         out.len(self.spans.len());
         for (place, len) in &self.spans {
@@ -56,8 +58,12 @@ impl File {
         let mut column = Writer::new();
         let (mut lens, mut positions) = (Writer::new(), Writer::new());
         for (len, kind, by) in &self.runs {
-            lens.varint(len << 3 | u64::from(*kind));
-            positions.varint_i64(*by);
+            // A length of 0 can be told in the long form only.
+            if *len == 0 {
+                lens.u8(0);
+            }
+            lens.varint(if *len == 0 { u64::from(*kind) } else { 3 * len - 2 + u64::from(*kind) });
+            positions.varint_i64(*by + [0, len.cast_signed(), 1][usize::from(*kind)]);
         }
         lens.raw(self.more[1]);
         positions.raw(self.more[2]);
@@ -194,8 +200,8 @@ fn what_does_nothing_is_told_with_the_runs() {
     runs.void(1, 3);
     let mut out = Writer::new();
     encode_runs(&runs, &[(0, 5)], &mut out);
-    let lens = [1 << 3 | 1, 2 << 3 | 4 | 1, 2 << 3 | 1];
-    assert_eq!(out.as_slice()[..5], [&[3, 3][..], &lens].concat());
+    let heads = [2, 0, 2 << 3 | 4 | 1, 5];
+    assert_eq!(out.as_slice()[..6], [&[3, 4][..], &heads].concat());
     let mut input = Input::new(&out.as_slice()[1..]);
     let (mut lens, mut positions) = (Input::new(input.bytes()), Input::new(input.bytes()));
     let voids = [0; 3].map(|_| read_piece(&mut lens, &mut positions, 0).is_void);
