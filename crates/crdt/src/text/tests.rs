@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use crate::block::{Block, BlockHeader};
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{Reader, Writer};
-use crate::container::ContainerKind;
+use crate::container::{ContainerKind, Content};
 use crate::model::Model;
+use crate::names::Names;
 use crate::op::{Action, Body, Op};
 use crate::text::marks::{Anchor, Holding, MARK_KEY_BYTES_MAX};
 use crate::text::model::CharMarks;
@@ -208,6 +209,24 @@ fn marks_that_hold_are_read_if_they_are_of_something_that_is_there() {
         assert_eq!(read(&holds, len, below), refused);
     }
     assert_eq!(read(&[(2, 0, 7), (0, 4, 8)], 7, 9), refused);
+}
+
+#[test]
+fn marks_of_an_update_have_keys_that_marks_can_have() {
+    let long = "k".repeat(MARK_KEY_BYTES_MAX + 1);
+    for (key, is_key) in [("", false), (&*long, false), (&long[1..], true)] {
+        let mut doc = abc();
+        let marked = doc.transact(0, |tx| tx.text("x").mark(0..1, "k", 1i64, Expand::None));
+        marked.0.unwrap();
+        let index = doc.containers.find(ContainerKind::Text, &"x".into()).expect("a text");
+        if let Content::Text(_, state) = &mut doc.containers.get_mut(index).content {
+            state.marks.keys = Names::default();
+            state.marks.keys.intern(key);
+        }
+        let update = doc.encode_update(&VersionVector::new());
+        let import = Doc::new(PeerId(9)).import_update(0, &update);
+        assert_eq!(import.is_ok(), is_key, "{} bytes", key.len());
+    }
 }
 
 #[test]
