@@ -1,8 +1,9 @@
 //! A B-tree that sums: finds the leaf at a position in O(log n), for every sequence in this crate.
 //!
 //! It knows nothing of what the leaves hold. A leaf is a number, handed out in order, and has three
-//! widths; the owner keeps the content in a vector of its own and says how widths change. Being
-//! non-generic, one copy serves the rope and the merge tracker.
+//! widths; the owner keeps the content in a vector of its own and says how widths change. It may
+//! also have a *key*, by which the next leaf of a low key is found. Being non-generic, one copy
+//! serves the rope and the merge tracker.
 
 /// A leaf's widths, in three measures that the owner chooses.
 pub(crate) type Widths = [u32; 3];
@@ -15,6 +16,9 @@ const FANOUT: usize = if cfg!(test) { 4 } else { 16 };
 
 const NONE: u32 = u32::MAX;
 
+/// The key of a leaf that has none.
+const NO_KEY: u64 = u64::MAX;
+
 #[derive(Clone, Debug)]
 struct Node {
     parent: u32,
@@ -22,11 +26,19 @@ struct Node {
     children: [u32; FANOUT],
     /// One array a measure, each parallel to `children`.
     widths: [[u32; FANOUT]; 3],
+    /// The lowest key in each child.
+    keys: [u64; FANOUT],
 }
 
 impl Node {
     fn new(parent: u32) -> Self {
-        Self { parent, len: 0, children: [NONE; FANOUT], widths: [[0; FANOUT]; 3] }
+        Self {
+            parent,
+            len: 0,
+            children: [NONE; FANOUT],
+            widths: [[0; FANOUT]; 3],
+            keys: [NO_KEY; FANOUT],
+        }
     }
 
     fn slot_of(&self, child: u32) -> usize {
@@ -62,9 +74,15 @@ impl Node {
         (slot, start)
     }
 
-    fn insert(&mut self, slot: usize, child: u32, widths: Widths) {
+    fn lowest_key(&self) -> u64 {
+        self.keys[..self.len].iter().fold(NO_KEY, |lowest, key| lowest.min(*key))
+    }
+
+    fn insert(&mut self, slot: usize, child: u32, widths: Widths, key: u64) {
         self.children.copy_within(slot..self.len, slot + 1);
         self.children[slot] = child;
+        self.keys.copy_within(slot..self.len, slot + 1);
+        self.keys[slot] = key;
         for (measure, width) in self.widths.iter_mut().zip(widths) {
             measure.copy_within(slot..self.len, slot + 1);
             measure[slot] = width;
@@ -74,6 +92,7 @@ impl Node {
 
     fn remove(&mut self, slot: usize) {
         self.children.copy_within(slot + 1..self.len, slot);
+        self.keys.copy_within(slot + 1..self.len, slot);
         for measure in &mut self.widths {
             measure.copy_within(slot + 1..self.len, slot);
         }
@@ -106,7 +125,7 @@ pub(crate) struct SumTree {
 impl Default for SumTree {
     fn default() -> Self {
         let mut root = Node::new(NONE);
-        root.insert(0, 0, [0; 3]);
+        root.insert(0, 0, [0; 3], NO_KEY);
         Self {
             nodes: vec![root],
             leaves: vec![Leaf { parent: 0, previous: NONE, next: NONE }],
@@ -258,6 +277,64 @@ impl SumTree {
         self.total[measure] = self.total[measure].wrapping_add_signed(by);
     }
 
+    /// Says what a leaf's key is. A tree whose leaves have keys removes none.
+    pub(crate) fn set_key(&mut self, leaf: u32, key: u64) {
+        let (mut child, mut at, mut key) = (leaf, self.leaves[leaf as usize].parent, key);
+        while let Some(node) = self.nodes.get_mut(at as usize) {
+            let slot = node.slot_of(child);
+            if std::mem::replace(&mut node.keys[slot], key) == key {
+                break;
+            }
+            key = node.lowest_key();
+            (child, at) = (at, node.parent);
+        }
+    }
+
+    /// Makes a leaf's key this one, unless it is lower already.
+    pub(crate) fn lower_key(&mut self, leaf: u32, key: u64) {
+        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        while let Some(node) = self.nodes.get_mut(at as usize) {
+            let slot = node.slot_of(child);
+            if node.keys[slot] <= key {
+                break;
+            }
+            node.keys[slot] = key;
+            (child, at) = (at, node.parent);
+        }
+    }
+
+    /// The first leaf after another whose key is not above this one.
+    pub(crate) fn next_of_key(&self, leaf: u32, upto: u64) -> Option<u32> {
+        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let mut height = 0;
+        let has = |key: &u64| *key <= upto;
+        let mut found = loop {
+            let node = self.nodes.get(at as usize)?;
+            let after = node.slot_of(child) + 1;
+            if let Some(slot) = node.keys[after..node.len].iter().position(has) {
+                break node.children[after + slot];
+            }
+            (child, at) = (at, node.parent);
+            height += 1;
+        };
+        for _ in 0..height {
+            let node = &self.nodes[found as usize];
+            let slot = node.keys[..node.len].iter().position(has);
+            found = node.children[slot.expect("a node's key is that of a child")];
+        }
+        Some(found)
+    }
+
+    /// A tree of the same leaves, which have neither widths nor keys.
+    pub(crate) fn of_same_leaves(&self) -> Self {
+        let mut same = self.clone();
+        for node in &mut same.nodes {
+            (node.widths, node.keys) = ([[0; FANOUT]; 3], [NO_KEY; FANOUT]);
+        }
+        same.total = [0; 3];
+        same
+    }
+
     /// Adds a leaf after another; returns its number, which may be that of a removed one.
     pub(crate) fn insert_after(&mut self, leaf: u32, widths: Widths) -> u32 {
         let new = self.free_leaves.pop().unwrap_or_else(|| {
@@ -276,7 +353,7 @@ impl SumTree {
         let parent = self.with_room(parent, leaf);
         let node = &mut self.nodes[parent as usize];
         let slot = node.slot_of(leaf) + 1;
-        node.insert(slot, new, [0; 3]);
+        node.insert(slot, new, [0; 3], NO_KEY);
         self.leaves[new as usize].parent = parent;
         self.change(new, widths.map(u32::cast_signed));
         new
@@ -337,7 +414,8 @@ impl SumTree {
         if parent == NONE {
             parent = self.new_node(NONE);
             self.nodes[at as usize].parent = parent;
-            self.nodes[parent as usize].insert(0, at, self.total);
+            let key = self.nodes[at as usize].lowest_key();
+            self.nodes[parent as usize].insert(0, at, self.total, key);
             self.root = parent;
             self.height += 1;
         }
@@ -349,12 +427,12 @@ impl SumTree {
         let keep = if slot + 1 == FANOUT { FANOUT - 1 } else { FANOUT / 2 };
         let mut moved: Widths = [0; 3];
         for from in keep..FANOUT {
-            let (child, widths) = {
+            let (child, widths, key) = {
                 let node = &self.nodes[at as usize];
-                (node.children[from], node.width(from))
+                (node.children[from], node.width(from), node.keys[from])
             };
             add(&mut moved, widths);
-            self.nodes[right as usize].insert(from - keep, child, widths);
+            self.nodes[right as usize].insert(from - keep, child, widths, key);
             if is_bottom {
                 self.leaves[child as usize].parent = right;
             } else {
@@ -362,6 +440,7 @@ impl SumTree {
             }
         }
         self.nodes[at as usize].len = keep;
+        let keys = [at, right].map(|node| self.nodes[node as usize].lowest_key());
         let node = &mut self.nodes[parent as usize];
         let slot_of_left = node.slot_of(at);
         let mut left = node.width(slot_of_left);
@@ -369,7 +448,8 @@ impl SumTree {
             *left = left.wrapping_sub(moved);
         }
         node.set_width(slot_of_left, left);
-        node.insert(slot_of_left + 1, right, moved);
+        node.keys[slot_of_left] = keys[0];
+        node.insert(slot_of_left + 1, right, moved, keys[1]);
         if slot < keep { at } else { right }
     }
 
@@ -445,6 +525,37 @@ mod tests {
                             tree.find(measure, pos, touching), (expected, tree.before(expected)));
                     }
                 }
+            }
+        }
+
+        /// The next leaf of a low key is the one that a list has.
+        #[test]
+        fn it_finds_keys_as_a_list_does(
+            steps in prop::collection::vec((0u8..3, any::<prop::sample::Index>(), 0u64..9), 1..200),
+        ) {
+            let mut tree = SumTree::default();
+            let mut list: Vec<(u32, u64)> = vec![(0, NO_KEY)];
+            for (kind, index, key) in steps {
+                let at = index.index(list.len());
+                let leaf = list[at].0;
+                match kind {
+                    0 => list.insert(at + 1, (tree.insert_after(leaf, [1; 3]), NO_KEY)),
+                    1 => {
+                        tree.set_key(leaf, key);
+                        list[at].1 = key;
+                    }
+                    _ => {
+                        tree.lower_key(leaf, key);
+                        list[at].1 = list[at].1.min(key);
+                    }
+                }
+                for (i, (leaf, _)) in list.iter().enumerate() {
+                    let expected = list[i + 1..].iter().find(|(_, other)| *other <= key);
+                    prop_assert_eq!(tree.next_of_key(*leaf, key), expected.map(|(leaf, _)| *leaf));
+                }
+                let same = tree.of_same_leaves();
+                prop_assert_eq!((same.total(), same.next_of_key(list[0].0, 9)), ([0; 3], None));
+                prop_assert_eq!(same.next(leaf), tree.next(leaf));
             }
         }
     }

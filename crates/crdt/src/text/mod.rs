@@ -7,6 +7,7 @@
 //! character that anyone deleted is gone, and whole runs of concurrent typing stand side by side.
 //! For what is said about stretches of it, see [`marks`].
 
+mod among;
 mod anchor;
 mod cursor;
 mod edge;

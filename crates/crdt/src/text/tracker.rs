@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 use crate::graph::{Diff, Graph, Lv};
 use crate::range_map::RangeMap;
 use crate::sum_tree::{SumTree, Widths};
+use crate::text::among::{Depth, seen_widths};
 use crate::text::leaf_map::LeafMap;
 use crate::text::view::View;
 
@@ -39,9 +40,11 @@ pub(super) const PRESENT: usize = 2;
 pub(super) struct Item {
     pub(super) id: Lv,
     pub(super) len: u32,
-    /// The neighbours that the first was inserted between; the right one holds for all.
-    left: Lv,
-    right: Lv,
+    /// What the first was inserted in front of; it holds for all.
+    pub(super) right: Lv,
+    /// Where the first stands in the order of what was inserted at once; see
+    /// [`crate::text::among`].
+    pub(super) depth: Depth,
     /// In each view: 0 before it was inserted, 1 while shown, then 1 more for each deletion.
     pub(super) seen: [u32; 2],
     pub(super) is_deleted: bool,
@@ -51,6 +54,11 @@ impl Item {
     pub(super) fn width(&self, measure: usize) -> u32 {
         let is_shown = if measure == PRESENT { !self.is_deleted } else { self.seen[measure] == 1 };
         if is_shown { self.len } else { 0 }
+    }
+
+    /// How many characters a view has seen, shown or not.
+    pub(super) fn seen_width(&self, view: usize) -> u32 {
+        if self.seen[view] > 0 { self.len } else { 0 }
     }
 
     fn widths(&self) -> Widths {
@@ -63,8 +71,8 @@ impl Item {
 
     /// Cuts the item after `len` characters and returns the rest.
     fn split_off(&mut self, len: u32) -> Self {
-        let rest =
-            Self { id: self.id + len, len: self.len - len, left: self.id + len - 1, ..*self };
+        let depth = Depth { left: self.depth.left + len, right: 0 };
+        let rest = Self { id: self.id + len, len: self.len - len, depth, ..*self };
         self.len = len;
         rest
     }
@@ -128,6 +136,18 @@ pub(crate) struct Tracker {
     /// How much anonymous text there is, once that is known.
     base_len: Option<u32>,
     items: usize,
+    /// How many characters of each leaf each view has seen, shown or not, and that it is one leaf:
+    /// made when something is first inserted where much was inserted at once.
+    pub(super) seen: Option<Box<SumTree>>,
+}
+
+/// Where an insertion goes: right of a character, at this place so far.
+#[derive(Clone, Copy)]
+pub(super) struct Gap {
+    pub(super) place: Place,
+    left: Lv,
+    /// How deep that character is.
+    pub(super) depth: u32,
 }
 
 impl Tracker {
@@ -136,12 +156,13 @@ impl Tracker {
         let ground = Item {
             id: GROUND,
             len: GROUND_LEN,
-            left: NONE,
             right: NONE,
+            depth: Depth { left: GROUND_LEN, right: 0 },
             seen: [1; 2],
             is_deleted: false,
         };
         let mut tree = SumTree::default();
+        tree.set_key(0, ground.depth.key());
         tree.change(0, ground.widths().map(u32::cast_signed));
         let view = View { heads: base.into_iter().collect(), used: 0 };
         let mut tracker = Self {
@@ -158,6 +179,7 @@ impl Tracker {
             diffs: Default::default(),
             base_len: None,
             items: 1,
+            seen: None,
         };
         tracker.leaf_of_ground.set(GROUND, GROUND + GROUND_LEN, 0);
         tracker
@@ -186,7 +208,11 @@ impl Tracker {
     pub(super) fn put_first(&mut self, id: Lv, len: u32, is_shown: bool) {
         let place = Place { leaf: self.tree.first(), item: 0 };
         let seen = [if is_shown { 1 } else { 2 }; 2];
-        self.put(place, Item { id, len, left: NONE, right: NONE, seen, is_deleted: !is_shown });
+        // Each is right of the one before.
+        let first = self.item(place).depth.left;
+        let depth = Depth { left: first.saturating_sub(len).max(1), right: 0 };
+        let item = Item { id, len, right: NONE, depth, seen, is_deleted: !is_shown };
+        self.put(Gap { place, left: NONE, depth: 0 }, item);
     }
 
     pub(crate) fn base(&self) -> Option<Lv> {
@@ -213,7 +239,7 @@ impl Tracker {
     }
 
     /// The place itself, or the next leaf's start if it is at its leaf's end.
-    fn normal(&self, mut place: Place) -> Option<Place> {
+    pub(super) fn normal(&self, mut place: Place) -> Option<Place> {
         while place.item == self.leaves[place.leaf as usize].len() {
             place = Place { leaf: self.tree.next(place.leaf)?, item: 0 };
         }
@@ -263,6 +289,8 @@ impl Tracker {
             return;
         }
         let tail = items.split_off(items.len() / 2);
+        let lowest = |items: &[Item]| items.iter().map(|item| item.depth.key()).min();
+        let keys = [lowest(items), lowest(&tail)].map(Option::unwrap_or_default);
         let mut moved: Widths = [0; 3];
         for item in &tail {
             for (sum, width) in moved.iter_mut().zip(item.widths()) {
@@ -271,6 +299,14 @@ impl Tracker {
         }
         self.tree.change(leaf, moved.map(|width| width.wrapping_neg().cast_signed()));
         let new = self.tree.insert_after(leaf, moved);
+        self.tree.set_key(leaf, keys[0]);
+        self.tree.set_key(new, keys[1]);
+        if let Some(seen) = &mut self.seen {
+            let moved = seen_widths(&tail);
+            seen.change(leaf, moved.map(|width| width.wrapping_neg().cast_signed()));
+            let [first, second, _] = moved;
+            seen.insert_after(leaf, [first, second, 1]);
+        }
         for item in &tail {
             self.note_leaf(*item, new);
         }
@@ -290,20 +326,21 @@ impl Tracker {
         }
     }
 
-    /// The place right of the character before `pos`, and that character; cuts items as needed.
-    fn place_of(&mut self, measure: usize, pos: u32) -> (Place, Lv) {
+    /// The place right of the character before `pos`; cuts items as needed.
+    fn gap_at(&mut self, measure: usize, pos: u32) -> Gap {
         if pos == 0 {
-            return (Place { leaf: self.tree.first(), item: 0 }, NONE);
+            let place = Place { leaf: self.tree.first(), item: 0 };
+            return Gap { place, left: NONE, depth: 0 };
         }
         let (leaf, before) = self.tree.find_in(measure, pos, true);
         let mut end = before;
         for (index, item) in self.leaves[leaf as usize].iter().enumerate() {
             let width = item.width(measure);
             if end + width >= pos {
-                let place = Place { leaf, item: index };
-                let left = item.id + (pos - end) - 1;
-                self.split(place, pos - end);
-                return (Place { leaf, item: index + 1 }, left);
+                let last = pos - end - 1;
+                let (left, depth) = (item.id + last, item.depth.left + last);
+                self.split(Place { leaf, item: index }, pos - end);
+                return Gap { place: Place { leaf, item: index + 1 }, left, depth };
             }
             end += width;
         }
@@ -319,37 +356,29 @@ impl Tracker {
         len: u32,
         pos: u32,
     ) -> u32 {
-        let (mut place, left) = self.place_of(measure, pos);
-        let mut next = self.normal(place);
-        let mut right = next.map_or(NONE, |next| self.item(next).id);
-        if measure != PRESENT {
-            // Items that the view has not seen were inserted at the same time as these.
-            let first = next;
-            while let Some(at) = next
-                && self.item(at).seen[measure] == 0
-            {
-                next = self.normal(Place { item: at.item + 1, ..at });
-            }
-            if next != first {
-                right = next.map_or(NONE, |next| self.item(next).id);
-                place = self.place_among(graph, measure, place, id, left, right);
-            }
+        let mut gap = self.gap_at(measure, pos);
+        let first = self.normal(gap.place);
+        let seen = [0, 1].map(|view| u32::from(view == measure));
+        // Items that the view has not seen were inserted at the same time as these.
+        let next = if measure == PRESENT { first } else { self.seen_from(measure, first) };
+        let (right, depth) = self.right_of(gap.depth, next);
+        let new = Item { id, len, right, depth, seen, is_deleted: false };
+        if next != first {
+            gap.place = self.place_among(graph, gap.place, &new, next);
         }
-        let mut seen = [0; 2];
-        if measure != PRESENT {
-            seen[measure] = 1;
-        }
-        let shown = if measure == PRESENT { pos } else { self.widths_before(place, PRESENT) };
-        self.put(place, Item { id, len, left, right, seen, is_deleted: false });
+        let shown = if measure == PRESENT { pos } else { self.widths_before(gap.place, PRESENT) };
+        self.put(gap, new);
         shown
     }
 
-    fn put(&mut self, place: Place, new: Item) {
+    /// Puts a new item into its place.
+    fn put(&mut self, gap: Gap, new: Item) {
+        let Gap { place, left, .. } = gap;
         self.note_leaf(new, place.leaf);
         let items = &mut self.leaves[place.leaf as usize];
         let joins = |last: &Item| {
             last.end() == new.id
-                && new.left == last.end() - 1
+                && left == last.end() - 1
                 && last.right == new.right
                 && last.seen == new.seen
                 && !last.is_deleted
@@ -361,7 +390,14 @@ impl Tracker {
                 self.items += 1;
             }
         }
+        // The lowest key is not above the first one.
+        if new.depth.key() < items[0].depth.key() || place.item == 0 {
+            self.tree.lower_key(place.leaf, new.depth.key());
+        }
         self.tree.change(place.leaf, new.widths().map(u32::cast_signed));
+        if let Some(seen) = &mut self.seen {
+            seen.change(place.leaf, seen_widths(&[new]).map(u32::cast_signed));
+        }
         self.split_leaf(place.leaf);
     }
 
@@ -377,44 +413,6 @@ impl Tracker {
                 leaves.then(a.item.cmp(&b.item)).then(a_offset.cmp(&b_offset))
             }
         }
-    }
-
-    /// Where an insertion goes among those that its author had not seen (FugueMax).
-    fn place_among(
-        &self,
-        graph: &Graph,
-        view: usize,
-        from: Place,
-        id: Lv,
-        left: Lv,
-        right: Lv,
-    ) -> Place {
-        let peer = graph.peer_of(id);
-        let (mut dest, mut scanning) = (from, false);
-        let mut next = self.normal(from);
-        while let Some(at) = next {
-            let other = *self.item(at);
-            if other.seen[view] > 0 {
-                break;
-            }
-            match self.compare(other.left, left, Ordering::Less) {
-                Ordering::Less => break,
-                Ordering::Greater => {}
-                Ordering::Equal => {
-                    let rights = self.compare(other.right, right, Ordering::Greater);
-                    if rights == Ordering::Equal && peer < graph.peer_of(other.id) {
-                        break;
-                    }
-                    scanning = rights == Ordering::Less;
-                }
-            }
-            let after = Place { item: at.item + 1, ..at };
-            if !scanning {
-                dest = after;
-            }
-            next = self.normal(after);
-        }
-        dest
     }
 
     /// Deletes characters from the position `pos` of a view or of the present on. `start` is the

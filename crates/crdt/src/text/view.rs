@@ -42,6 +42,8 @@ impl Seen {
 struct Moved {
     leaf: u32,
     by: i32,
+    /// The same of those it has seen, shown or not.
+    seen: i32,
 }
 
 impl Tracker {
@@ -136,9 +138,12 @@ impl Tracker {
                 continue;
             };
             if moved.leaf != place.leaf {
-                self.settle(view, std::mem::replace(moved, Moved { leaf: place.leaf, by: 0 }));
+                self.settle(
+                    view,
+                    std::mem::replace(moved, Moved { leaf: place.leaf, ..Moved::default() }),
+                );
             }
-            id = self.see_in_leaf(view, place, offset, high, change, &mut moved.by);
+            id = self.see_in_leaf(view, place, offset, high, change, moved);
             self.split_leaf(place.leaf);
         }
     }
@@ -147,6 +152,11 @@ impl Tracker {
     fn settle(&mut self, view: usize, moved: Moved) {
         if moved.by != 0 {
             self.tree.change_in(moved.leaf, view, moved.by);
+        }
+        if moved.seen != 0
+            && let Some(seen) = &mut self.seen
+        {
+            seen.change_in(moved.leaf, view, moved.seen);
         }
     }
 
@@ -159,7 +169,7 @@ impl Tracker {
         offset: u32,
         high: Lv,
         change: Seen,
-        by: &mut i32,
+        moved: &mut Moved,
     ) -> Lv {
         if offset > 0 {
             self.split(place, offset);
@@ -171,9 +181,10 @@ impl Tracker {
         {
             self.split(place, high - id);
             let item = &mut self.leaves[place.leaf as usize][place.item];
-            let before = item.width(view);
+            let before = [item.width(view), item.seen_width(view)];
             change.apply(&mut item.seen[view]);
-            *by += item.width(view).wrapping_sub(before).cast_signed();
+            moved.by += item.width(view).wrapping_sub(before[0]).cast_signed();
+            moved.seen += item.seen_width(view).wrapping_sub(before[1]).cast_signed();
             id = item.end();
             place.item += 1;
         }
