@@ -7,24 +7,22 @@ use crate::graph::{Graph, Lv};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Diff {
     pub(crate) only: [Vec<(Lv, Lv)>; 2],
-    /// The first run that is looked at, and the last.
-    base: usize,
-    top: usize,
-    /// By run, from the base on: when it was last looked at, and up to where each version has its
+    /// The runs that are still to be looked at, ascending, and up to where each version has their
     /// operations, or 0 if it has none.
     reach: Vec<(u32, [Lv; 2])>,
-    now: u32,
-    /// In how many runs that are still to be looked at the versions reach unequally far.
+    /// In how many of them the versions reach unequally far.
     unequal: u32,
+    /// The last run that was looked at.
+    top: usize,
 }
 
-/// For so many runs it keeps what it needed to find out.
+/// It keeps room for so many of them.
 const REACH_KEPT_MAX: usize = 1_024;
 
 impl Diff {
-    /// Gives back memory that only a long distance needs: each text of a document keeps one.
+    /// Gives back memory that only many branches need: each text of a document keeps one.
     pub(crate) fn shrink(&mut self) {
-        if self.reach.len() > REACH_KEPT_MAX {
+        if self.reach.capacity() > REACH_KEPT_MAX {
             *self = Self::default();
         }
     }
@@ -34,35 +32,22 @@ impl Diff {
         self.only.iter().flatten().map(|(start, end)| end - start).sum()
     }
 
-    fn start(&mut self, base: usize) {
-        self.base = base;
-        self.unequal = 0;
-        self.now = self.now.checked_add(1).unwrap_or_else(|| {
-            self.reach.clear();
-            1
-        });
-    }
-
-    fn reach_in(&self, run: usize) -> [Lv; 2] {
-        match self.reach.get(run - self.base) {
-            Some((at, reach)) if *at == self.now => *reach,
-            _ => [0; 2],
-        }
-    }
-
     /// Notes that the versions have the operations of a run up to there, or further.
-    fn touch(&mut self, run: usize, ends: [Lv; 2]) {
-        let Some(run) = run.checked_sub(self.base) else { return };
-        if self.reach.len() <= run {
-            self.reach.resize(run + 1, (0, [0; 2]));
-        }
-        let (at, reach) = &mut self.reach[run];
-        if *at != self.now {
-            (*at, *reach) = (self.now, [0; 2]);
-        }
-        self.unequal -= u32::from(reach[0] != reach[1]);
-        *reach = [reach[0].max(ends[0]), reach[1].max(ends[1])];
-        self.unequal += u32::from(reach[0] != reach[1]);
+    fn touch(&mut self, run: u32, ends: [Lv; 2]) {
+        let at = self.reach.partition_point(|(other, _)| *other < run);
+        let known = self.reach.get_mut(at).filter(|(other, _)| *other == run);
+        let ends = match known {
+            Some((_, reach)) => {
+                self.unequal -= u32::from(reach[0] != reach[1]);
+                *reach = [reach[0].max(ends[0]), reach[1].max(ends[1])];
+                *reach
+            }
+            None => {
+                self.reach.insert(at, (run, ends));
+                ends
+            }
+        };
+        self.unequal += u32::from(ends[0] != ends[1]);
     }
 
     fn note(&mut self, side: usize, start: Lv, end: Lv) {
@@ -78,46 +63,43 @@ impl Graph {
     /// What is before only one of two versions, each as descending ranges.
     pub(crate) fn diff(&self, a: &[Lv], b: &[Lv]) -> [Vec<(Lv, Lv)>; 2] {
         let mut diff = Diff::default();
-        self.diff_above(0, &mut diff, a, b);
+        self.diff_above(0, u32::MAX, &mut diff, a, b);
         diff.only
     }
 
-    /// The same, in vectors that are used again. All in the run of `base` and in those before it is
-    /// before both.
-    pub(crate) fn diff_above(&self, base: Lv, diff: &mut Diff, a: &[Lv], b: &[Lv]) {
+    /// The same, in vectors that are used again, and given up once it is more than `len_max`
+    /// operations. All below `floor` is before both.
+    pub(crate) fn diff_above(&self, floor: Lv, len_max: u32, diff: &mut Diff, a: &[Lv], b: &[Lv]) {
         diff.only.iter_mut().for_each(Vec::clear);
-        if a == b {
-            return;
-        }
-        diff.start(self.run_near(diff.base, base));
-        let (mut top, mut near) = (diff.base, diff.top);
+        diff.reach.clear();
+        diff.unequal = 0;
+        let Some(last) = a.iter().chain(b).max().filter(|_| a != b) else { return };
+        diff.top = self.run_near(diff.top, *last);
         for (heads, ends) in [(a, [1, 0]), (b, [0, 1])] {
-            for head in heads {
-                near = self.run_near(near, *head);
-                diff.touch(near, ends.map(|end| end * (head + 1)));
-                top = top.max(near);
+            for head in heads.iter().filter(|head| **head >= floor) {
+                let run = self.run_near(diff.top, *head);
+                diff.touch(run as u32, ends.map(|end| end * (head + 1)));
             }
         }
-        diff.top = top;
+        let mut len = 0;
         // Parents are in earlier runs. Where both sides reach equally far there is nothing to tell.
-        for index in (diff.base..=top).rev() {
-            if diff.unequal == 0 {
-                break;
-            }
-            let ends = diff.reach_in(index);
+        while diff.unequal > 0
+            && len <= len_max
+            && let Some((run, ends)) = diff.reach.pop()
+        {
             let (less, more) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
-            if more == 0 {
-                continue;
-            }
             if less != more {
                 diff.unequal -= 1;
-                let start = self.runs[index].start.max(less);
+                let start = self.runs[run as usize].start.max(less).max(floor);
                 diff.note(usize::from(ends[1] > ends[0]), start, more);
+                len += more.saturating_sub(start);
             }
-            for at in self.parents_range(index) {
+            for at in self.parents_range(run as usize) {
                 let end = self.parents[at] + 1;
-                let ends = ends.map(|reach| if reach > 0 { end } else { 0 });
-                diff.touch(self.parent_runs[at] as usize, ends);
+                if end > floor {
+                    let ends = ends.map(|reach| if reach > 0 { end } else { 0 });
+                    diff.touch(self.parent_runs[at], ends);
+                }
             }
         }
     }

@@ -219,6 +219,11 @@ impl Tracker {
         self.base
     }
 
+    /// Both views have all that is below.
+    pub(super) fn floor(&self) -> Lv {
+        self.base.map_or(0, |base| base + 1)
+    }
+
     pub(crate) fn done(&self) -> Lv {
         self.done
     }

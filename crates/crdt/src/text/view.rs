@@ -53,19 +53,26 @@ impl Tracker {
         let stands = |view: &View| view.heads == heads;
         let view = self.views.iter().position(stands).unwrap_or_else(|| {
             let mut diffs = std::mem::take(&mut self.diffs);
-            let base = self.base().unwrap_or(0);
-            let mut cost = |view: usize| {
-                graph.diff_above(base, &mut diffs[view], &self.views[view].heads, heads);
-                (diffs[view].len(), self.views[view].used)
+            let floor = self.floor();
+            let mut cost = |view: usize, len_max: u32| {
+                let (diff, from) = (&mut diffs[view], &self.views[view]);
+                graph.diff_above(floor, len_max, diff, &from.heads, heads);
+                (diff.len(), from.used)
             };
             // One that stands at a parent is on the way.
             let is_on_way = |view: &View| matches!(view.heads[..], [head] if heads.contains(&head));
             let view = match self.views.iter().position(is_on_way) {
                 Some(view) => {
-                    cost(view);
+                    cost(view, u32::MAX);
                     view
                 }
-                None => usize::from(cost(0) > cost(1)),
+                None => {
+                    // The one that was used last is mostly the nearer one: of the other it is
+                    // enough to know that it is further away.
+                    let last = usize::from(self.views[1].used > self.views[0].used);
+                    let near = cost(last, u32::MAX);
+                    if near > cost(1 - last, near.0) { 1 - last } else { last }
+                }
             };
             self.move_view(runs, view, &diffs[view]);
             self.views[view].stand_at(heads);
@@ -85,8 +92,9 @@ impl Tracker {
         versions: [&[Lv]; 2],
     ) -> Vec<(Lv, u32, [bool; 2])> {
         for (view, heads) in versions.into_iter().enumerate() {
-            let (mut diff, base) = (Diff::default(), self.base().unwrap_or(0));
-            graph.diff_above(base, &mut diff, &self.views[view].heads, heads);
+            let mut diff = Diff::default();
+            let from = &self.views[view].heads;
+            graph.diff_above(self.floor(), u32::MAX, &mut diff, from, heads);
             self.move_view(runs, view, &diff);
             self.views[view].stand_at(heads);
         }
