@@ -11,6 +11,7 @@ use crate::import::ImportBlocks;
 use crate::list::ListState;
 use crate::lww::{MapState, RegisterState};
 use crate::names::Names;
+use crate::sorted::{Place, Sorted};
 use crate::table::TableState;
 use crate::text::{FollowMarks, TextState};
 use crate::tree::{FollowTree, LazyTree};
@@ -431,21 +432,21 @@ pub(crate) static FOLLOWED: Followed =
 pub(crate) struct Containers {
     list: Vec<Container>,
     /// The numbers, by kind and id.
-    sorted: Vec<ContainerIx>,
+    sorted: Sorted,
     /// The last one that was written to.
     last: ContainerIx,
 }
 
 impl Containers {
-    fn position(&self, kind: ContainerKind, key: &ContainerKey<'_>) -> Result<usize, usize> {
-        self.sorted.binary_search_by(|index| {
-            let container = &self.list[*index as usize];
+    fn position(&self, kind: ContainerKind, key: &ContainerKey<'_>) -> Result<ContainerIx, Place> {
+        self.sorted.find(&|index| {
+            let container = &self.list[index as usize];
             container.kind.cmp(&kind).then_with(|| key.compare(&container.id).reverse())
         })
     }
 
     pub(crate) fn find(&self, kind: ContainerKind, key: &ContainerKey<'_>) -> Option<ContainerIx> {
-        self.position(kind, key).ok().map(|at| self.sorted[at])
+        self.position(kind, key).ok()
     }
 
     /// The container's number; it is made if it is new.
@@ -457,12 +458,12 @@ impl Containers {
             return self.last;
         }
         self.last = match self.position(kind, key) {
-            Ok(at) => self.sorted[at],
-            Err(at) => {
+            Ok(index) => index,
+            Err(place) => {
                 let index = self.list.len() as ContainerIx;
                 let (id, content) = (key.to_id(), Content::new(kind));
                 self.list.push(Container { kind, id, content });
-                self.sorted.insert(at, index);
+                self.sorted.insert(place, index);
                 index
             }
         };

@@ -69,6 +69,7 @@ mod rollback;
 mod rope;
 mod shallow;
 mod snapshot;
+mod sorted;
 mod sorting;
 mod stamp;
 mod sum_tree;

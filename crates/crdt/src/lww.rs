@@ -157,7 +157,7 @@ impl<'a> LwwMap<'a> {
     fn set(&self) -> impl Iterator<Item = (&'a Arc<str>, Held)> + use<'a> {
         self.content.into_iter().flat_map(|(_, _, state)| {
             let held = |name: &NameIx| Some((state.names.get(*name), state.held[*name as usize]?));
-            state.names.sorted().iter().filter_map(held).filter(|(_, held)| held.is_set)
+            state.names.sorted().filter_map(held).filter(|(_, held)| held.is_set)
         })
     }
 

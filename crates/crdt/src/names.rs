@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::{Input, Writer};
+use crate::sorted::{Place, Sorted};
 
 /// A name's number in its container, in order of first use.
 pub(crate) type NameIx = u32;
@@ -11,29 +12,29 @@ pub(crate) type NameIx = u32;
 pub(crate) struct Names {
     list: Vec<Arc<str>>,
     /// The numbers, by name.
-    sorted: Vec<NameIx>,
+    sorted: Sorted,
     /// What is probably looked for next: rows mostly name the same fields in the same order.
     next: NameIx,
 }
 
 impl Names {
     pub(crate) const fn new() -> Self {
-        Self { list: Vec::new(), sorted: Vec::new(), next: 0 }
+        Self { list: Vec::new(), sorted: Sorted::new(), next: 0 }
     }
 
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        self.sorted.binary_search_by(|index| (*self.list[*index as usize]).cmp(name))
+    fn position(&self, name: &str) -> Result<NameIx, Place> {
+        self.sorted.find(&|index| (*self.list[index as usize]).cmp(name))
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<NameIx> {
-        self.position(name).ok().map(|at| self.sorted[at])
+        self.position(name).ok()
     }
 
     pub(crate) fn intern(&mut self, name: &str) -> NameIx {
         if self.list.get(self.next as usize).is_none_or(|next| **next != *name) {
             self.next = match self.position(name) {
-                Ok(at) => self.sorted[at],
-                Err(at) => self.add(at, name),
+                Ok(index) => index,
+                Err(place) => self.add(place, name),
             };
         }
         let index = self.next;
@@ -41,10 +42,10 @@ impl Names {
         index
     }
 
-    fn add(&mut self, at: usize, name: &str) -> NameIx {
+    fn add(&mut self, place: Place, name: &str) -> NameIx {
         let index = self.list.len() as NameIx;
         self.list.push(name.into());
-        self.sorted.insert(at, index);
+        self.sorted.insert(place, index);
         index
     }
 
@@ -78,8 +79,8 @@ impl Names {
     }
 
     /// The numbers, in the order of their names.
-    pub(crate) fn sorted(&self) -> &[NameIx] {
-        &self.sorted
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = &NameIx> {
+        self.sorted.iter()
     }
 }
 

@@ -191,7 +191,7 @@ impl<'a> Table<'a> {
     pub fn fields(&self, row: RowId) -> impl Iterator<Item = (&'a str, Value)> + use<'a> {
         let found = self.content.and_then(|content| Some((content, self.find(row)?)));
         found.into_iter().flat_map(|((log, state), row)| {
-            state.names.sorted().iter().filter_map(move |field| {
+            state.names.sorted().filter_map(move |field| {
                 let value = log.value(state.holder(row, *field), Some(*field))?;
                 Some((&**state.names.get(*field), value))
             })

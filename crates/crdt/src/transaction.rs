@@ -398,7 +398,7 @@ impl TableMut<'_, '_> {
         };
         let value =
             |field: &NameIx| Some((*field, log.value(state.holder(row, *field), Some(*field))?));
-        let fields = state.names.sorted().iter().filter_map(value).gather();
+        let fields = state.names.sorted().filter_map(value).gather();
         self.tx.write(self.index, &CellOp::Restore { row: RowRef::Known(row), fields });
         self.note_alive(row, false);
     }
