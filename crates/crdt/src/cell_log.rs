@@ -222,6 +222,15 @@ impl CellLog {
         CellOp::decode_value(&mut input, field)
     }
 
+    /// Tells the fields of its row that an operation wrote, each with its value, which `told` has
+    /// to read or to skip. One that is there twice is told twice, and the last holds.
+    pub(crate) fn each_field(&self, lv: Lv, told: &mut dyn FnMut(NameIx, &mut Input<'_>)) {
+        let page = self.page_of(lv);
+        if let Some(index) = page.index_of(lv) {
+            CellOp::decode_fields(&mut page.reader(index), told);
+        }
+    }
+
     /// The operations from `start` to `end` (exclusive): a page each, the first there and the last.
     fn stretches(&self, start: Lv, end: Lv) -> impl Iterator<Item = (&Ops, usize, usize)> {
         let first = self.pages.partition_point(|page| page.range.1 < start);

@@ -328,10 +328,31 @@ impl CellOp {
         Some(Value::decode(input))
     }
 
+    /// Tells each field of its row that an encoded operation wrote, with its value, which `told`
+    /// has to read or to skip.
+    pub(crate) fn decode_fields(
+        input: &mut Input<'_>,
+        told: &mut dyn FnMut(NameIx, &mut Input<'_>),
+    ) {
+        let kind = input.u8();
+        if matches!(kind, 4 | 6) {
+            RowRef::decode(input);
+        }
+        let count = match kind {
+            3 | 6 => input.count(2),
+            kind => usize::from(kind == 4),
+        };
+        for _ in 0..count {
+            count_field();
+            told(input.varint_u32(), input);
+        }
+    }
+
     /// The value of one of a row's fields, the last if it is there twice.
     fn decode_field(input: &mut Input<'_>, field: Option<NameIx>) -> Option<Value> {
         let mut found = None;
         for _ in 0..input.count(2) {
+            count_field();
             let is_it = Some(input.varint_u32()) == field;
             let start = input.clone();
             Value::skip(input);
@@ -340,5 +361,30 @@ impl CellOp {
             }
         }
         found.map(|mut start| Value::decode(&mut start))
+    }
+}
+
+#[cfg(not(test))]
+fn count_field() {}
+
+#[cfg(test)]
+use self::counted::count_field;
+
+/// How many fields of rows were read or passed over by this thread, so that tests can tell how that
+/// grows.
+#[cfg(test)]
+pub(crate) mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static FIELDS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count_field() {
+        FIELDS.set(fields() + 1);
+    }
+
+    pub(crate) fn fields() -> u64 {
+        FIELDS.get()
     }
 }

@@ -70,6 +70,13 @@ impl Numbers {
         None
     }
 
+    /// The entries from a key on.
+    pub(crate) fn from(&self, key: u64) -> impl Iterator<Item = (u64, u64)> {
+        let (chunk, place) = self.find(key).unwrap_or((0, Ok(0)));
+        let (Ok(at) | Err(at)) = place;
+        self.chunks[chunk..].iter().flatten().skip(at).copied()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.chunks.iter().flatten().copied()
     }

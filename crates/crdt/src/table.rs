@@ -14,8 +14,8 @@ use crate::graph::{Graph, Lv};
 use crate::id::{OpId, RowId};
 use crate::lww::overrules;
 use crate::names::{NameIx, Names};
-use crate::numbers::{self, Numbers, pair};
-use crate::sorting::sort;
+use crate::numbers::{self, Numbers, pair, parts};
+use crate::sorting::{sort, sort_set};
 use crate::stamp::Stamp;
 use crate::value::Value;
 
@@ -101,6 +101,26 @@ impl TableState {
             Some(row) if graph.is_before(row, lv) => RowRef::Known(row),
             _ => RowRef::Stray(row),
         }
+    }
+
+    /// The fields of a known row that hold a value, in the order of their names. Each operation
+    /// that wrote one of them is decoded once.
+    pub(crate) fn fields(&self, log: &CellLog, row: Lv) -> Fields {
+        let written = self.written.from(pair(row, 0)).take_while(|(key, _)| parts(*key).0 == row);
+        let mut writes = written.map(|(_, lv)| lv as Lv).gather();
+        sort_set(&mut writes);
+        let mut values: Vec<Option<Value>> = vec![None; self.names.len()];
+        for lv in [row].iter().chain(&writes) {
+            log.each_field(*lv, &mut |field, input| {
+                let holds = writes.is_empty() || self.holder(row, field) == *lv;
+                match values.get_mut(field as usize).filter(|_| holds) {
+                    Some(value) => *value = Some(Value::decode(input)),
+                    None => Value::skip(input),
+                }
+            });
+        }
+        let value = |field: &NameIx| Some((*field, values[*field as usize].take()?));
+        self.names.sorted().filter_map(value).gather()
     }
 
     /// How many rows are not removed.
@@ -191,10 +211,8 @@ impl<'a> Table<'a> {
     pub fn fields(&self, row: RowId) -> impl Iterator<Item = (&'a str, Value)> + use<'a> {
         let found = self.content.and_then(|content| Some((content, self.find(row)?)));
         found.into_iter().flat_map(|((log, state), row)| {
-            state.names.sorted().filter_map(move |field| {
-                let value = log.value(state.holder(row, *field), Some(*field))?;
-                Some((&**state.names.get(*field), value))
-            })
+            let named = |(field, value)| (&**state.names.get(field), value);
+            state.fields(log, row).into_iter().map(named)
         })
     }
 
@@ -215,5 +233,82 @@ impl<'a> Table<'a> {
         let rows =
             |(_, id, _, len): (Stamp, OpId, Lv, u32)| (0..len).map(move |i| RowId(id.plus(i)));
         self.stretches().into_iter().flat_map(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::cells::counted;
+    use crate::{Doc, PeerId, RowId};
+
+    const NAMES: [&str; 4] = ["b", "d", "a", "c"];
+
+    /// How many fields are gone through to read all of a row, some of them overwritten or brought
+    /// back.
+    fn fields_read(count: u64) -> u64 {
+        let mut doc = Doc::new(PeerId(1));
+        let names: Vec<String> = (0..count).map(|name| name.to_string()).collect();
+        let row = doc.transact(0, |tx| tx.table("t").insert(names.iter().map(|n| (n, 1)))).0;
+        doc.transact(0, |tx| tx.table("t").remove(row)).0.unwrap();
+        doc.transact(0, |tx| tx.table("t").restore(row)).0.unwrap();
+        for name in names.iter().step_by(3) {
+            doc.transact(0, |tx| tx.table("t").set(row, name, 2)).0.unwrap();
+        }
+        let before = counted::fields();
+        assert_eq!(doc.table("t").fields(row).count() as u64, count);
+        counted::fields() - before
+    }
+
+    #[test]
+    fn reading_all_fields_of_a_row_is_not_quadratic() {
+        let read = [50, 200].map(fields_read);
+        assert!(read[1] < read[0] * 5, "{read:?}");
+    }
+
+    #[test]
+    fn a_field_that_is_written_twice_at_once_has_the_later_value() {
+        let mut doc = Doc::new(PeerId(1));
+        let row = doc.transact(0, |tx| tx.table("t").insert([("a", 1), ("b", 2), ("a", 3)])).0;
+        let told: Vec<_> = doc.table("t").fields(row).collect();
+        assert_eq!(told, [("a", 3.into()), ("b", 2.into())]);
+        assert_eq!(doc.table("t").get(row, "a"), Some(3.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_fields_of_a_row_are_those_that_are_read_one_by_one(
+            rows in prop::collection::vec(prop::collection::vec(0usize..4, 0..5), 1..4),
+            steps in prop::collection::vec((0usize..2, 0usize..4, 0usize..4, 0u8..4), 0..30),
+        ) {
+            let mut docs = [1, 2].map(|peer| Doc::new(PeerId(peer)));
+            let rows: Vec<RowId> = docs[0].transact(0, |tx| {
+                let fields = |row: &Vec<usize>| row.iter().map(|n| NAMES[*n]).zip(0i64..).collect();
+                let all: Vec<Vec<_>> = rows.iter().map(fields).collect();
+                all.into_iter().map(|fields| tx.table("t").insert(fields)).collect()
+            }).0;
+            let blocks = docs[0].blocks_since(docs[1].version());
+            docs[1].import(0, blocks).unwrap();
+            for (at, (who, row, name, kind)) in steps.into_iter().enumerate() {
+                let row = rows[row % rows.len()];
+                docs[who].transact(0, |tx| match kind {
+                    0 => tx.table("t").remove(row),
+                    1 => tx.table("t").restore(row),
+                    _ => tx.table("t").set(row, NAMES[name], at as i64 + 10),
+                }).0.unwrap();
+                if kind == 3 {
+                    let blocks = docs[who].blocks_since(docs[1 - who].version());
+                    docs[1 - who].import(0, blocks).unwrap();
+                }
+                for (doc, row) in docs.iter().flat_map(|doc| rows.iter().map(move |r| (doc, *r))) {
+                    let table = doc.table("t");
+                    let one_by_one = ["a", "b", "c", "d"]
+                        .into_iter()
+                        .filter_map(|name| Some((name, table.get(row, name)?)));
+                    prop_assert!(table.fields(row).eq(one_by_one));
+                }
+            }
+        }
     }
 }

@@ -4,7 +4,6 @@ use crate::apply::apply_cell;
 use crate::cells::{CellOp, Fields, RowRef};
 use crate::container::{ContainerId, ContainerIx, ContainerKey, ContainerKind, Content};
 use crate::doc::{Commit, Doc};
-use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::RowId;
 use crate::list::{ListMut, MovableListMut};
@@ -396,9 +395,7 @@ impl TableMut<'_, '_> {
         let Content::Table(log, state) = &self.tx.doc.containers.get(self.index).content else {
             return;
         };
-        let value =
-            |field: &NameIx| Some((*field, log.value(state.holder(row, *field), Some(*field))?));
-        let fields = state.names.sorted().filter_map(value).gather();
+        let fields = state.fields(log, row);
         self.tx.write(self.index, &CellOp::Restore { row: RowRef::Known(row), fields });
         self.note_alive(row, false);
     }
