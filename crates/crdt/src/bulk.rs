@@ -22,12 +22,11 @@ impl Doc {
     /// [`ImportError`]; nothing was applied then. One that depends on what is not here is refused
     /// with [`ImportError::Missing`].
     pub fn import_update(&mut self, wall_ms: u64, bytes: &[u8]) -> Result<Import, ImportError> {
-        let mut update = read_update(bytes).map_err(ImportError::Update)?;
-        let columns = std::mem::take(&mut update.columns);
-        let plan = Plan::new(&self.history().graph, &update, wall_ms)?;
+        let update = read_update(bytes).map_err(ImportError::Update)?;
+        let plan = Plan::new(&self.history().graph, update, wall_ms)?;
         let mut import = Import::default();
         if !plan.new.is_empty() {
-            self.commit_update(&plan, columns, &mut import);
+            self.commit_update(plan, &mut import);
         }
         // What waited may be ready now.
         let waiting = FOLLOWED.blocks.get().filter(|_| !self.pending.is_empty());
@@ -39,24 +38,24 @@ impl Doc {
         Ok(import)
     }
 
-    fn commit_update(&mut self, plan: &Plan<'_>, mut columns: Vec<Column>, import: &mut Import) {
+    fn commit_update(&mut self, mut plan: Plan, import: &mut Import) {
         let (history, containers) = self.parts_mut();
-        let update = plan.update;
-        let places: Vec<ContainerIx> = update
-            .containers
-            .iter()
-            .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
-            .collect();
-        let order = order::by_branch(plan);
+        let mut columns = std::mem::take(&mut plan.update.columns);
+        let all = plan.update.containers.iter();
+        let places: Vec<ContainerIx> =
+            all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).collect();
+        let order = order::by_branch(&plan);
         // Places in the file are local versions of a document that had nothing, in this order.
-        if history.graph.end() == 0 && order.is_sorted() {
-            history.reserve_bounds(update.bounds.len());
+        let is_as_here = history.graph.end() == 0 && order.is_sorted();
+        if is_as_here {
+            history.take_bounds(std::mem::take(&mut plan.update.bounds), plan.update.len);
             for (column, index) in columns.iter_mut().zip(&places) {
                 if containers.get(*index).kind.is_sequence() {
                     history.runs_mut(*index).take_over(std::mem::take(&mut column.runs), 0);
                 }
             }
         }
+        let update = &plan.update;
         let mut texts = ToMerge::new(&history.graph);
         // Where each of the new ones begins here.
         let mut starts = vec![Lv::MAX; plan.new.len()];
@@ -64,14 +63,16 @@ impl Doc {
             let New { stretch: number, known } = plan.new[at];
             let stretch = &update.stretches[number];
             let (from, end) = (stretch.start + known, stretch.start + stretch.len);
-            let parents = parents_here(&history.graph, plan, at, &starts);
+            let parents = parents_here(&history.graph, &plan, at, &starts);
             let (id, stamp) = (stretch.id.plus(known), stretch.stamp.plus(known));
             let start = history.graph.push(id, end - from, stamp, &parents);
             starts[at] = start;
             let here = |place: Lv| place - from + start;
-            update.transactions(from, end, |place, len, count| {
-                history.note_bounds(here(place), len, count);
-            });
+            if !is_as_here {
+                update.transactions(from, end, |place, len, count| {
+                    history.note_bounds(here(place), len, count);
+                });
+            }
             let span = update.spans.partition_point(|span| span.1 <= from);
             for (first, upto, place) in update.spans[span..].iter().take_while(|s| s.0 < end) {
                 let (first, upto, index) = ((*first).max(from), (*upto).min(end), places[*place]);
@@ -102,13 +103,13 @@ impl Doc {
             }
         }
         // Merging needs room, too.
-        drop(columns);
+        drop((columns, plan));
         texts.merge(history, containers, &mut import.patches);
     }
 }
 
 /// The parents of the first operation of `plan.new[at]`, as local versions.
-fn parents_here(graph: &Graph, plan: &Plan<'_>, at: usize, starts: &[Lv]) -> Vec<Lv> {
+fn parents_here(graph: &Graph, plan: &Plan, at: usize, starts: &[Lv]) -> Vec<Lv> {
     let here = |parent: Parent| match plan.find_new(parent) {
         Some((at, offset)) => starts[at] + offset,
         None => graph.lv_of(plan.id_of(parent)).expect("dependencies are checked before"),

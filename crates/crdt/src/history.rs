@@ -138,9 +138,14 @@ impl History {
         }
     }
 
-    /// Makes room for so many stretches of transactions of one length.
-    pub(crate) fn reserve_bounds(&mut self, count: usize) {
-        self.bounds.reserve_exact(count);
+    /// Takes over where transactions begin, of all operations up to `end`, if none was noted yet.
+    pub(crate) fn take_bounds(&mut self, mut bounds: Vec<(Lv, u32)>, end: Lv) {
+        let ends = bounds.iter().skip(1).map(|(from, _)| *from).chain([end]);
+        let counts = bounds.iter().zip(ends).map(|((from, len), end)| (end - from) / len);
+        self.block_count = counts.sum::<u32>() as usize;
+        bounds.dedup_by_key(|(_, len)| *len);
+        bounds.shrink_to_fit();
+        self.bounds = bounds;
     }
 
     /// Notes `count` transactions of `len` operations each, from `lv` on.

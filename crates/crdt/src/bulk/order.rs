@@ -21,7 +21,7 @@ struct Links {
 }
 
 impl Links {
-    fn new(plan: &Plan<'_>) -> Self {
+    fn new(plan: &Plan) -> Self {
         let count = plan.new.len();
         let mut all = Self { first: vec![NONE; count], links: Vec::new(), waits: vec![0; count] };
         for at in 0..count {
@@ -44,7 +44,7 @@ impl Links {
 
     /// By stretch: how many operations it has, and those that follow it and nothing else, as long
     /// as the branch does not fork.
-    fn branch_lens(&self, plan: &Plan<'_>) -> Vec<u32> {
+    fn branch_lens(&self, plan: &Plan) -> Vec<u32> {
         let len = |New { stretch, known }: &New| plan.update.stretches[*stretch].len - known;
         let mut lens: Vec<u32> = plan.new.iter().map(len).collect();
         for at in (0..lens.len()).rev() {
@@ -60,7 +60,7 @@ impl Links {
 }
 
 /// Places in [`Plan::new`], each after those that it follows.
-pub(super) fn by_branch(plan: &Plan<'_>) -> Vec<usize> {
+pub(super) fn by_branch(plan: &Plan) -> Vec<usize> {
     let links = Links::new(plan);
     let lens = links.branch_lens(plan);
     let mut waits = links.waits.clone();

@@ -14,8 +14,8 @@ pub(super) struct New {
 }
 
 /// An update that may be taken in.
-pub(super) struct Plan<'a> {
-    pub(super) update: &'a Update,
+pub(super) struct Plan {
+    pub(super) update: Update,
     /// In the order of the file.
     pub(super) new: Vec<New>,
     /// By stretch: its place in `new`, or `NONE`.
@@ -24,22 +24,18 @@ pub(super) struct Plan<'a> {
 
 const NONE: u32 = u32::MAX;
 
-impl<'a> Plan<'a> {
+impl Plan {
     /// Checks everything.
     ///
     /// # Errors
     /// Those of [`crate::Doc::import_update`], but for what is malformed.
-    pub(super) fn new(
-        graph: &Graph,
-        update: &'a Update,
-        wall_ms: u64,
-    ) -> Result<Self, ImportError> {
-        check_authors(update)?;
+    pub(super) fn new(graph: &Graph, update: Update, wall_ms: u64) -> Result<Self, ImportError> {
+        check_authors(&update)?;
         let mut plan = Self { update, new: Vec::new(), places: Vec::new() };
         // By stretch: how many of its author's operations are here.
-        let mut counts: Vec<u32> = Vec::with_capacity(update.stretches.len());
+        let mut counts: Vec<u32> = Vec::with_capacity(plan.update.stretches.len());
         let mut total = u64::from(graph.end());
-        for (number, stretch) in update.stretches.iter().enumerate() {
+        for (number, stretch) in plan.update.stretches.iter().enumerate() {
             let OpId { peer, seq } = stretch.id;
             let here = match stretch.previous {
                 Some(previous) => counts[previous as usize],
@@ -54,7 +50,7 @@ impl<'a> Plan<'a> {
             if known >= stretch.len {
                 continue;
             }
-            if known > 0 && !update.is_bound(stretch.start + known) {
+            if known > 0 && !plan.update.is_bound(stretch.start + known) {
                 return Err(ImportError::DuplicatePeer { peer, seq: here });
             }
             if stretch.stamp.is_future(wall_ms) {
