@@ -137,7 +137,7 @@ impl ListDelta {
 pub enum TextDelta {
     /// Keep this many.
     Retain(u32),
-    /// Insert this here.
+    /// Insert this here. A long text may come in several such steps, one right after the other.
     Insert(Arc<str>),
     /// Delete this many.
     Delete(u32),

@@ -108,7 +108,10 @@ impl Chunk {
             let wanted = (self.len() + room).max(2 * self.bytes.len()).min(CHUNK_BYTES_MAX);
             let tail = self.bytes.len() - self.gap_end;
             let old_end = self.gap_end;
-            self.bytes.resize(wanted.max(self.len() + room), 0);
+            let wanted = wanted.max(self.len() + room);
+            // Exactly: left to itself, the vector would double beyond what a chunk can hold.
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+            self.bytes.resize(wanted, 0);
             self.gap_end = self.bytes.len() - tail;
             self.bytes.copy_within(old_end..old_end + tail, self.gap_end);
         }
@@ -142,6 +145,14 @@ impl Chunk {
         if let Some(gone) = gone {
             gone.push_str(as_text(bytes));
         }
+    }
+
+    /// Gives back the gap, and whatever room there is besides.
+    fn shrink_to_fit(&mut self) {
+        self.open_gap(self.widths[SCALARS], 0);
+        self.bytes.truncate(self.gap_start);
+        self.gap_end = self.gap_start;
+        self.bytes.shrink_to_fit();
     }
 
     /// Cuts everything from the gap on off.
@@ -381,6 +392,12 @@ impl Rope {
         leaf
     }
 
+    /// Gives back the room that editing left in the chunks.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.chunks.iter_mut().for_each(Chunk::shrink_to_fit);
+        self.chunks.shrink_to_fit();
+    }
+
     /// Deletes `len` scalars; appends them to `gone` if it is given.
     pub(crate) fn delete(&mut self, pos: usize, len: usize, mut gone: Option<&mut String>) {
         let (pos, mut left) = (pos as u32, len as u32);
@@ -450,6 +467,10 @@ mod tests {
                 rope.delete(pos, len, Some(&mut gone));
                 let expected: String = chars.drain(pos..pos + len).collect();
                 prop_assert_eq!(gone, expected);
+                if len % 4 == 0 {
+                    rope.shrink_to_fit();
+                    prop_assert!(rope.chunks.iter().all(|chunk| chunk.bytes.len() == chunk.len()));
+                }
                 rope.insert(pos, &text);
                 chars.splice(pos..pos, text.chars());
                 let whole: String = chars.iter().collect();

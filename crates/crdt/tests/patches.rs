@@ -232,3 +232,26 @@ fn very_many_edits_of_one_text_are_told_as_one() {
         assert_eq!(ada.text("x").to_string(), ben.text("x").to_string());
     }
 }
+
+#[test]
+fn a_long_text_that_is_loaded_is_told_in_steps_that_make_it_up() {
+    let mut ada = Doc::new(PeerId(1));
+    // Always at the start, so that it is as many runs.
+    for at in 0..400 {
+        let edited = ada.transact(0, |tx| tx.text("x").insert(0, &format!("{at}é😀").repeat(20)));
+        edited.0.unwrap();
+    }
+    let mut ben = Doc::new(PeerId(2));
+    let patches = ben.import_update(0, &ada.encode_update(&VersionVector::new())).unwrap().patches;
+    let [Patch::Text { delta, .. }] = &patches[..] else { panic!("one patch: {patches:?}") };
+    let told: Vec<&str> = delta
+        .iter()
+        .map(|step| match step {
+            TextDelta::Insert(content) => &**content,
+            _ => panic!("nothing but insertions: {step:?}"),
+        })
+        .collect();
+    assert!(told.len() > 1, "{} steps", told.len());
+    assert_eq!(told.concat(), ada.text("x").to_string());
+    assert_eq!(ben.text("x").to_string(), ada.text("x").to_string());
+}

@@ -57,6 +57,10 @@ pub(crate) use tracker::{Effect, Tracker};
 /// More edits than this at once are reported as one patch of the range they lie in.
 const PATCHES_MAX: usize = 256;
 
+/// That patch inserts at most so many characters in one step. Few in tests, so that there are
+/// several steps.
+const INSERTED_MAX: usize = if cfg!(test) { 100 } else { 1 << 14 };
+
 /// Why a text edit was refused. The text is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -113,6 +117,9 @@ impl TextState {
         let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
         self.merger.merge(graph, runs, range, &mut present);
         let edits = present.edits;
+        if edits.kept.is_some() {
+            self.rope.shrink_to_fit();
+        }
         edits.deltas(runs, &self.rope)
     }
 
@@ -229,8 +236,6 @@ impl Edits {
         let Some((head, tail, old_len)) = self.kept else {
             return self.effects.into_iter().map(|effect| delta_of_effect(effect, runs)).collect();
         };
-        let mut content = String::new();
-        rope.slice(head as usize, rope.len() - tail as usize, &mut content);
         let deleted = old_len - head - tail;
         let mut delta = Vec::new();
         if head > 0 {
@@ -239,8 +244,13 @@ impl Edits {
         if deleted > 0 {
             delta.push(TextDelta::Delete(deleted));
         }
-        if !content.is_empty() {
-            delta.push(TextDelta::Insert(content.into()));
+        // Piece by piece, so that no second copy of a long text is there on the way.
+        let inserted = head as usize..rope.len() - tail as usize;
+        let mut content = String::with_capacity(inserted.len().min(INSERTED_MAX));
+        for at in inserted.clone().step_by(INSERTED_MAX) {
+            content.clear();
+            rope.slice(at, inserted.end.min(at + INSERTED_MAX), &mut content);
+            delta.push(TextDelta::Insert(content.as_str().into()));
         }
         if delta.is_empty() { Vec::new() } else { vec![delta] }
     }
