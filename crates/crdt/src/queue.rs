@@ -21,10 +21,17 @@ struct Author {
     /// From which peer on the next block's dependencies are to be looked at: a merge of very many
     /// peers waits for one after the other.
     from: PeerId,
-    /// Places of those that are ready, ascending by seq.
-    ready: Vec<usize>,
+    /// Those that are ready, ascending by seq.
+    ready: Vec<Ready>,
     /// Who waits for which of its operations, as [`waiter`]s.
     waiters: BinaryHeap<u64>,
+}
+
+/// The seqs of a block that is ready, and the stamp of the first.
+struct Ready {
+    seq: u32,
+    end: u32,
+    stamp: Stamp,
 }
 
 /// Blocks that are new here, and which of them can be taken in.
@@ -85,9 +92,11 @@ impl Queue {
     /// The stamp of an operation if it is in a block that is ready.
     pub(crate) fn stamp_of(&self, op: OpId) -> Option<Stamp> {
         let ready = &self.authors[self.author(op.peer)?].ready;
-        let after = ready.partition_point(|at| self.ready[*at].0.seq() <= op.seq);
-        let (block, _) = &self.ready[ready[after.checked_sub(1)?]];
-        (op.seq < block.end()).then(|| block.header().stamp.plus(op.seq - block.seq()))
+        // Mostly, an operation of the last one is asked for.
+        let last = ready.last().filter(|last| last.seq <= op.seq);
+        let before = || ready.partition_point(|block| block.seq <= op.seq).checked_sub(1);
+        let block = last.or_else(|| ready.get(before()?))?;
+        (op.seq < block.end).then(|| block.stamp.plus(op.seq - block.seq))
     }
 
     /// The blocks that are not ready, and whether they came just now.
@@ -150,8 +159,9 @@ impl Queue {
             (author.next, author.from) = (next + 1, PeerId(0));
             match result {
                 Ok(body) => {
-                    author.ready.push(self.ready.len());
-                    version.extend(author.peer, block.end());
+                    let (seq, end) = (block.seq(), block.end());
+                    author.ready.push(Ready { seq, end, stamp: block.header().stamp });
+                    version.extend(author.peer, end);
                     self.ready.push((block, body));
                 }
                 Err(error) if is_new => return Err(error),

@@ -32,6 +32,40 @@ fn block(doc: &Doc, step: &Step, stamp: u64) -> Block {
     Block::encode(BlockHeader { peer, seq, len, stamp: Stamp(stamp), deps }, &body)
 }
 
+#[test]
+fn what_comes_at_once_is_stamped_above_what_it_depends_on_however_far_back_that_is() {
+    let mut source = Doc::new(PeerId(1));
+    for wall_ms in [10, 20, 30] {
+        source.transact(wall_ms, |tx| {
+            tx.register("r").set(1);
+            tx.register("r").set(2);
+        });
+    }
+    let blocks = source.blocks_since(&VersionVector::new());
+    for (seq, dep) in (0..6).map(|seq| (seq, OpId::new(PeerId(1), seq))) {
+        let depended_on = blocks[seq as usize / 2].header().stamp.plus(seq % 2);
+        for above in [0, 1] {
+            let header = BlockHeader {
+                peer: PeerId(2),
+                seq: 0,
+                len: 1,
+                stamp: depended_on.plus(above),
+                deps: vec![dep],
+            };
+            let action = Action::Cell(CellOp::Set(3.into()));
+            let containers = vec![(ContainerKind::Register, ContainerId::root("r"))];
+            let body =
+                Body { containers, names: Vec::new(), ops: vec![Op { container: 0, action }] };
+            let last = Block::encode(header, &body);
+            let all = blocks.iter().cloned().chain([last]);
+            let result =
+                Doc::new(PeerId(3)).import(1 << 40, all).map(|import| import.applied.len());
+            let early = ImportError::Stamp { peer: PeerId(2), seq: 0 };
+            assert_eq!(result, if above == 1 { Ok(4) } else { Err(early) }, "after {seq}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_block_of_one_edit_is_taken_in_as_others_are(
