@@ -154,15 +154,15 @@ pub(crate) fn encode(
     }
     let mut columns = Writer::new();
     for index in &used {
-        let mut column = Writer::new();
+        let start = columns.as_slice().len();
         let Container { kind, content, .. } = containers.get(*index);
         if kind.is_sequence() {
-            encode_runs(history.runs(*index), ranges, &mut column);
+            encode_runs(history.runs(*index), ranges, &mut columns);
         }
         if with_cells {
-            encode_cells(content, ranges, &mut peers, &mut column);
+            encode_cells(content, ranges, &mut peers, &mut columns);
         }
-        columns.bytes(column.as_slice());
+        columns.prefix_len(start);
     }
     out.len(peers.list.len());
     for peer in &peers.list {
