@@ -324,7 +324,7 @@ impl Doc {
         wall_ms: u64,
         edit: impl FnOnce(&mut Transaction<'_>) -> R,
     ) -> (R, Option<Commit>) {
-        let mut tx = self.begin(wall_ms);
+        let mut tx = Transaction::new(self, wall_ms);
         let result = edit(&mut tx);
         (result, tx.commit())
     }
@@ -344,7 +344,7 @@ impl Doc {
     /// assert_eq!((doc.counter("stock"), doc.block_count()), (0, 0));
     /// ```
     pub fn begin(&mut self, wall_ms: u64) -> Transaction<'_> {
-        Transaction::new(self, wall_ms)
+        Transaction::revocable(self, wall_ms)
     }
 
     /// A transaction of this document as a block, to be stored and sent.

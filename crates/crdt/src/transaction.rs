@@ -28,12 +28,23 @@ pub struct Transaction<'a> {
     len: u32,
     /// The fields of a new row while it is made; empty, but for its room, between rows.
     row: Fields,
+    /// How it is given up, where that can happen: an app that never begins one does without.
+    roll_back: Option<fn(&mut Doc, Lv)>,
 }
 
 impl<'a> Transaction<'a> {
+    /// One that ends by being finished, or by a panic, of which nothing is left where panics abort.
     pub(crate) fn new(doc: &'a mut Doc, wall_ms: u64) -> Self {
         doc.local_edits.clear();
-        Self { doc, wall_ms, start: 0, len: 0, row: Fields::new() }
+        let roll_back = cfg!(panic = "unwind").then_some(Doc::roll_back as fn(&mut Doc, Lv));
+        Self { doc, wall_ms, start: 0, len: 0, row: Fields::new(), roll_back }
+    }
+
+    /// One that may be given up.
+    pub(crate) fn revocable(doc: &'a mut Doc, wall_ms: u64) -> Self {
+        let mut tx = Self::new(doc, wall_ms);
+        tx.roll_back = Some(Doc::roll_back);
+        tx
     }
 
     /// Makes the edits one change and one step of undo; no change if nothing was written.
@@ -179,8 +190,10 @@ impl<'a> Transaction<'a> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        if self.len > 0 {
-            self.doc.roll_back(self.start);
+        if self.len > 0
+            && let Some(roll_back) = self.roll_back
+        {
+            roll_back(self.doc, self.start);
         }
     }
 }
