@@ -6,7 +6,7 @@
 //! still, what is written would be from the future, and had to wait for its time.
 
 use super::records::CLOCK;
-use super::{Core, Job, Now};
+use super::{Core, Job, Now, Output};
 
 /// A clock that differs by more from the server's is set right.
 const ERROR_MS_MAX: u64 = 30_000;
@@ -43,13 +43,17 @@ impl Core {
         let was_noted = clock.is_ahead();
         clock.offset_ms = if is_wrong { ahead } else { 0 };
         clock.is_told = true;
-        clock.is_due = was_noted || clock.is_ahead();
+        clock.is_due |= was_noted || clock.is_ahead();
     }
 
     /// What an earlier start noted of the clock was read.
     pub(crate) fn clock_found(&mut self, noted: &[u8]) {
         let Ok(ahead) = <[u8; 8]>::try_from(noted).map(u64::from_le_bytes) else { return };
-        if !self.clock.is_told {
+        if self.clock.is_told {
+            // The server was faster: what is noted is replaced, or taken back.
+            self.clock.is_due = true;
+            self.outputs.push_back(Output::Work);
+        } else {
             self.clock.offset_ms = 0i64.saturating_sub_unsigned(ahead);
         }
     }
@@ -118,6 +122,7 @@ mod tests {
         core.tell_time(now, now.wall_ms);
         core.clock_found(&HOUR_MS.to_le_bytes());
         assert_eq!(core.wall_ms(now), now.wall_ms);
+        assert_eq!(noted(&mut core, now), Some(None), "it is taken back");
         let mut core = loaded(true);
         core.clock_found(b"damaged");
         assert_eq!(core.wall_ms(now), now.wall_ms);
@@ -136,6 +141,16 @@ mod tests {
         let due = core.deadline().expect("it is tried again");
         assert_eq!(noted(&mut core, at(due - 1)), None);
         assert!(noted(&mut core, at(due)).flatten().is_some());
+        assert_eq!(core.deadline(), None);
+
+        // It is put right, and that cannot be stored either before the server says so again.
+        core.tell_time(now, now.wall_ms);
+        assert!(matches!(core.next_job(now), Some(Job::Meta { value: None, .. })));
+        let full = leptos_sync_storage::AppendError::QuotaExceeded;
+        core.job_finished(now, JobResult::Meta(Err(full)));
+        core.tell_time(now, now.wall_ms);
+        let due = core.deadline().expect("it is tried again");
+        assert_eq!(noted(&mut core, at(due)), Some(None));
         assert_eq!(core.deadline(), None);
     }
 }

@@ -63,7 +63,8 @@ impl Core {
 
     /// Whether something can be appended.
     pub(super) fn can_append(&self) -> bool {
-        self.docs.values().any(OpenDoc::can_append) && !self.storable().is_empty()
+        let is_free = || self.docs.values().all(|doc| doc.store.ties.is_empty());
+        self.docs.values().any(OpenDoc::can_append) && (is_free() || !self.storable().is_empty())
     }
 
     /// Of which documents how many unsaved blocks can be appended now.

@@ -174,7 +174,7 @@ async fn cleared_site_data_is_noticed_stored_again_and_fetched_again() -> Result
         ann.wait_until_stored().await?;
         let what = json!({ "origin": server.url(""), "storageTypes": "indexeddb" });
         ann.page().call("Storage.clearDataForOrigin", what).await?;
-        // Both tabs store what they have.
+        // Both tabs store what they have. What is being cleared may not answer; then look again.
         let again = async || Ok(mark(ann.page()).await.ok().flatten().map(drop));
         e2e::until("the mark is stored again", SOON, again).await?;
         ann.wait_until_stored().await?;
