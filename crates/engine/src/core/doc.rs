@@ -85,6 +85,13 @@ impl Store {
         }
     }
 
+    /// Notes that blocks of this document cannot be stored. What is tied to them, in other
+    /// documents, is not to wait for them.
+    pub(crate) fn refuse(&mut self) {
+        self.refused = true;
+        self.ties.clear();
+    }
+
     /// The blocks that are not stored though others have heard of them.
     pub(crate) fn told(&self) -> Vec<Block> {
         let unsaved = self.in_flight.iter().chain(&self.queue);
@@ -282,13 +289,10 @@ impl OpenDoc {
     pub(crate) fn forget_rejection(&mut self, peer: PeerId) {
         let Some(rejection) = self.remote.rejected.remove(&peer) else { return };
         if let Phase::Open { sent, .. } = &mut self.remote.phase {
-            *sent = sent
-                .iter()
-                .map(|(known, count)| {
-                    (known, if known == peer { count.min(rejection.seq) } else { count })
-                })
-                .filter(|(_, count)| *count > 0)
-                .collect();
+            let taken = |(known, count): (PeerId, u32)| {
+                (known, if known == peer { count.min(rejection.seq) } else { count })
+            };
+            *sent = sent.iter().map(taken).collect();
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
-use super::doc::{Load, OpenDoc, Remote, name};
+use super::doc::{Load, OpenDoc, Remote, Unsaved, name};
 use super::local::ADOPT_AFTER_MS;
 use super::records::{Acked, acked_key};
 use super::{Core, Now, Output, Parts};
@@ -185,9 +185,8 @@ impl Core {
             }
             AppendError::Corrupt { doc: id, .. } => {
                 if let Some(doc) = self.docs.get_mut(id) {
-                    doc.store.refused = true;
+                    doc.store.refuse();
                 }
-                self.untie_from(id);
                 self.jobs.fail(now, StorageFault::Corrupt);
             }
             error => self.jobs.fail(now, StorageFault::from(error)),
@@ -221,13 +220,11 @@ impl Core {
     fn store_conflict(&mut self, now: Now, id: &DocId, peer: PeerId, seq: u32) {
         self.conflict(now, id, peer, seq);
         let Some(doc) = self.docs.get_mut(id) else { return };
+        let differs = |held: &Unsaved| held.block.peer() == peer && held.block.seq() >= seq;
         // Not ours to rename: the rest of the batch must not wait for it.
-        doc.store.queue.retain(|unsaved| {
-            unsaved.block.peer() != peer || unsaved.block.seq() < seq || unsaved.announce
-        });
-        doc.store.refused = doc.store.queue.iter().any(|unsaved| unsaved.block.peer() == peer);
-        if doc.store.refused {
-            self.untie_from(id);
+        doc.store.queue.retain(|unsaved| !differs(unsaved) || unsaved.announce);
+        if doc.store.queue.iter().any(differs) {
+            doc.store.refuse();
         }
     }
 

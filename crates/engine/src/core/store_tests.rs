@@ -3,9 +3,10 @@
 use leptos_sync_crdt::{DecodeError, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, BackendError, CompactError, ReadError, StoredDoc};
 
+use super::link_tests::Wire;
 use super::records::{Acked, ServerLife, acked_key};
 use super::tabs::TabMessage;
-use super::tests::{at, board, damaged, loaded, outputs, posted, write};
+use super::tests::{at, board, changes, damaged, loaded, outputs, posted, write};
 use super::{Core, Job, JobResult, Loaded, OpenDoc, Output};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
@@ -286,4 +287,30 @@ fn what_the_server_acknowledged_is_noted_a_moment_later() {
 
 fn noted_version(count: u32) -> VersionVector {
     [(PeerId(7), count)].into_iter().collect()
+}
+
+/// A document of which another tab's change cannot be stored, because another one has its name.
+#[test]
+fn what_another_tab_cannot_store_under_its_name_keeps_nothing_else_from_being_stored() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), VersionVector::new());
+    let counted = |peer: u64, count: usize| {
+        let mut author = Doc::new(PeerId(peer));
+        for _ in 0..count {
+            author.transact(0, |tx| tx.counter("n").add(1));
+        }
+        author.blocks_since(&VersionVector::new())
+    };
+    let (theirs, others) = (counted(8, 3), counted(9, 1));
+    let blocks = [&theirs[..], &others[..]].concat();
+    wire.core.tab_message(at(1), &changes(false, blocks.clone()).encode());
+    wire.ack(at(1), [(PeerId(8), 3)].into_iter().collect());
+    let core = &mut wire.core;
+    let first = |core: &mut Core, ms: u64| match core.next_job(at(ms)) {
+        Some(Job::Append(mut batch)) => batch.remove(0).1,
+        other => panic!("nothing to store: {other:?}"),
+    };
+    assert_eq!(first(core, 2), blocks);
+    let taken = AppendError::DuplicatePeer { doc: board(), peer: PeerId(8), seq: 1 };
+    core.job_finished(at(2), JobResult::Append(Err(taken)));
+    assert_eq!(first(core, 3), [&theirs[..1], &others[..]].concat());
 }

@@ -15,13 +15,15 @@ use super::doc::{Load, OpenDoc, Unsaved, name};
 pub(crate) struct Tie(u64);
 
 impl Core {
-    /// Ties changes of several documents, and what each of them is tied to already.
+    /// Ties changes of several documents, and what each of them is tied to already. None waits for
+    /// a document that cannot be stored.
     pub(super) fn tie(&mut self, parts: &[(DocId, Vec<Block>)]) {
         self.ties += 1;
         let tie = Tie(self.ties);
         let mut earlier = BTreeSet::new();
         for (id, blocks) in parts {
-            let Some(doc) = self.docs.get_mut(id) else { continue };
+            let doc = self.docs.get_mut(id).filter(|doc| !doc.store.refused);
+            let Some(doc) = doc else { continue };
             earlier.extend(blocks.iter().filter_map(|b| doc.store.ties.insert(name(b), tie)));
         }
         let all = self.docs.values_mut().flat_map(|doc| doc.store.ties.values_mut());
@@ -33,15 +35,6 @@ impl Core {
         for (id, blocks) in parts {
             let Some(doc) = self.docs.get_mut(id) else { continue };
             doc.store.untie(blocks);
-        }
-    }
-
-    /// Unties what waits for a document that cannot be stored: the others are not to wait for ever.
-    pub(super) fn untie_from(&mut self, id: &DocId) {
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        let gone: BTreeSet<Tie> = std::mem::take(&mut doc.store.ties).into_values().collect();
-        for doc in self.docs.values_mut() {
-            doc.store.ties.retain(|_, tie| !gone.contains(tie));
         }
     }
 

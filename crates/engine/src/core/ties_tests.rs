@@ -28,9 +28,13 @@ fn both_loaded(has_server: bool) -> Core {
 
 /// Changes both documents at once.
 fn write_both(core: &mut Core, now: Now) -> Vec<(DocId, Vec<Block>)> {
+    write_at_once(core, now, [board(), other()])
+}
+
+fn write_at_once(core: &mut Core, now: Now, ids: [DocId; 2]) -> Vec<(DocId, Vec<Block>)> {
     let mut commits = Vec::new();
     let mut parts = Vec::new();
-    for id in [board(), other()] {
+    for id in ids {
         let content = core.open(&id);
         let (_, commit) = content.borrow_mut().transact(now.wall_ms, |tx| tx.counter("n").add(1));
         let commit = commit.expect("something was written");
@@ -216,4 +220,92 @@ fn a_document_that_cannot_be_read_does_not_keep_the_others_waiting() {
     core.load_finished(at(2), &other(), Err(ReadError::Unavailable));
     let retry = core.deadline().expect("it is tried again");
     assert_eq!(batch(&mut core, at(retry)), parts);
+}
+
+#[test]
+fn transactions_over_other_documents_do_not_wait() {
+    let mut core = both_loaded(false);
+    write_at_once(&mut core, at(1), [docs(3), docs(4)]);
+    let parts = write_both(&mut core, at(1));
+    assert_eq!(batch(&mut core, at(1)), parts, "the other two are not read");
+}
+
+#[test]
+fn a_document_that_cannot_be_stored_unties_nothing_of_others() {
+    let mut core = both_loaded(false);
+    core.open(&docs(3));
+    read(&mut core, &docs(3), at(0));
+    write_at_once(&mut core, at(1), [docs(3), docs(4)]);
+    let parts = write_both(&mut core, at(1));
+    assert_eq!(batch(&mut core, at(1)), parts);
+    let source = DecodeError::UnexpectedEnd;
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::Corrupt { doc: other(), source })));
+    let retry = core.deadline().expect("it is tried again");
+    assert_eq!(batch(&mut core, at(retry)), parts[..1], "one of the other two is not read");
+}
+
+#[test]
+fn nothing_is_tied_to_a_document_that_cannot_be_stored() {
+    let mut core = both_loaded(false);
+    write_both(&mut core, at(1));
+    batch(&mut core, at(1));
+    let source = DecodeError::UnexpectedEnd;
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::Corrupt { doc: other(), source })));
+    let retry = core.deadline().expect("it is tried again");
+    batch(&mut core, at(retry));
+    core.job_finished(at(retry), JobResult::Append(Ok(())));
+    let parts = unstored();
+    core.tab_message(at(retry), &told(false, &parts).encode());
+    assert_eq!(batch(&mut core, at(retry)), parts[..1]);
+}
+
+#[test]
+fn what_waits_for_the_stored_part_of_its_document_holds_back_what_is_tied_to_it() {
+    let mut core = loaded(false);
+    let mut parts = unstored();
+    let mut theirs = Doc::new(PeerId(8));
+    theirs.transact(0, |tx| tx.counter("n").add(1));
+    let first = theirs.blocks_since(&VersionVector::new());
+    let had = theirs.version().clone();
+    theirs.transact(0, |tx| tx.counter("n").add(1));
+    parts[1].1 = theirs.blocks_since(&had);
+    core.tab_message(at(1), &told(false, &parts).encode());
+    assert!(core.next_job(at(1)).is_none(), "what it builds on is not read");
+    let stored = StoredDoc { snapshot: None, blocks: first };
+    core.load_finished(at(2), &other(), Ok(Loaded { stored, acked: None }));
+    assert_eq!(batch(&mut core, at(2)), parts);
+}
+
+#[test]
+fn what_lacks_nothing_is_shown_at_once() {
+    let mut core = both_loaded(false);
+    let mut theirs = Doc::new(PeerId(8));
+    let mut parts = unstored();
+    for _ in 0..2 {
+        theirs.transact(0, |tx| tx.counter("n").add(1));
+    }
+    parts[1].1 = theirs.blocks_since(&VersionVector::new());
+    core.tab_message(at(1), &told(true, &parts).encode());
+    let counts = [board(), other()].map(|id| core.open(&id).borrow().counter("n"));
+    assert_eq!(counts, [1, 2]);
+    assert!(!outputs(&mut core).iter().any(|output| matches!(output, Output::Reread(..))));
+}
+
+#[test]
+fn what_builds_on_the_next_change_of_one_that_comes_with_it_lacks_that() {
+    let mut core = both_loaded(false);
+    let mut theirs = Doc::new(PeerId(8));
+    for _ in 0..2 {
+        theirs.transact(0, |tx| tx.counter("n").add(1));
+    }
+    let both = theirs.blocks_since(&VersionVector::new());
+    let mut reader = Doc::new(PeerId(9));
+    reader.import(u64::MAX, both.clone()).expect("valid blocks");
+    reader.transact(0, |tx| tx.counter("n").add(1));
+    let mut parts = unstored();
+    parts[1].1 = reader.blocks_since(theirs.version());
+    parts[1].1.insert(0, both[0].clone());
+    core.tab_message(at(1), &told(true, &parts).encode());
+    assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::Reread(..))));
+    assert_eq!(core.open(&board()).borrow().counter("n"), 0, "none of it is shown yet");
 }
