@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::rc::Rc;
+
 use leptos_sync_crdt::VersionVector;
+use leptos_sync_engine::{Reason, SyncState};
 use leptos_sync_storage::Fault;
+use leptos_sync_transport::{ConnectError, MemoryReceiver, MemorySender, Transport};
 use support::{Device, TestServer, WALL_START_MS, Writing, board, pass, simulate, until};
 
 /// Each start writes under an id of its own, so that nothing that is lost, stored late or copied
@@ -102,5 +106,79 @@ fn a_clock_that_was_found_to_be_ahead_counts_right_without_a_server_too() {
         assert_eq!((written.len(), minutes), (1, 0));
         let nothing = VersionVector::new();
         assert_eq!(doc.read(|content| content.blocks_since(&nothing).len()), 2);
+    });
+}
+
+/// A page that may come back is not connected meanwhile, and is at once when it does; one that is
+/// closed stays so.
+#[test]
+fn a_page_that_is_left_is_connected_again_when_it_is_shown_and_not_after_the_end() {
+    simulate(async {
+        let (server, device) = (TestServer::start(), Device::new(1));
+        let tab = device.tab(&server);
+        let doc = tab.open(&board());
+        let saved = || {
+            let doc = doc.clone();
+            until(move || doc.is_saved())
+        };
+        saved().await;
+        tab.leave();
+        pass(60_000).await;
+        assert_eq!(tab.status().state, SyncState::Offline);
+        doc.write(0, "milk");
+        tab.nudge();
+        saved().await;
+        assert_eq!(server.text(&board()), "milk");
+        tab.shutdown();
+        pass(60_000).await;
+        tab.nudge();
+        pass(60_000).await;
+        assert_eq!(tab.status().state, SyncState::Offline);
+        assert_eq!(tab.status().reason, Some(Reason::NoServer));
+    });
+}
+
+/// A frozen page hears nothing of other tabs; what they stored is there when it is shown again.
+#[test]
+fn a_page_that_is_shown_again_finds_what_others_stored() {
+    simulate(async {
+        let (device, mut unheard) = (Device::new(1), Device::new(2));
+        unheard.storage = device.storage.clone();
+        let (frozen, tab) = (device.lonely_tab(), unheard.lonely_tab());
+        let (seen, doc) = (frozen.open(&board()), tab.open(&board()));
+        let loaded = seen.clone();
+        until(move || loaded.is_loaded()).await;
+        doc.write(0, "milk");
+        until(move || doc.status().saved_here).await;
+        pass(60_000).await;
+        assert_eq!(seen.text(), "");
+        frozen.nudge();
+        until(move || seen.text() == "milk").await;
+    });
+}
+
+/// A network in which no attempt to connect ever ends; what is being tried holds on to it.
+struct Nowhere(Rc<()>);
+
+impl Transport for Nowhere {
+    type Sender = MemorySender;
+    type Receiver = MemoryReceiver;
+
+    async fn connect(&self) -> Result<(MemorySender, MemoryReceiver), ConnectError> {
+        let _attempt = self.0.clone();
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn an_attempt_that_is_given_up_ends() {
+    simulate(async {
+        let network = Rc::new(());
+        let tab = Device::new(1).start(Some(Nowhere(network.clone())));
+        pass(1_000).await;
+        assert_eq!(Rc::strong_count(&network), 3, "it is trying");
+        tab.set_online(false);
+        pass(1).await;
+        assert_eq!(Rc::strong_count(&network), 2);
     });
 }

@@ -316,7 +316,7 @@ impl Core {
         doc.remote.phase = Phase::Opening;
         let content = doc.content.borrow();
         let (version, peer) = (content.version(), content.peer());
-        let have = version.iter().filter_map(|(peer, count)| doc.claim(peer, count)).collect();
+        let have = version.iter().map(|(peer, count)| (peer, doc.claim(peer, count))).collect();
         let (seq, hash) = content.chain_mark(peer).map_or((0, 0), |mark| (mark.seq, mark.hash));
         let me = Some(PeerMark { peer, seq, hash });
         drop(content);

@@ -296,6 +296,20 @@ fn a_change_that_was_refused_for_good_is_kept_and_its_followers_wait() {
 }
 
 #[test]
+fn of_several_refusals_the_one_of_the_first_change_counts() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    let first = written_and_sent(&mut wire, at(1));
+    let second = written_and_sent(&mut wire, at(2));
+    let quota = Some(Reason::Rejected(NackCode::Quota));
+    wire.refuse(at(3), &second, NackCode::Forbidden, 0);
+    wire.refuse(at(3), &first, NackCode::Quota, 1_000);
+    assert_eq!(wire.reason(), quota);
+    wire.refuse(at(3), &second, NackCode::Forbidden, 0);
+    assert_eq!(wire.reason(), quota);
+    assert_eq!(wire.tick(at(1_003)).blocks, [first, second]);
+}
+
+#[test]
 fn what_came_before_a_refused_change_is_still_sent() {
     let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
     written_and_sent(&mut wire, at(1));
@@ -420,6 +434,16 @@ fn nothing_is_dialed_without_a_server_or_after_the_end() {
     wire.core.nudge(at(2));
     wire.core.tick(at(1_000_000));
     assert_eq!(dialed(&outputs(&mut wire.core)), None);
+}
+
+#[test]
+fn without_a_connection_documents_are_shown_as_offline_and_nothing_is_looked_at_for_nothing() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    wire.feed(at(1), &[theirs(at(0).wall_ms)]);
+    store(&mut wire.core, at(400));
+    wire.core.set_online(at(401), false);
+    assert_eq!((wire.state(), wire.reason()), (SyncState::Offline, Some(Reason::NoNetwork)));
+    assert_eq!(wire.core.deadline(), None);
 }
 
 #[test]

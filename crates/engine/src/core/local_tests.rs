@@ -4,7 +4,7 @@ use leptos_sync_crdt::{Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{Snapshot, StoredDoc};
 
 use super::tabs::TabMessage;
-use super::tests::{at, board, changes, loaded, outputs, posted, write};
+use super::tests::{at, board, changes, loaded, outputs, posted, unread, write};
 use super::{Core, Job, JobResult, Output};
 use crate::config::EngineConfig;
 use crate::event::{DocEvent, Origin};
@@ -279,4 +279,24 @@ fn a_tab_that_asks_for_what_is_stored_is_told_nothing() {
     core.tab_message(at(5), &TabMessage::Want { doc: board(), have }.encode());
     let told = posted(&outputs(&mut core));
     assert!(matches!(&told[..], [TabMessage::Changes { stored: true, .. }]), "{told:?}");
+}
+
+#[test]
+fn what_is_new_of_a_documents_status_is_told_once() {
+    let mut core = loaded(false);
+    let told = |core: &mut Core| {
+        let is_status = |output: &Output| matches!(output, Output::Event(_, DocEvent::Status));
+        outputs(core).iter().filter(|output| is_status(output)).count()
+    };
+    assert_eq!(told(&mut core), 0);
+    write(&mut core, at(1));
+    assert_eq!(told(&mut core), 1, "it is not stored yet");
+    assert_eq!(told(&mut core), 0);
+}
+
+#[test]
+fn a_document_is_shown_as_loaded_when_it_is_read() {
+    let is_loaded = |core: &Core| core.doc_status(&board()).expect("it is open").loaded;
+    assert!(!is_loaded(&unread(false)));
+    assert!(is_loaded(&loaded(false)));
 }

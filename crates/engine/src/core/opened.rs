@@ -97,16 +97,15 @@ enum Chain {
 }
 
 impl OpenDoc {
-    /// What the server is told that we have of `peer`: not what it did not acknowledge. If it has
-    /// something there it sends it, and that is seen to be ours or somebody else's.
-    pub(super) fn claim(&self, peer: PeerId, count: u32) -> Option<(PeerId, u32)> {
+    /// How much the server is told that we have of `peer`: not what it did not acknowledge. If it
+    /// has something there it sends it, and that is seen to be ours or somebody else's.
+    pub(super) fn claim(&self, peer: PeerId, count: u32) -> u32 {
         let remote = &self.remote;
-        let count = match remote.pending.has(peer) {
+        match remote.pending.has(peer) {
             _ if remote.doubted == Some(peer) => 0,
             true => count.min(remote.acked.get(peer)),
             false => count,
-        };
-        (count > 0).then_some((peer, count))
+        }
     }
 
     fn compare_chain(&self, mark: PeerMark) -> Chain {

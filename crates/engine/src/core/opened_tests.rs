@@ -2,10 +2,11 @@
 
 use leptos_sync_crdt::{Block, Doc, PeerId, VersionVector};
 use leptos_sync_protocol::{Message, NackCode, Opened, PeerMark, Permission, VERSION_PEERS_MAX};
-use leptos_sync_storage::{AppendError, StoredDoc};
+use leptos_sync_storage::{AppendError, ReadError, Snapshot, StoredDoc};
 use leptos_sync_transport::Closed;
 
-use super::link_tests::{FEED, Wire, store, theirs, version, written, written_and_sent};
+use super::link_tests::{FEED, Sent, Wire, store, theirs, version, written, written_and_sent};
+use super::records::{Acked, ServerLife};
 use super::tests::{at, board, changes, loaded, unread, write};
 use super::{JobResult, Loaded, Output};
 use crate::status::Reason;
@@ -144,7 +145,14 @@ fn under_a_name_that_the_server_has_for_others_nothing_is_sent_until_it_has_sent
     assert_eq!(wire.reason(), None);
     assert_eq!(reopened.opens.len(), 1, "{reopened:?}");
     wire.open(at(5), version(&[(7, 1)]), None);
-    wire.caught_up(at(5));
+    wire.feed(at(5), &others);
+    let Wire { mut core, generation, .. } = wire;
+    core.disconnected(at(6), generation, &Closed::lost("cut"));
+    let (mut wire, asked) = Wire::welcomed_again(at(7), core);
+    let [open] = &asked.opens[..] else { panic!("{asked:?}") };
+    assert_eq!(open.have, version(&[(7, 1)]), "there is no doubt any more");
+    wire.open(at(7), version(&[(7, 1)]), None);
+    wire.caught_up(at(7));
     assert_eq!(wire.pending(), 1);
     let content = wire.core.open(&board());
     let content = content.borrow();
@@ -216,4 +224,124 @@ fn a_change_of_this_device_comes_with_what_it_waited_for_whatever_its_stamp_says
         assert_eq!(wire.core.open(&board()).borrow().counter("n"), 15);
         assert_eq!(wire.pending(), 1, "and is not shown as saved at the server");
     }
+}
+
+#[test]
+fn what_the_server_said_it_has_does_not_wait_for_it_when_another_tab_brings_it() {
+    let (mut wire, _) = Wire::new(at(0), loaded(true));
+    wire.open(at(1), version(&[(8, 1)]), None);
+    let told = changes(true, vec![theirs(at(0).wall_ms)]);
+    wire.core.tab_message(at(2), &told.encode());
+    assert_eq!(wire.pending(), 0);
+}
+
+/// Our first change, which the server acknowledged, and our second, of which it does not know;
+/// then what it is asked.
+fn ahead_of_the_server() -> (Wire, Sent, [Block; 2]) {
+    let mut core = loaded(true);
+    let first = written(&mut core, at(1));
+    let (mut wire, _) = Wire::new(at(2), core);
+    wire.open(at(2), version(&[]), None);
+    wire.ack(at(2), version(&[(7, 1)]));
+    let Wire { mut core, generation, .. } = wire;
+    core.disconnected(at(3), generation, &Closed::lost("cut"));
+    let second = written(&mut core, at(4));
+    let (wire, asked) = Wire::welcomed_again(at(5), core);
+    (wire, asked, [first, second])
+}
+
+#[test]
+fn what_follows_a_change_that_the_server_has_otherwise_is_not_sent() {
+    let (mut wire, _, [_, second]) = ahead_of_the_server();
+    let mut copy = Doc::new(PeerId(7));
+    copy.transact(at(1).wall_ms, |tx| tx.counter("n").add(100));
+    let others = mark(&copy.blocks_since(&VersionVector::new()));
+    let again = wire.open(at(5), version(&[(7, 1)]), others);
+    let [open] = &again.opens[..] else { panic!("{again:?}") };
+    assert_eq!(open.have, version(&[]), "it is to send all that it has");
+    assert_eq!(wire.open(at(6), version(&[(7, 1)]), others).blocks, []);
+    assert_eq!((second.peer(), wire.pending()), (PeerId(7), 1));
+}
+
+#[test]
+fn where_the_server_has_just_what_we_have_the_id_stays() {
+    let (mut wire, _, ours) = ahead_of_the_server();
+    wire.open(at(5), version(&[(7, 1)]), mark(&ours[..1]));
+    wire.ack(at(6), version(&[(7, 2)]));
+    let Wire { mut core, generation, .. } = wire;
+    core.disconnected(at(7), generation, &Closed::lost("cut"));
+    let (mut wire, _) = Wire::welcomed_again(at(8), core);
+    wire.open(at(8), version(&[(7, 2)]), mark(&ours));
+    assert_eq!(write(&mut wire.core, at(9)).peer(), PeerId(7));
+}
+
+#[test]
+fn what_another_tab_left_to_be_stored_here_is_sent_when_it_is() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    let block = theirs(at(0).wall_ms);
+    let told = changes(false, vec![block.clone()]);
+    wire.core.tab_message(at(1), &told.encode());
+    assert!(wire.core.next_job(at(2)).is_some());
+    assert_eq!(wire.tick(at(3_001)).blocks, [], "it is being stored");
+    wire.core.job_finished(at(4_000), JobResult::Append(Ok(())));
+    assert_eq!(wire.tick(at(6_999)).blocks, []);
+    assert_eq!(wire.tick(at(7_000)).blocks, [block]);
+}
+
+#[test]
+fn what_cannot_be_stored_is_sent_with_what_it_builds_on() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), version(&[]));
+    let block = theirs(at(0).wall_ms);
+    wire.core.tab_message(at(1), &changes(false, vec![block.clone()]).encode());
+    let upon = write(&mut wire.core, at(2));
+    assert!(wire.core.next_job(at(2)).is_some());
+    wire.core.job_finished(at(3), JobResult::Append(Err(AppendError::QuotaExceeded)));
+    assert_eq!(wire.sent().blocks, [block, upon]);
+}
+
+#[test]
+fn what_was_noted_of_another_life_of_the_server_does_not_count_though_it_is_read_late() {
+    for (epoch, pending) in [(1, 0), (2, 1)] {
+        let mut core = unread(true);
+        core.load_finished(at(0), &board(), Err(ReadError::Blocked));
+        let (mut wire, _) = Wire::opened(at(1), core, version(&[]));
+        let (acked, life) = (version(&[(8, 1)]), ServerLife { server: 9, epoch });
+        let acked = Some(Acked { life, acked: acked.clone(), ever: acked }.encode());
+        let stored = StoredDoc { snapshot: None, blocks: vec![theirs(at(0).wall_ms)] };
+        wire.core.load_finished(at(2), &board(), Ok(Loaded { stored, acked }));
+        assert_eq!(wire.pending(), pending);
+    }
+}
+
+#[test]
+fn what_waited_for_others_is_asked_for_again_when_a_snapshot_is_read_late() {
+    for waits in [false, true] {
+        let mut core = unread(true);
+        core.load_finished(at(0), &board(), Err(ReadError::Blocked));
+        let (mut wire, _) = Wire::opened(at(1), core, version(&[]));
+        let mut other = Doc::new(PeerId(8));
+        for _ in 0..2 {
+            other.transact(0, |tx| tx.counter("n").add(1));
+        }
+        let blocks = other.blocks_since(&VersionVector::new());
+        wire.feed(at(2), &blocks[usize::from(waits)..]);
+        wire.sent();
+        let mut another = Doc::new(PeerId(9));
+        another.transact(0, |tx| tx.counter("n").add(1));
+        let (version, bytes) = (another.version().clone(), another.encode_snapshot());
+        let snapshot = Some(Snapshot { version, bytes });
+        let stored = StoredDoc { snapshot, blocks: Vec::new() };
+        wire.core.load_finished(at(3), &board(), Ok(Loaded { stored, acked: None }));
+        assert_eq!(wire.sent().opens.len(), usize::from(waits));
+    }
+}
+
+#[test]
+fn a_document_is_asked_for_when_it_is_known_what_is_here() {
+    let (mut wire, asked) = Wire::new(at(0), unread(true));
+    assert_eq!(asked.opens, []);
+    let stored = StoredDoc { snapshot: None, blocks: vec![theirs(at(0).wall_ms)] };
+    let loaded = Loaded { stored, acked: None };
+    wire.core.load_finished(at(1), &board(), Ok(loaded));
+    assert_eq!(wire.sent().opens.len(), 1);
 }

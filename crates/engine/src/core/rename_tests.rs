@@ -1,11 +1,12 @@
 //! Changes that two authors made under one name, as storage and other tabs tell of them.
 
-use leptos_sync_crdt::{Block, Doc, OpId, PeerId, VersionVector};
-use leptos_sync_storage::{AppendError, CompactError};
+use leptos_sync_crdt::{Block, Doc, DocId, OpId, PeerId, VersionVector};
+use leptos_sync_storage::{AppendError, CompactError, StoredDoc};
 
+use super::records::{Acked, ServerLife};
 use super::tabs::TabMessage;
-use super::tests::{at, board, changes, loaded, outputs, posted, write};
-use super::{Core, Job, JobResult, Output};
+use super::tests::{at, board, changes, loaded, outputs, posted, unread, write};
+use super::{Core, Job, JobResult, Loaded, Output};
 use crate::status::StorageHealth;
 
 const OURS: OpId = OpId { peer: PeerId(7), seq: 0 };
@@ -139,4 +140,87 @@ fn what_is_here_under_its_old_name_goes_on_when_another_tab_moved_what_follows()
     core.tab_message(at(2), &moved.encode());
     tell(&mut core, 3, old);
     assert_eq!((count(&mut core), version(&mut core, PeerId(8))), (1, 1));
+}
+
+/// The same changes under other names, as another tab writes them again.
+fn written_again(old: &[Block]) -> Vec<Block> {
+    let mut tab = Doc::new(PeerId(9));
+    tab.import(u64::MAX, old.to_vec()).expect("valid blocks");
+    let from = OpId::new(old[0].peer(), old[0].seq());
+    tab.reauthor_all(from, &VersionVector::new()).expect("nobody else has it").blocks
+}
+
+#[test]
+fn old_names_keep_out_nothing_of_other_authors() {
+    let mut core = loaded(false);
+    let old = counted(&[1]);
+    let from = OpId::new(PeerId(8), 0);
+    let moved = TabMessage::Moved { doc: board(), from, to: old[0].successor() };
+    core.tab_message(at(1), &moved.encode());
+    let mut other = Doc::new(PeerId(9));
+    other.transact(0, |tx| tx.counter("n").add(10));
+    let others = other.blocks_since(&VersionVector::new());
+    tell(&mut core, 2, [old, others].concat());
+    assert_eq!(count(&mut core), 10);
+}
+
+#[test]
+fn however_many_authors_changes_come_again_all_are_there_once() {
+    let mut core = loaded(false);
+    let author = |peer: u64| {
+        let mut author = Doc::new(PeerId(peer));
+        author.transact(0, |tx| tx.counter("n").add(1));
+        author.blocks_since(&VersionVector::new())
+    };
+    let old = [11, 12, 13].map(author);
+    let again = old.each_ref().map(|old| written_again(old));
+    tell(&mut core, 1, old.concat());
+    tell(&mut core, 2, again.concat());
+    assert_eq!(count(&mut core), 3);
+}
+
+#[test]
+fn what_a_server_had_keeps_its_name_though_that_is_read_later() {
+    let mut core = unread(false);
+    let old = counted(&[1]);
+    tell(&mut core, 1, old.clone());
+    tell(&mut core, 2, written_again(&old));
+    let ever: VersionVector = [(PeerId(8), 1)].into_iter().collect();
+    let life = ServerLife { server: 9, epoch: 1 };
+    let acked = Some(Acked { life, acked: VersionVector::new(), ever }.encode());
+    core.load_finished(at(3), &board(), Ok(Loaded { stored: StoredDoc::default(), acked }));
+    assert_eq!(version(&mut core, PeerId(8)), 1, "others know it by that");
+}
+
+#[test]
+fn what_is_not_written_again_is_stored_all_the_same() {
+    let mut core = loaded(false);
+    let others = counted(&[5]);
+    core.tab_message(at(1), &changes(false, others.clone()).encode());
+    let ours = write(&mut core, at(2));
+    let moved = TabMessage::Moved { doc: board(), from: OURS, to: ours.successor() };
+    core.tab_message(at(3), &moved.encode());
+    let stored = append(&mut core, 4, Ok(()));
+    let authors: Vec<PeerId> = stored.iter().map(Block::peer).collect();
+    assert_eq!(authors, [PeerId(8), ours.successor()]);
+    assert_eq!(stored[..1], others);
+}
+
+#[test]
+fn an_id_that_is_left_names_nothing_in_documents_that_are_opened_later() {
+    let mut core = loaded(false);
+    let peer_of_another = |core: &mut Core, number: u64| {
+        let id = DocId::new(format!("doc/{number}")).expect("a valid id");
+        let content = core.open(&id);
+        core.load_finished(at(2), &id, Ok(Loaded { stored: StoredDoc::default(), acked: None }));
+        content.borrow().peer()
+    };
+    tell(&mut core, 1, counted(&[5]));
+    tell(&mut core, 1, written_again(&counted(&[5])));
+    assert_eq!(peer_of_another(&mut core, 1), OURS.peer, "it was another tab's that was left");
+    let mut core = loaded(false);
+    write(&mut core, at(2));
+    let taken = AppendError::DuplicatePeer { doc: board(), peer: OURS.peer, seq: OURS.seq };
+    append(&mut core, 2, Err(taken));
+    assert_ne!(peer_of_another(&mut core, 2), OURS.peer);
 }

@@ -387,3 +387,17 @@ fn what_was_written_again_is_not_stored_under_its_old_name_at_a_later_try() {
     let Some(Job::Append(batch)) = core.next_job(at(60_000)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), again)]);
 }
+
+#[test]
+fn an_attempt_is_given_up_after_fifteen_seconds() {
+    let mut core = loaded(true);
+    core.dial(at(5));
+    outputs(&mut core);
+    assert_eq!(core.deadline(), Some(15_005));
+    let gives_up = |core: &mut Core, ms: u64| {
+        core.tick(at(ms));
+        outputs(core).iter().any(|output| matches!(output, Output::Hangup { .. }))
+    };
+    assert!(!gives_up(&mut core, 15_004));
+    assert!(gives_up(&mut core, 15_005));
+}

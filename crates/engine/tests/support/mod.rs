@@ -13,7 +13,7 @@ use futures::future::LocalBoxFuture;
 use leptos_sync_crdt::DocId;
 use leptos_sync_engine::{DocHandle, EngineConfig, Env, StorageHealth, SyncEngine, SyncState};
 use leptos_sync_storage::MemoryStorage;
-use leptos_sync_transport::{MemoryTransport, TabBus};
+use leptos_sync_transport::{MemoryTransport, TabBus, Transport};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
@@ -82,7 +82,7 @@ impl Device {
 
     /// A new tab of an app without a server.
     pub(crate) fn lonely_tab(&self) -> SyncEngine {
-        self.start(None)
+        self.start(None::<MemoryTransport>)
     }
 
     /// Puts the wall clock ahead.
@@ -90,7 +90,8 @@ impl Device {
         self.env.ahead_ms.set(ahead_ms);
     }
 
-    fn start(&self, transport: Option<MemoryTransport>) -> SyncEngine {
+    /// A new tab that dials in some way.
+    pub(crate) fn start(&self, transport: Option<impl Transport>) -> SyncEngine {
         SyncEngine::start(
             self.config.clone(),
             self.storage.reopen(),
