@@ -90,9 +90,9 @@ impl Node {
         self.len += 1;
     }
 
+    /// Of a tree without keys: those stay where they are.
     fn remove(&mut self, slot: usize) {
         self.children.copy_within(slot + 1..self.len, slot);
-        self.keys.copy_within(slot + 1..self.len, slot);
         for measure in &mut self.widths {
             measure.copy_within(slot + 1..self.len, slot);
         }

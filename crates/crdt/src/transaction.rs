@@ -513,9 +513,7 @@ impl TextMut<'_, '_> {
         if content.len() > INSERT_BYTES_MAX {
             return Err(TextError::TooLarge);
         }
-        if deleted > 0 {
-            self.delete(pos, deleted)?;
-        }
+        self.delete(pos, deleted)?;
         self.insert(pos, content)
     }
 }

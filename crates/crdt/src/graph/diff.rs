@@ -108,6 +108,8 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{OpId, PeerId};
+    use crate::stamp::Stamp;
 
     #[test]
     fn only_what_a_long_distance_needed_is_given_back() {
@@ -117,6 +119,22 @@ mod tests {
         diff.reach.push((0, [0; 2]));
         diff.shrink();
         assert_eq!(diff.reach.capacity(), 0);
+    }
+
+    #[test]
+    fn a_distance_that_is_too_long_is_given_up() {
+        let mut graph = Graph::default();
+        let mut last = None;
+        // Two go on from one another, so that each operation is a run.
+        for at in 0..100 {
+            let id = OpId::new(PeerId(u64::from(at % 2)), at / 2);
+            last = Some(graph.push(id, 1, Stamp(u64::from(at)), last.as_slice()));
+        }
+        let mut diff = Diff::default();
+        for (len_max, len) in [(10, 11), (u32::MAX, 100)] {
+            graph.diff_above(0, len_max, &mut diff, last.as_slice(), &[]);
+            assert_eq!(diff.len(), len);
+        }
     }
 
     #[test]

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
     use crate::block::Block;
     use crate::model::Model;
-    use crate::{ContainerId, Doc, PeerId, VersionVector};
+    use crate::{ContainerId, Doc, OpId, PeerId, Stamp, VersionVector};
 
     /// What each of many authors does at once.
     #[derive(Clone, Copy, Debug)]
@@ -399,6 +399,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A file may claim that there is as much text as can be.
+    #[test]
+    fn what_is_inserted_at_once_behind_all_text_that_can_be_is_in_order() {
+        let placed = |views: [usize; 3]| {
+            let (mut graph, mut tracker) = (Graph::default(), Tracker::new(None));
+            let (mut heads, end) = ([None; 2], tracker.reach(0));
+            for (lv, view) in (0..).zip(views) {
+                let peer = PeerId(2 - view as u64);
+                let id = OpId::new(peer, graph.version().get(peer));
+                graph.push(id, 1, Stamp(u64::from(lv)), heads[view].as_slice());
+                tracker.insert(&graph, view, lv, 1, end);
+                heads[view] = Some(lv);
+            }
+            tracker.items_from(None).map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(placed([0, 1, 0]), [1, 2, 0]);
+        assert_eq!(placed([0, 0, 1]), [2, 1, 0]);
     }
 
     #[test]
