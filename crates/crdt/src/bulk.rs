@@ -1,8 +1,9 @@
 //! Taking in an update file: columns go into the log as columns, not block by block.
 
 use crate::apply::apply_cell;
-use crate::container::{ContainerIx, ContainerKey, ContainerKind, FOLLOWED};
+use crate::container::{ContainerKey, ContainerKind, FOLLOWED};
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::import::{Import, ImportError, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
@@ -42,13 +43,13 @@ impl Doc {
         let (history, containers) = self.parts_mut();
         let mut columns = std::mem::take(&mut plan.update.columns);
         let all = plan.update.containers.iter();
-        let places: Vec<ContainerIx> =
-            all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).collect();
+        let places = all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).gather();
         let order = order::by_branch(&plan);
         // Places in the file are local versions of a document that had nothing, in this order.
-        let is_as_here = history.graph.end() == 0 && order.is_sorted();
+        let is_as_here =
+            history.graph.end() == 0 && (0..).zip(&order).all(|(at, number)| at == *number);
         if is_as_here {
-            history.take_bounds(std::mem::take(&mut plan.update.bounds), plan.update.len);
+            history.take_bounds(&plan.update.bounds, plan.update.len);
             for (column, index) in columns.iter_mut().zip(&places) {
                 if containers.get(*index).kind.is_sequence() {
                     history.runs_mut(*index).take_over(std::mem::take(&mut column.runs), 0);
@@ -114,7 +115,7 @@ fn parents_here(graph: &Graph, plan: &Plan, at: usize, starts: &[Lv]) -> Vec<Lv>
         Some((at, offset)) => starts[at] + offset,
         None => graph.lv_of(plan.id_of(parent)).expect("dependencies are checked before"),
     };
-    let mut parents: Vec<Lv> = plan.parents_of(at).map(here).collect();
+    let mut parents: Vec<Lv> = plan.parents_of(at).map(here).gather();
     // The author's last operation is always among the ancestors, whatever the file says.
     if let Some(own) = plan.own_of(at).map(here)
         && !parents.contains(&own)

@@ -10,6 +10,7 @@ use crate::cells::{CellOp, RowRef};
 use crate::codec::{DecodeError, Input, Writer};
 use crate::columns::{Ints, encode_ints};
 use crate::container::ContainerKind;
+use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::names::NameIx;
 use crate::packing::{Packer, unpack};
@@ -85,7 +86,7 @@ impl Ops {
 
     /// Local versions as a column, then the operations.
     fn pack(&self, packer: &mut Packer) -> Box<[u8]> {
-        let lvs: Vec<i64> = self.starts.iter().map(|(lv, _)| i64::from(*lv)).collect();
+        let lvs = self.starts.iter().map(|(lv, _)| i64::from(*lv)).gather();
         let mut out = Writer::new();
         out.len(lvs.len());
         encode_ints(&lvs, &mut out);

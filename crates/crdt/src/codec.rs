@@ -458,10 +458,8 @@ impl Writer {
 
     /// Puts the length of what was written from `start` on before it.
     pub(crate) fn prefix_len(&mut self, start: usize) {
-        let end = self.bytes.len();
-        self.len(end - start);
-        let added = self.bytes.len() - end;
-        self.bytes[start..].rotate_right(added);
+        let written = self.bytes.split_off(start);
+        self.bytes(&written);
     }
 
     /// Makes room for so many bytes more.

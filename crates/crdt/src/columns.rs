@@ -66,7 +66,7 @@ impl Extent {
     }
 
     fn varint_len_min(&self) -> usize {
-        varint_len(zigzag(0.clamp(self.least, self.most)))
+        varint_len(zigzag(self.least.max(self.most.min(0))))
     }
 }
 
@@ -95,8 +95,10 @@ pub(crate) fn encode_ints(values: &[i64], out: &mut Writer) {
         return out.bytes(&[RUNS]);
     }
     let mut before = 0;
-    let since_before = |value: &i64| value.wrapping_sub(std::mem::replace(&mut before, *value));
-    let deltas: Vec<i64> = values.iter().map(since_before).collect();
+    let mut deltas = Vec::with_capacity(values.len());
+    for value in values {
+        deltas.push(value.wrapping_sub(std::mem::replace(&mut before, *value)));
+    }
     let (extent, delta_extent) = (Extent::of(values), Extent::of(&deltas));
     let (form, len) = shortest(values, &extent, delta_extent.packed_len());
     let (delta_form, delta_len) = shortest(&deltas, &delta_extent, len - 1);

@@ -409,7 +409,7 @@ impl Doc {
         let id = graph.id_of(start);
         let parents = graph.parents_of(start);
         let parents = parents.iter().map(|parent| graph.id_of(*parent));
-        let mut deps: Vec<OpId> = parents.filter(|parent| parent.peer != id.peer).collect();
+        let mut deps = parents.filter(|parent| parent.peer != id.peer).gather();
         sort(&mut deps);
         let stamp = graph.stamp_of(start);
         let header = BlockHeader { peer: id.peer, seq: id.seq, len, stamp, deps };

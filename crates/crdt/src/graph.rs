@@ -9,7 +9,6 @@
 //! Below the *base* of a trimmed document nobody asks any more what happened after what: its
 //! operations are in a line, and everything above it has seen all of them.
 
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use crate::id::{OpId, PeerId};
@@ -384,14 +383,14 @@ impl Graph {
             }
         }
         sort(&mut missing);
-        missing.dedup_by(|next, last| {
-            let joins = last.1 == next.0;
-            if joins {
-                last.1 = next.1;
+        let mut joined: Vec<(Lv, Lv)> = Vec::new();
+        for (start, end) in missing {
+            match joined.last_mut() {
+                Some(last) if last.1 == start => last.1 = end,
+                _ => joined.push((start, end)),
             }
-            joins
-        });
-        missing
+        }
+        joined
     }
 
     /// Whether the author of `late` had seen `early`.
@@ -405,27 +404,28 @@ impl Graph {
         if lv < self.base {
             return heads.iter().any(|head| *head >= lv);
         }
-        let later = |heads: &[Lv], queue: &mut BinaryHeap<u64>| {
-            for head in heads.iter().filter(|head| **head >= lv) {
-                queue.push(u64::from(*head));
+        // The runs that are still to be looked at, ascending; parents are in earlier ones.
+        let (last, mut queue) = (self.run_at(lv), Vec::<u32>::new());
+        let reaches = |head: Lv, run: u32, queue: &mut Vec<u32>| {
+            if head < lv || run == last as u32 {
+                return head >= lv;
             }
+            if let Err(at) = queue.binary_search(&run) {
+                queue.insert(at, run);
+            }
+            false
         };
-        let mut queue = BinaryHeap::new();
-        later(heads, &mut queue);
-        while let Some(at) = queue.pop() {
-            while queue.peek() == Some(&at) {
-                queue.pop();
-            }
-            let run = self.run_at(at as Lv);
-            let start = self.runs[run].start;
-            if start <= lv {
+        for head in heads {
+            if reaches(*head, self.run_at(*head) as u32, &mut queue) {
                 return true;
             }
-            // Heads inside the same run lead nowhere else.
-            while queue.peek().is_some_and(|next| *next >= u64::from(start)) {
-                queue.pop();
+        }
+        while let Some(run) = queue.pop() {
+            for at in self.parents_range(run as usize) {
+                if reaches(self.parents[at], self.parent_runs[at], &mut queue) {
+                    return true;
+                }
             }
-            later(self.run_parents(run), &mut queue);
         }
         false
     }

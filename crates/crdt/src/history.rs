@@ -112,8 +112,8 @@ impl History {
 
     /// The graph, and a text's log to be changed beside it.
     pub(crate) fn parts_mut(&mut self, text: ContainerIx) -> (&Graph, &mut Runs) {
-        if self.texts.len() <= text as usize {
-            self.texts.resize_with(text as usize + 1, Runs::default);
+        while self.texts.len() <= text as usize {
+            self.texts.push(Runs::default());
         }
         (&self.graph, &mut self.texts[text as usize])
     }
@@ -139,13 +139,12 @@ impl History {
     }
 
     /// Takes over where transactions begin, of all operations up to `end`, if none was noted yet.
-    pub(crate) fn take_bounds(&mut self, mut bounds: Vec<(Lv, u32)>, end: Lv) {
-        let ends = bounds.iter().skip(1).map(|(from, _)| *from).chain([end]);
-        let counts = bounds.iter().zip(ends).map(|((from, len), end)| (end - from) / len);
-        self.block_count = counts.sum::<u32>() as usize;
-        bounds.dedup_by_key(|(_, len)| *len);
-        bounds.shrink_to_fit();
-        self.bounds = bounds;
+    pub(crate) fn take_bounds(&mut self, bounds: &[(Lv, u32)], end: Lv) {
+        for (at, (from, len)) in bounds.iter().enumerate() {
+            let end = bounds.get(at + 1).map_or(end, |(next, _)| *next);
+            self.note_bounds(*from, *len, (end - from) / len);
+        }
+        self.bounds.shrink_to_fit();
     }
 
     /// Notes `count` transactions of `len` operations each, from `lv` on.

@@ -293,11 +293,9 @@ impl Doc {
             let parents = parents_of(&history.graph, id, &header.deps);
             let start = history.graph.push(id, header.len, header.stamp, &parents);
             history.note_bounds(start, header.len, 1);
-            let places: Vec<ContainerIx> = body
-                .containers
-                .iter()
-                .map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id)))
-                .collect();
+            let all = body.containers.iter();
+            let places =
+                all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).gather();
             let mut lv = start;
             for op in body.ops {
                 let op_place = op.container;
@@ -362,8 +360,8 @@ impl ToMerge {
     }
 
     pub(crate) fn touch(&mut self, index: ContainerIx) {
-        if self.touched.len() <= index as usize {
-            self.touched.resize(index as usize + 1, false);
+        while self.touched.len() <= index as usize {
+            self.touched.push(false);
         }
         if !std::mem::replace(&mut self.touched[index as usize], true) {
             self.order.push(index);
@@ -383,8 +381,9 @@ impl ToMerge {
             let (graph, runs) = history.parts_mut(index);
             match &mut container.content {
                 Content::Text(log, state) => {
-                    let deltas = state.merge(graph, runs, range).into_iter();
-                    patches.extend(deltas.map(|delta| Patch::Text { id: id(), delta }));
+                    for delta in state.merge(graph, runs, range) {
+                        patches.push(Patch::Text { id: id(), delta });
+                    }
                     if let Some(marks) = FOLLOWED.marks.get() {
                         let changes =
                             marks.changes(&container.id, state, log, graph, runs, range.0);
@@ -392,8 +391,9 @@ impl ToMerge {
                     }
                 }
                 Content::List(log, state) => {
-                    let deltas = state.merge(log, graph, runs, range).into_iter();
-                    patches.extend(deltas.map(|delta| Patch::List { id: id(), delta }));
+                    for delta in state.merge(log, graph, runs, range) {
+                        patches.push(Patch::List { id: id(), delta });
+                    }
                 }
                 Content::Tree(log, state) => {
                     let Some(trees) = FOLLOWED.trees.get() else { continue };
@@ -411,7 +411,7 @@ impl ToMerge {
 /// follow it.
 pub(crate) fn parents_of(graph: &Graph, id: OpId, deps: &[OpId]) -> Vec<Lv> {
     let known = |id: OpId| graph.lv_of(id).expect("dependencies are checked before");
-    let mut parents: Vec<Lv> = deps.iter().map(|dep| known(*dep)).collect();
+    let mut parents = deps.iter().map(|dep| known(*dep)).gather();
     if let Some(seq) = id.seq.checked_sub(1) {
         let previous = known(OpId::new(id.peer, seq));
         if !graph.sees(&parents, previous) {

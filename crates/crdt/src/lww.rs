@@ -95,7 +95,9 @@ pub(crate) struct MapState {
 impl MapState {
     pub(crate) fn intern(&mut self, key: &str) -> NameIx {
         let key = self.names.intern(key);
-        self.held.resize(self.names.len(), None);
+        while self.held.len() < self.names.len() {
+            self.held.push(None);
+        }
         key
     }
 

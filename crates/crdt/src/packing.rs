@@ -242,16 +242,16 @@ pub(crate) struct Packer {
 impl Packer {
     #[inline]
     fn column(&mut self, column: usize) -> &mut Column {
-        if self.columns.len() <= column {
-            self.add_columns(column);
+        while self.columns.len() <= column {
+            self.add_column();
         }
         &mut self.columns[column]
     }
 
     #[cold]
     #[inline(never)]
-    fn add_columns(&mut self, upto: usize) {
-        self.columns.resize_with(upto + 1, Column::default);
+    fn add_column(&mut self) {
+        self.columns.push(Column::default());
     }
 
     /// Adds encoded operations, at most `max` of them, with other numbers for what they name; says

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::container::{Container, ContainerIx, ContainerKey, Content};
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
 use crate::patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
@@ -45,7 +46,7 @@ impl Doc {
     #[must_use]
     pub fn frontier(&self) -> Vec<OpId> {
         let graph = &self.history().graph;
-        let mut frontier: Vec<OpId> = graph.heads().iter().map(|lv| graph.id_of(*lv)).collect();
+        let mut frontier = graph.heads().iter().map(|lv| graph.id_of(*lv)).gather();
         sort(&mut frontier);
         frontier
     }
@@ -85,8 +86,7 @@ impl Doc {
     pub fn frontier_of(&self, version: &VersionVector) -> Result<Vec<OpId>, PastError> {
         self.check_version(version)?;
         let graph = &self.history().graph;
-        let mut frontier: Vec<OpId> =
-            self.heads_of(version).into_iter().map(|lv| graph.id_of(lv)).collect();
+        let mut frontier = self.heads_of(version).iter().map(|lv| graph.id_of(*lv)).gather();
         sort(&mut frontier);
         Ok(frontier)
     }
@@ -98,12 +98,12 @@ impl Doc {
             let seq = count.checked_sub(1)?;
             graph.lv_of(OpId::new(peer, seq))
         };
-        let last: Vec<Lv> = version.iter().filter_map(last).collect();
+        let last = version.iter().filter_map(last).gather();
         let is_head = |lv: &Lv| {
-            let others: Vec<Lv> = last.iter().copied().filter(|other| other != lv).collect();
+            let others = last.iter().copied().filter(|other| other != lv).gather();
             !graph.sees(&others, *lv)
         };
-        let mut heads: Vec<Lv> = last.iter().copied().filter(is_head).collect();
+        let mut heads = last.iter().copied().filter(is_head).gather();
         sort(&mut heads);
         heads
     }

@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 
 use crate::block::Block;
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::id::{OpId, PeerId};
 use crate::import::ImportError;
 use crate::numbers::{pair, parts};
@@ -116,7 +117,7 @@ impl Queue {
         wall_ms: u64,
         version: &mut VersionVector,
     ) -> Result<(), ImportError> {
-        let mut turns: Vec<usize> = (0..self.authors.len()).rev().collect();
+        let mut turns = (0..self.authors.len()).rev().gather();
         while let Some(turn) = turns.pop() {
             self.take_turn(doc, wall_ms, version, turn)?;
             let author = &mut self.authors[turn];

@@ -19,6 +19,7 @@ use crate::container::{
 };
 use crate::counter::CounterState;
 use crate::doc::Doc;
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::PeerId;
@@ -120,8 +121,7 @@ impl Doc {
         self.check_start(version)?;
         let history = self.history();
         let missing = history.graph.missing_from(version).into_iter();
-        let ranges: Vec<(Lv, Lv)> =
-            missing.map(|(start, end)| (history.transaction_at(start).0, end)).collect();
+        let ranges = missing.map(|(start, end)| (history.transaction_at(start).0, end)).gather();
         Ok(self.encode_ranges(&ranges))
     }
 
@@ -249,7 +249,7 @@ fn encode_heads(graph: &Graph, out: &mut Writer) {
 }
 
 fn decode_heads(version: &VersionVector, end: Lv, input: &mut Input<'_>) -> Graph {
-    let mut peers: Vec<Option<PeerId>> = version.iter().map(|(peer, _)| Some(peer)).collect();
+    let mut peers = version.iter().map(|(peer, _)| Some(peer)).gather();
     let mut heads: Vec<(Lv, PeerId)> = Vec::new();
     for _ in 0..input.count(2) {
         let (lv, place) = (input.varint_u32(), input.varint_usize());

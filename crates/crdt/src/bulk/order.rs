@@ -6,6 +6,7 @@
 //! Eg-walker" (EuroSys 2025), section 3.7.
 
 use crate::bulk::plan::{New, Plan};
+use crate::gather::Gather;
 use crate::sorting::sort_by;
 
 const NONE: u32 = u32::MAX;
@@ -35,21 +36,17 @@ impl Links {
         all
     }
 
-    /// Who follows one.
-    fn of(&self, at: usize) -> impl Iterator<Item = usize> {
-        let next = |(_, next): &(u32, u32)| self.links.get(*next as usize).copied();
-        let first = self.links.get(self.first[at] as usize).copied();
-        std::iter::successors(first, next).map(|(at, _)| at as usize)
+    fn get(&self, link: u32) -> Option<(usize, u32)> {
+        self.links.get(link as usize).map(|(at, next)| (*at as usize, *next))
     }
 
     /// By stretch: how many operations it has, and those that follow it and nothing else, as long
     /// as the branch does not fork.
     fn branch_lens(&self, plan: &Plan) -> Vec<u32> {
         let len = |New { stretch, known }: &New| plan.update.stretches[*stretch].len - known;
-        let mut lens: Vec<u32> = plan.new.iter().map(len).collect();
+        let mut lens = plan.new.iter().map(len).gather();
         for at in (0..lens.len()).rev() {
-            let mut after = self.of(at);
-            if let (Some(only), None) = (after.next(), after.next())
+            if let Some((only, NONE)) = self.get(self.first[at])
                 && self.waits[only] == 1
             {
                 lens[at] += lens[only];
@@ -64,7 +61,7 @@ pub(super) fn by_branch(plan: &Plan) -> Vec<usize> {
     let links = Links::new(plan);
     let lens = links.branch_lens(plan);
     let mut waits = links.waits.clone();
-    let mut ready: Vec<usize> = (0..waits.len()).filter(|at| waits[*at] == 0).collect();
+    let mut ready = (0..waits.len()).filter(|at| waits[*at] == 0).gather();
     let mut order = Vec::with_capacity(waits.len());
     let mut from = 0;
     loop {
@@ -73,11 +70,13 @@ pub(super) fn by_branch(plan: &Plan) -> Vec<usize> {
         let Some(at) = ready.pop() else { break order };
         order.push(at);
         from = ready.len();
-        for next in links.of(at) {
+        let mut link = links.first[at];
+        while let Some((next, after)) = links.get(link) {
             waits[next] -= 1;
             if waits[next] == 0 {
                 ready.push(next);
             }
+            link = after;
         }
     }
 }

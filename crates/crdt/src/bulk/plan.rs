@@ -1,5 +1,6 @@
 //! What of an update file is new, and whether it may be taken in.
 
+use crate::gather::Gather;
 use crate::graph::Graph;
 use crate::id::OpId;
 use crate::import::{ImportError, OPS_MAX};
@@ -146,7 +147,7 @@ impl Plan {
 /// stamps.
 fn check_authors(update: &Update) -> Result<(), ImportError> {
     let firsts = update.stretches.iter().filter(|stretch| stretch.previous.is_none());
-    let mut firsts: Vec<OpId> = firsts.map(|stretch| stretch.id).collect();
+    let mut firsts = firsts.map(|stretch| stretch.id).gather();
     sort(&mut firsts);
     match firsts.windows(2).find(|pair| pair[0].peer == pair[1].peer) {
         Some(pair) => Err(ImportError::DuplicatePeer { peer: pair[1].peer, seq: pair[1].seq }),

@@ -110,9 +110,10 @@ impl Holding {
     }
 
     fn of_mut(&mut self, key: NameIx) -> &mut Vec<Hold> {
-        let key = key as usize;
-        self.0.resize_with(self.0.len().max(key + 1), Vec::new);
-        &mut self.0[key]
+        while self.0.len() <= key as usize {
+            self.0.push(Vec::new());
+        }
+        &mut self.0[key as usize]
     }
 
     /// The marks of each key, by its number.

@@ -467,11 +467,9 @@ impl Tracker {
             });
             done += item.len;
         }
-        if is_down {
-            hidden.reverse();
-        }
-        for deletion in hidden {
-            self.note_deletion(deletion);
+        for index in 0..hidden.len() {
+            let index = if is_down { hidden.len() - 1 - index } else { index };
+            self.note_deletion(hidden[index]);
         }
     }
 

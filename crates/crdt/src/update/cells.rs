@@ -39,11 +39,13 @@ pub(super) fn encode_cells(
             place as u64 + 1
         }
     };
-    for mut ops in ranges.iter().flat_map(|(start, end)| log.encoded(*start, *end)) {
-        while !ops.is_empty() {
-            count += packer.add(&mut ops, PAGE_OPS_MAX - count % PAGE_OPS_MAX, &mut rename);
-            if count.is_multiple_of(PAGE_OPS_MAX) {
-                packer.finish(&mut pages);
+    for (start, end) in ranges {
+        for mut ops in log.encoded(*start, *end) {
+            while !ops.is_empty() {
+                count += packer.add(&mut ops, PAGE_OPS_MAX - count % PAGE_OPS_MAX, &mut rename);
+                if count.is_multiple_of(PAGE_OPS_MAX) {
+                    packer.finish(&mut pages);
+                }
             }
         }
     }

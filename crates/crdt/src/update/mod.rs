@@ -23,6 +23,7 @@ mod tests;
 use crate::cells::CellOp;
 use crate::codec::{DecodeError, Input, Writer, zigzag};
 use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Containers};
+use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::id::{OpId, PeerId};
@@ -454,7 +455,7 @@ impl Update {
 
     fn read_spans(&mut self, input: &mut Input<'_>) {
         let mut at: Lv = 0;
-        self.spans_of.resize_with(self.containers.len(), Vec::new);
+        self.spans_of = self.containers.iter().map(|_| Vec::new()).gather();
         for _ in 0..input.count(2) {
             let (place, len) = (input.varint_usize(), input.varint_u32());
             let end = at.checked_add(len).filter(|end| *end <= self.len && len > 0);
@@ -518,7 +519,7 @@ impl Update {
 
 /// Reads a list of peers.
 pub(crate) fn read_peers(input: &mut Input<'_>) -> Vec<PeerId> {
-    (0..input.count(8)).map(|_| PeerId(input.u64_le())).collect()
+    (0..input.count(8)).map(|_| PeerId(input.u64_le())).gather()
 }
 
 /// Where `len` scalars of a text end, if it has as many.
