@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
-use crate::cells::CellOp;
+use crate::cells::{CellOp, Fields};
 use crate::container::{
     ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED,
 };
@@ -59,6 +59,8 @@ pub struct Doc {
     pub(crate) undo: Undo,
     /// What the last transaction changed in lists, trees and marks, by operation.
     pub(crate) local_edits: Vec<(Lv, Patch)>,
+    /// The fields of a new row while it is made; empty, but for its room, between rows.
+    pub(crate) row: Fields,
     /// What a later version of this library put into the snapshot that the document came from.
     pub(crate) unknown_chunks: Vec<(u8, Box<[u8]>)>,
 }
@@ -93,6 +95,7 @@ impl Doc {
             pending: Vec::new(),
             undo: Undo::default(),
             local_edits: Vec::new(),
+            row: Fields::new(),
             unknown_chunks: Vec::new(),
         }
     }
@@ -111,14 +114,18 @@ impl Doc {
         })
     }
 
-    /// Where edits of texts are logged: what the document was loaded from need not be read for
-    /// them.
-    pub(crate) fn log_mut(&mut self) -> (&mut History, &mut Containers) {
-        if !self.is_cold() {
-            return self.parts_mut();
-        }
-        let cold = self.cold.as_mut().expect("there is no history otherwise");
-        (&mut cold.since, &mut self.containers)
+    /// Where edits of texts are logged, and how they are undone: what the document was loaded from
+    /// need not be read for them.
+    pub(crate) fn log_mut(&mut self) -> (&mut History, &mut Containers, &mut Undo) {
+        let history = match self.history.get_mut() {
+            // What was read in goes on by itself.
+            Some(history) => {
+                self.cold = None;
+                history
+            }
+            None => &mut self.cold.as_mut().expect("there is no history otherwise").since,
+        };
+        (history, &mut self.containers, &mut self.undo)
     }
 
     /// Whether the history that the document was loaded with is still to be read.

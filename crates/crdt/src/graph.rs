@@ -204,14 +204,14 @@ impl Graph {
     }
 
     /// Adds the next operations of a peer, which has seen everything here.
+    #[inline]
     pub(crate) fn push_on_heads(&mut self, peer: PeerId, len: u32, stamp: Stamp) -> Lv {
         let start = self.end;
         // Mostly, a peer goes on where it stopped, and nothing has to be looked up.
         if let (Some(run), [head]) = (self.runs.last(), &mut self.heads[..])
             && let Some((_, critical_end)) = self.critical.last_mut()
-            && self.peers[run.peer as usize] == peer
-            && *head + 1 == start
             && *critical_end == start
+            && self.peers[run.peer as usize] == peer
             && run.stamp.plus(start - run.start) == stamp
         {
             self.end += len;
@@ -220,6 +220,11 @@ impl Graph {
             self.stamp_end = self.stamp_end.max(stamp.plus(len).0);
             return start;
         }
+        self.push_on_all(peer, len, stamp)
+    }
+
+    #[inline(never)]
+    fn push_on_all(&mut self, peer: PeerId, len: u32, stamp: Stamp) -> Lv {
         let id = OpId::new(peer, self.version.get(peer));
         let heads = self.heads.clone();
         self.push(id, len, stamp, &heads)

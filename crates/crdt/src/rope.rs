@@ -95,7 +95,16 @@ impl Chunk {
     }
 
     /// Moves the gap to a scalar and makes it at least `room` bytes long.
+    #[inline]
     fn open_gap(&mut self, scalar: u32, room: usize) {
+        // Who types on finds it there.
+        if scalar != self.gap_scalars || self.gap_end - self.gap_start < room {
+            self.move_gap(scalar, room);
+        }
+    }
+
+    #[inline(never)]
+    fn move_gap(&mut self, scalar: u32, room: usize) {
         let at = self.byte_of(scalar);
         let gap = self.gap_end - self.gap_start;
         if at < self.gap_start {
@@ -120,7 +129,11 @@ impl Chunk {
     /// Inserts at the gap, which has room for it.
     fn insert_at_gap(&mut self, text: &str, widths: Widths) {
         let end = self.gap_start + text.len();
-        self.bytes[self.gap_start..end].copy_from_slice(text.as_bytes());
+        // Mostly it is one letter, which needs no call.
+        match *text.as_bytes() {
+            [byte] => self.bytes[self.gap_start] = byte,
+            ref bytes => self.bytes[self.gap_start..end].copy_from_slice(bytes),
+        }
         self.gap_start = end;
         self.gap_scalars += widths[SCALARS];
         for (sum, width) in self.widths.iter_mut().zip(widths) {
@@ -209,7 +222,7 @@ impl std::fmt::Display for Rope {
 impl Rope {
     pub(crate) fn from_text(text: &str) -> Self {
         let mut rope = Self::default();
-        rope.insert(0, text);
+        rope.insert(0, text, measure(text));
         rope
     }
 
@@ -347,12 +360,13 @@ impl Rope {
         (leaf, pos - before[SCALARS])
     }
 
-    pub(crate) fn insert(&mut self, pos: usize, text: &str) {
+    /// Inserts a text that measures so much.
+    pub(crate) fn insert(&mut self, pos: usize, text: &str, widths: Widths) {
         let (leaf, offset) = self.locate(pos as u32);
         let chunk = &mut self.chunks[leaf as usize];
         if chunk.len() + text.len() <= CHUNK_BYTES_MAX {
             chunk.open_gap(offset, text.len());
-            chunk.insert_at_gap(text, measure(text));
+            chunk.insert_at_gap(text, widths);
             return;
         }
         chunk.open_gap(offset, 0);
@@ -471,7 +485,7 @@ mod tests {
                     rope.shrink_to_fit();
                     prop_assert!(rope.chunks.iter().all(|chunk| chunk.bytes.len() == chunk.len()));
                 }
-                rope.insert(pos, &text);
+                rope.insert(pos, &text, measure(&text));
                 chars.splice(pos..pos, text.chars());
                 let whole: String = chars.iter().collect();
                 prop_assert_eq!(rope.text(), whole.clone());

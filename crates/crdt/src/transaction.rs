@@ -2,16 +2,20 @@
 
 use crate::apply::apply_cell;
 use crate::cells::{CellOp, Fields, RowRef};
-use crate::container::{ContainerId, ContainerIx, ContainerKey, ContainerKind, Content};
+use crate::container::{
+    ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content,
+};
 use crate::doc::{Commit, Doc};
 use crate::graph::Lv;
+use crate::history::History;
 use crate::id::RowId;
 use crate::list::{ListMut, MovableListMut};
 use crate::names::NameIx;
+use crate::rope::measure;
 use crate::stamp::Stamp;
 use crate::text::TextError;
 use crate::tree::TreeMut;
-use crate::undo::Inverse;
+use crate::undo::{Inverse, Undo};
 use crate::value::Value;
 
 /// The largest text that one edit may insert, in bytes of UTF-8; insert more in several changes.
@@ -26,8 +30,6 @@ pub struct Transaction<'a> {
     wall_ms: u64,
     start: Lv,
     len: u32,
-    /// The fields of a new row while it is made; empty, but for its room, between rows.
-    row: Fields,
     /// How it is given up, where that can happen: an app that never begins one does without.
     roll_back: Option<fn(&mut Doc, Lv)>,
 }
@@ -37,7 +39,7 @@ impl<'a> Transaction<'a> {
     pub(crate) fn new(doc: &'a mut Doc, wall_ms: u64) -> Self {
         doc.local_edits.clear();
         let roll_back = cfg!(panic = "unwind").then_some(Doc::roll_back as fn(&mut Doc, Lv));
-        Self { doc, wall_ms, start: 0, len: 0, row: Fields::new(), roll_back }
+        Self { doc, wall_ms, start: 0, len: 0, roll_back }
     }
 
     /// One that may be given up.
@@ -73,13 +75,17 @@ impl<'a> Transaction<'a> {
     /// Takes the next `len` operations for a container.
     pub(crate) fn begin(&mut self, len: u32, container: ContainerIx) -> Lv {
         self.doc.history_mut();
-        self.begin_in_text(len, container)
+        self.begin_in_log(len, container).0
     }
 
-    /// The same for a text, where no more than the heads of what is before needs to be known.
-    fn begin_in_text(&mut self, len: u32, container: ContainerIx) -> Lv {
+    /// The same where no more than the heads of what is before needs to be known; with the log.
+    fn begin_in_log(
+        &mut self,
+        len: u32,
+        container: ContainerIx,
+    ) -> (Lv, &mut History, &mut Containers, &mut Undo) {
         let peer = self.doc.peer();
-        let (history, _) = self.doc.log_mut();
+        let (history, containers, undo) = self.doc.log_mut();
         let free = history.graph.stamp_end();
         let stamp = if self.len == 0 { Stamp::next(free, self.wall_ms) } else { Stamp(free) };
         let lv = history.push_local(peer, len, stamp, container);
@@ -87,7 +93,7 @@ impl<'a> Transaction<'a> {
             self.start = lv;
         }
         self.len += len;
-        lv
+        (lv, history, containers, undo)
     }
 
     pub(crate) fn write(&mut self, container: ContainerIx, op: &CellOp) -> Lv {
@@ -326,7 +332,7 @@ impl TableMut<'_, '_> {
         F: AsRef<str>,
         V: Into<Value>,
     {
-        let mut row = std::mem::take(&mut self.tx.row);
+        let mut row = std::mem::take(&mut self.tx.doc.row);
         for (field, value) in fields {
             row.push((self.intern(field.as_ref()), value.into().shallow()));
         }
@@ -339,7 +345,7 @@ impl TableMut<'_, '_> {
         self.note_alive(row, false);
         if let CellOp::Insert { mut fields } = op {
             fields.clear();
-            self.tx.row = fields;
+            self.tx.doc.row = fields;
         }
         RowId(self.tx.doc.history().graph.id_of(row))
     }
@@ -476,14 +482,14 @@ impl TextMut<'_, '_> {
 
     /// Inserts what is not empty, at a position that is in range.
     pub(crate) fn put(&mut self, pos: usize, content: &str) {
-        let len = crate::rope::measure(content)[0];
-        let lv = self.tx.begin_in_text(len, self.index);
-        let (history, containers) = self.tx.doc.log_mut();
+        let widths = measure(content);
+        let len = widths[0];
+        let (lv, history, containers, undo) = self.tx.begin_in_log(len, self.index);
         history.runs_mut(self.index).push(lv, pos as u32, len, content);
         if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
-            state.insert(pos, content);
+            state.insert(pos, content, widths);
         }
-        self.tx.doc.undo.note_inserted(self.index, lv, len);
+        undo.note_inserted(self.index, lv, len);
     }
 
     /// Deletes `len` characters from `pos` on.
@@ -493,10 +499,8 @@ impl TextMut<'_, '_> {
     pub fn delete(&mut self, pos: usize, len: usize) -> Result<(), TextError> {
         self.check(pos.saturating_add(len))?;
         if len > 0 {
-            let lv = self.tx.begin_in_text(len as u32, self.index);
-            let (history, _) = self.tx.doc.log_mut();
+            let (lv, history, containers, undo) = self.tx.begin_in_log(len as u32, self.index);
             history.runs_mut(self.index).push(lv, pos as u32, len as u32, "");
-            let Doc { containers, undo, .. } = &mut *self.tx.doc;
             if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
                 let gone = undo.note_deleted(self.index, lv, len as u32);
                 state.delete(pos, len, gone);

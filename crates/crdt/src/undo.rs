@@ -57,10 +57,14 @@ pub(crate) enum Inverse {
         index: ContainerIx,
         delta: i64,
     },
-    TextInserted {
+    /// What was inserted or deleted. What was deleted stands in the step's content from that byte
+    /// on.
+    Text {
         index: ContainerIx,
         start: Lv,
         len: u32,
+        is_deleted: bool,
+        content: usize,
     },
     ListInserted {
         index: ContainerIx,
@@ -87,13 +91,6 @@ pub(crate) enum Inverse {
         index: ContainerIx,
         lv: Lv,
     },
-    /// What was deleted stands in the step's content from this byte on.
-    TextDeleted {
-        index: ContainerIx,
-        start: Lv,
-        len: u32,
-        content: usize,
-    },
 }
 
 #[derive(Debug, Default)]
@@ -115,21 +112,18 @@ impl Step {
                 Inverse::RowsAlive { index, start: next, len: more, before },
             ) if *i == index && *were == before && *start + *len == next => *len += more,
             (
-                Some(Inverse::TextInserted { index: i, start, len }),
-                Inverse::TextInserted { index, start: next, len: more },
-            )
-            | (
-                Some(Inverse::TextDeleted { index: i, start, len, .. }),
-                Inverse::TextDeleted { index, start: next, len: more, .. },
-            ) if *i == index && *start + *len == next => *len += more,
+                Some(Inverse::Text { index: i, start, len, is_deleted: was, .. }),
+                Inverse::Text { index, start: next, len: more, is_deleted, .. },
+            ) if *i == index && *was == is_deleted && *start + *len == next => *len += more,
             _ => self.inverses.push(new),
         }
     }
 
     /// Adds the edits of another step, which is empty then.
+    #[inline]
     fn append(&mut self, other: &mut Self) {
         for inverse in &mut other.inverses {
-            if let Inverse::TextDeleted { content, .. } = inverse {
+            if let Inverse::Text { content, .. } = inverse {
                 *content += self.content.len();
             }
             self.push(*inverse);
@@ -159,13 +153,13 @@ impl Undo {
     }
 
     pub(crate) fn note_inserted(&mut self, index: ContainerIx, start: Lv, len: u32) {
-        self.open.push(Inverse::TextInserted { index, start, len });
+        self.open.push(Inverse::Text { index, start, len, is_deleted: false, content: 0 });
     }
 
     /// Notes a deletion; what it deletes is to be appended to the result.
     pub(crate) fn note_deleted(&mut self, index: ContainerIx, start: Lv, len: u32) -> &mut String {
         let content = self.open.content.len();
-        self.open.push(Inverse::TextDeleted { index, start, len, content });
+        self.open.push(Inverse::Text { index, start, len, is_deleted: true, content });
         &mut self.open.content
     }
 
@@ -218,7 +212,7 @@ impl Undo {
 /// The text that all of these edit, if they edit nothing else.
 fn typing_in(inverses: &[Inverse]) -> Option<ContainerIx> {
     let text = |inverse: &Inverse| match inverse {
-        Inverse::TextInserted { index, .. } | Inverse::TextDeleted { index, .. } => Some(*index),
+        Inverse::Text { index, .. } => Some(*index),
         _ => None,
     };
     let first = text(inverses.first()?);
@@ -317,13 +311,12 @@ impl Inverse {
         | Self::Cell { index, .. }
         | Self::RowsAlive { index, .. }
         | Self::Counter { index, .. }
-        | Self::TextInserted { index, .. }
+        | Self::Text { index, .. }
         | Self::ListInserted { index, .. }
         | Self::ListDeleted { index, .. }
         | Self::Element { index, .. }
         | Self::Node { index, .. }
-        | Self::Marked { index, .. }
-        | Self::TextDeleted { index, .. }) = self;
+        | Self::Marked { index, .. }) = self;
         let names = old.get(*index).content.names();
         *index = containers.intern_as(old, *index);
         let content = &mut containers.get_mut(*index).content;
@@ -335,7 +328,7 @@ impl Inverse {
     fn apply(self, content: &str, tx: &mut Transaction<'_>) {
         match self {
             Self::Counter { index, delta } => tx.counter_at(index).add(delta.wrapping_neg()),
-            Self::TextInserted { index, start, len } => {
+            Self::Text { index, start, len, is_deleted: false, .. } => {
                 hide(tx, index, start, start + len);
             }
             Self::RowsAlive { index, start, len, before } => {
@@ -344,7 +337,7 @@ impl Inverse {
             Self::ListInserted { index, start, len } => remove(tx, index, start, start + len),
             Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
             Self::Marked { index, lv } => take_back(tx, index, lv),
-            Self::TextDeleted { index, start, len, content: from } => {
+            Self::Text { index, start, len, content: from, .. } => {
                 let (_, text) = cut(content, from);
                 let (text, _) = cut_at_scalar(text, len as usize);
                 let mut back = Vec::new();

@@ -42,11 +42,18 @@ impl VersionVector {
     }
 
     /// Includes the first `count` operations of `peer`; never forgets any.
+    #[inline]
     pub fn extend(&mut self, peer: PeerId, count: u32) {
         match self.find(peer) {
             Ok(at) => self.counts[at].1 = self.counts[at].1.max(count),
-            Err(at) if count > 0 => self.counts.insert(at, (peer, count)),
-            Err(_) => {}
+            Err(at) => self.include(at, peer, count),
+        }
+    }
+
+    #[inline(never)]
+    fn include(&mut self, at: usize, peer: PeerId, count: u32) {
+        if count > 0 {
+            self.counts.insert(at, (peer, count));
         }
     }
 

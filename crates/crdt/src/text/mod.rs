@@ -36,7 +36,8 @@ use crate::cell_log::CellLog;
 use crate::container::ContainerIx;
 use crate::graph::{Graph, Lv};
 use crate::patch::TextDelta;
-use crate::rope::Rope;
+use crate::rope::{Rope, measure};
+use crate::sum_tree::Widths;
 use crate::text::marks::Marks;
 
 pub use cursor::{Authorship, Cursor, Side};
@@ -141,10 +142,10 @@ impl TextState {
         self.rope = Rope::from_text(text);
     }
 
-    /// Takes in a local insertion.
-    pub(crate) fn insert(&mut self, pos: usize, content: &str) {
+    /// Takes in a local insertion of a text that measures so much.
+    pub(crate) fn insert(&mut self, pos: usize, content: &str, widths: Widths) {
         self.marks.held.take();
-        self.rope.insert(pos, content);
+        self.rope.insert(pos, content, widths);
     }
 
     /// Takes in a local deletion; what it deletes is appended to `gone`.
@@ -178,7 +179,10 @@ impl Present for Editing<'_> {
 
 fn perform(rope: &mut Rope, effect: Effect, runs: &Runs) {
     match effect {
-        Effect::Insert { pos, content, .. } => rope.insert(pos as usize, runs.content(content)),
+        Effect::Insert { pos, content, .. } => {
+            let text = runs.content(content);
+            rope.insert(pos as usize, text, measure(text));
+        }
         Effect::Delete { pos, len } => rope.delete(pos as usize, len as usize, None),
     }
 }

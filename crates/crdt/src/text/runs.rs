@@ -163,6 +163,7 @@ impl Runs {
     }
 
     /// Adds operations that form a run.
+    #[inline]
     pub(crate) fn push_run(
         &mut self,
         start: Lv,
@@ -179,6 +180,7 @@ impl Runs {
 
     /// The same, where what they insert stands in the content already, from a byte on, and what
     /// later ones insert behind it.
+    #[inline]
     pub(crate) fn push_at(
         &mut self,
         start: Lv,
@@ -356,6 +358,7 @@ impl Runs {
 }
 
 /// How operations go on from a run, if they do.
+#[inline]
 fn join(last: &Run, pos: u32, len: u32, kind: Kind) -> Option<Kind> {
     let is_next = |expected: Option<u32>| expected == Some(pos);
     match (last.kind, kind) {
