@@ -45,11 +45,13 @@ impl Merger {
             let (is_critical, upto) = graph.critical_at(at);
             let upto = upto.min(end);
             if is_critical {
-                for mut piece in runs.pieces(at, upto).filter(|piece| !piece.is_void) {
+                let mut pieces = runs.pieces_from(at);
+                while let Some(mut piece) = pieces.next_below(upto) {
+                    if piece.is_void {
+                        continue;
+                    }
                     void.extend(piece.clip(present.len()));
-                    if piece.len > 0
-                        && let Some(effect) = effect_of(&piece)
-                    {
+                    if let Some(effect) = effect_of(&piece) {
                         present.perform(effect, runs);
                     }
                 }
@@ -116,9 +118,12 @@ impl Effect {
     }
 }
 
-/// What a piece does to a sequence as its author saw it.
+/// What a piece does to a sequence as its author saw it, if anything.
 pub(crate) fn effect_of(piece: &Piece) -> Option<Effect> {
     let Piece { start, len, pos, content, .. } = *piece;
+    if len == 0 {
+        return None;
+    }
     Some(match piece.kind {
         Kind::Insert => Effect::Insert { pos, start, content, len },
         Kind::Delete | Kind::Backspace => Effect::Delete { pos: piece.lowest(), len },

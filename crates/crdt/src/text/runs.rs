@@ -20,6 +20,14 @@ pub(crate) enum Kind {
     Aside,
 }
 
+impl Kind {
+    /// How far so many operations of a kind reach beyond the position of the first, together: as
+    /// long as the text has to be before them, at least.
+    pub(crate) fn reach(self, len: u32) -> u32 {
+        if self == Self::Delete { len } else { u32::from(self == Self::Backspace) }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Run {
     start: Lv,
@@ -52,23 +60,29 @@ impl Piece {
 
     /// The position of the operation `offset` after the first.
     pub(crate) fn pos_at(&self, offset: u32) -> u32 {
-        match self.kind {
-            Kind::Insert => self.pos + offset,
-            Kind::Delete | Kind::Aside => self.pos,
-            Kind::Backspace => self.pos - offset,
-        }
+        // Without branches, as what comes next cannot be predicted.
+        let step = [1i32, 0, -1, 0][self.kind as usize];
+        self.pos.wrapping_add_signed(step.wrapping_mul(offset.cast_signed()))
+    }
+
+    /// Where the caret is after the last.
+    pub(crate) fn next_pos(&self) -> u32 {
+        self.pos_at(self.len).wrapping_add(u32::from(self.kind == Kind::Backspace))
     }
 
     /// Cuts off the operations whose position is past the end of a text of `len` characters, each
     /// taken by itself and after the others; says which those are.
     pub(crate) fn clip(&mut self, len: u32) -> Option<(Lv, Lv)> {
+        let is_in_range = self.pos.saturating_add(self.kind.reach(self.len)) <= len;
+        if is_in_range || self.kind == Kind::Aside {
+            return None;
+        }
         let (start, end) = (self.start, self.end());
         match self.kind {
-            Kind::Insert if self.pos > len => {
+            Kind::Insert | Kind::Aside => {
                 self.len = 0;
                 Some((start, end))
             }
-            Kind::Insert | Kind::Aside => None,
             Kind::Delete => {
                 self.len = self.len.min(len.saturating_sub(self.pos));
                 (self.end() < end).then(|| (self.end(), end))
@@ -313,6 +327,10 @@ impl Runs {
             run.content,
             self.runs.get(index + 1).map_or(self.content.len() as u32, |next| next.content),
         );
+        if to - from == run.len {
+            let Run { start, len, kind, pos, is_void, .. } = *run;
+            return Some(Piece { start, len, kind, pos, content: whole, is_void });
+        }
         let (pos, content) = match run.kind {
             Kind::Insert => {
                 let text = self.content(whole);
@@ -414,6 +432,20 @@ mod tests {
             shown(&runs, 0, 99),
             [(Kind::Insert, 5, 4, "wörd"), (Kind::Backspace, 8, 2, ""), (Kind::Delete, 2, 4, "")]
         );
+    }
+
+    #[test]
+    fn a_run_reaches_as_far_as_the_text_has_to_and_leaves_the_caret_where_it_ends() {
+        let of = |kind: Kind| {
+            let piece = Piece { kind, pos: 7, len: 3, ..Piece::default() };
+            (kind.reach(3), piece.next_pos(), piece.lowest(), [0, 1, 2].map(|at| piece.pos_at(at)))
+        };
+        assert_eq!(of(Kind::Insert), (0, 10, 7, [7, 8, 9]));
+        assert_eq!(of(Kind::Delete), (3, 7, 7, [7; 3]));
+        assert_eq!(of(Kind::Backspace), (1, 5, 5, [7, 6, 5]));
+        assert_eq!(of(Kind::Aside), (0, 7, 7, [7; 3]));
+        let whole = Piece { kind: Kind::Backspace, pos: 2, len: 3, ..Piece::default() };
+        assert_eq!(whole.next_pos(), 0);
     }
 
     #[test]

@@ -261,14 +261,6 @@ pub(crate) fn encode_stretches(
     whole
 }
 
-/// Where typing would go on after a piece.
-fn next_pos(piece: &Piece) -> u32 {
-    match piece.kind {
-        RunKind::Insert => piece.pos + piece.len,
-        RunKind::Delete | RunKind::Backspace | RunKind::Aside => piece.lowest(),
-    }
-}
-
 /// A run's length and kind, mostly in one byte: 3 × length - 2 + kind. What stands aside or does
 /// nothing is 0, and then length ≪ 3 | void ≪ 2 | kind.
 fn write_head(piece: &Piece, out: &mut Writer) {
@@ -281,18 +273,9 @@ fn write_head(piece: &Piece, out: &mut Writer) {
     }
 }
 
-/// How far the place that tells where a run is, is from its position: that of a deletion is where
-/// the caret is before it, mostly.
-fn reach(kind: RunKind, len: u32) -> u32 {
-    match kind {
-        RunKind::Insert | RunKind::Aside => 0,
-        RunKind::Delete => len,
-        RunKind::Backspace => 1,
-    }
-}
-
-/// Runs: length and kind of each; then places, as differences from where typing would have gone on;
-/// then what was inserted, its repeats written once ([`crate::repeats`]).
+/// Runs: length and kind of each; then how far each reaches, which for a deletion is mostly where the
+/// caret was, as differences from where typing would have gone on; then what was inserted, its
+/// repeats written once ([`crate::repeats`]).
 fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     let (mut count, mut pos) = (0, 0);
     let (mut heads, mut places, mut content) = (Writer::new(), Writer::new(), String::new());
@@ -300,9 +283,9 @@ fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
         for piece in runs.pieces(*start, *end) {
             count += 1;
             write_head(&piece, &mut heads);
-            let place = i64::from(piece.pos) + i64::from(reach(piece.kind, piece.len));
+            let place = i64::from(piece.pos) + i64::from(piece.kind.reach(piece.len));
             places.varint_i64(place - i64::from(pos));
-            pos = next_pos(&piece);
+            pos = piece.next_pos();
             content.push_str(runs.content(piece.content));
         }
     }
@@ -489,7 +472,7 @@ impl Update {
                     piece = read_piece(&mut heads, &mut starts, pos);
                     input.join(&heads);
                     input.join(&starts);
-                    pos = next_pos(&piece);
+                    pos = piece.next_pos();
                     rest = piece.len;
                 }
                 let len = rest.min(end - at);
@@ -553,7 +536,7 @@ fn read_head(heads: &mut Input<'_>) -> (u32, RunKind, bool) {
 fn read_piece(heads: &mut Input<'_>, places: &mut Input<'_>, last: u32) -> Piece {
     let (len, kind, is_void) = read_head(heads);
     let place = i64::from(last).checked_add(places.varint_i64());
-    let pos = place.and_then(|place| place.checked_sub(i64::from(reach(kind, len))));
+    let pos = place.and_then(|place| place.checked_sub(i64::from(kind.reach(len))));
     let pos = pos.and_then(|pos| u32::try_from(pos).ok());
     let pos = pos.unwrap_or_else(|| places.out_of_range());
     let end = pos.checked_add(len).filter(|end| *end <= crate::op::POS_MAX);
