@@ -4,7 +4,9 @@ use crate::apply::apply_cell;
 use crate::block::Block;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::DecodeError;
-use crate::container::{ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED};
+use crate::container::{
+    Container, ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED,
+};
 use crate::doc::Doc;
 use crate::edit::Edit;
 use crate::gather::Gather;
@@ -127,12 +129,12 @@ impl Doc {
             && self.is_next(wall_ms, block)
         {
             if let Some(edit) = Edit::read(block.body_bytes(), block.header().len) {
-                self.check_order(block, self.version(), &Queue::default())?;
-                self.commit_edit(block, &edit, &mut import.patches);
+                self.check_order(block, self.version(), None)?;
+                import.patches = self.commit_edit(block, &edit);
                 import.applied = blocks;
                 return Ok(import);
             }
-            let body = self.check(block, self.version(), &Queue::default())?;
+            let body = self.check(block, self.version(), None)?;
             self.commit(vec![(block.clone(), body)], &mut import);
             return Ok(import);
         }
@@ -208,7 +210,7 @@ impl Doc {
         &self,
         block: &Block,
         version: &VersionVector,
-        queue: &Queue,
+        queue: Option<&Queue>,
     ) -> Result<Body, ImportError> {
         self.check_order(block, version, queue)?;
         let (peer, seq) = (block.peer(), block.seq());
@@ -220,7 +222,7 @@ impl Doc {
         &self,
         block: &Block,
         version: &VersionVector,
-        queue: &Queue,
+        queue: Option<&Queue>,
     ) -> Result<(), ImportError> {
         let (peer, seq) = (block.peer(), block.seq());
         if seq != version.get(peer) {
@@ -230,10 +232,11 @@ impl Doc {
         let graph = &self.history().graph;
         let mut sees_base = graph.base() == 0;
         for dep in block.header().deps.iter().copied().chain(previous) {
+            let known = graph.lv_of(dep);
             // What is not here yet is part of this import and was checked before.
-            sees_base |= graph.lv_of(dep).is_none_or(|lv| graph.sees_base(&[lv]));
-            let known = || graph.lv_of(dep).map(|lv| graph.stamp_of(lv));
-            let stamp = queue.stamp_of(dep).or_else(known);
+            sees_base |= known.is_none_or(|lv| graph.sees_base(&[lv]));
+            let ready = queue.and_then(|queue| queue.stamp_of(dep));
+            let stamp = ready.or_else(|| known.map(|lv| graph.stamp_of(lv)));
             if stamp.is_none_or(|stamp| block.header().stamp <= stamp) {
                 return Err(ImportError::Stamp { peer, seq });
             }
@@ -241,8 +244,8 @@ impl Doc {
         if sees_base { Ok(()) } else { Err(ImportError::Truncated { peer, seq }) }
     }
 
-    /// Takes in a block of one edit, as [`Doc::commit`] does.
-    fn commit_edit(&mut self, block: &Block, edit: &Edit<'_>, patches: &mut Vec<Patch>) {
+    /// Takes in a block of one edit, as [`Doc::commit`] does; returns what changed.
+    fn commit_edit(&mut self, block: &Block, edit: &Edit<'_>) -> Vec<Patch> {
         let (history, containers) = self.parts_mut();
         let header = block.header();
         let id = OpId::new(header.peer, header.seq);
@@ -257,7 +260,6 @@ impl Doc {
             &all
         };
         let is_latest = parents == history.graph.heads();
-        let texts = (!is_latest).then(|| ToMerge::new(&history.graph));
         let start = if is_latest {
             history.graph.push_on_heads(id.peer, header.len, header.stamp)
         } else {
@@ -269,17 +271,17 @@ impl Doc {
         let TextRun { kind, pos, len, content } = edit.run;
         let runs = history.runs_mut(index);
         runs.push_run(start, pos, len, kind, content, false);
-        if let Some(mut texts) = texts {
-            texts.touch(index);
-            texts.merge(history, containers, patches);
-            return;
+        if !is_latest {
+            let mut patches = Vec::new();
+            merge(index, (start, start + len), history, containers, &mut patches);
+            return patches;
         }
-        let container = containers.get_mut(index);
-        if let Content::Text(_, state) = &mut container.content
-            && let Some(delta) = state.take(runs, start, start + len)
-        {
-            patches.push(Patch::Text { id: container.id.clone(), delta });
-        }
+        let Container { id, content, .. } = containers.get_mut(index);
+        let delta = match content {
+            Content::Text(_, state) => state.take(runs, start, start + len),
+            _ => None,
+        };
+        delta.map_or_else(Vec::new, |delta| vec![Patch::Text { id: id.clone(), delta }])
     }
 
     /// Takes in blocks that were checked, in this order.
@@ -376,34 +378,42 @@ impl ToMerge {
     ) {
         let range = (self.start, history.graph.end());
         for index in self.order {
-            let container = containers.get_mut(index);
-            let id = || container.id.clone();
-            let (graph, runs) = history.parts_mut(index);
-            match &mut container.content {
-                Content::Text(log, state) => {
-                    for delta in state.merge(graph, runs, range) {
-                        patches.push(Patch::Text { id: id(), delta });
-                    }
-                    if let Some(marks) = FOLLOWED.marks.get() {
-                        let changes =
-                            marks.changes(&container.id, state, log, graph, runs, range.0);
-                        patches.extend(changes);
-                    }
-                }
-                Content::List(log, state) => {
-                    for delta in state.merge(log, graph, runs, range) {
-                        patches.push(Patch::List { id: id(), delta });
-                    }
-                }
-                Content::Tree(log, state) => {
-                    let Some(trees) = FOLLOWED.trees.get() else { continue };
-                    let changes = trees.settle(state, log, graph);
-                    let has_changed = !changes.is_empty();
-                    patches.extend(has_changed.then(|| Patch::Tree { id: id(), changes }));
-                }
-                _ => {}
+            merge(index, range, history, containers, patches);
+        }
+    }
+}
+
+/// Merges what was written to a text, list or tree from an operation on, up to the end.
+fn merge(
+    index: ContainerIx,
+    range: (Lv, Lv),
+    history: &mut History,
+    containers: &mut Containers,
+    patches: &mut Vec<Patch>,
+) {
+    let Container { id, content, .. } = containers.get_mut(index);
+    let (graph, runs) = history.parts_mut(index);
+    match content {
+        Content::Text(log, state) => {
+            state.merge(graph, runs, range, &mut |delta| {
+                patches.push(Patch::Text { id: id.clone(), delta });
+            });
+            if let Some(marks) = FOLLOWED.marks.get() {
+                patches.extend(marks.changes(id, state, log, graph, runs, range.0));
             }
         }
+        Content::List(log, state) => {
+            for delta in state.merge(log, graph, runs, range) {
+                patches.push(Patch::List { id: id.clone(), delta });
+            }
+        }
+        Content::Tree(log, state) => {
+            let Some(trees) = FOLLOWED.trees.get() else { return };
+            let changes = trees.settle(state, log, graph);
+            let has_changed = !changes.is_empty();
+            patches.extend(has_changed.then(|| Patch::Tree { id: id.clone(), changes }));
+        }
+        _ => {}
     }
 }
 

@@ -155,7 +155,7 @@ impl Queue {
                 }
                 break;
             }
-            let result = doc.check(&block, version, self);
+            let result = doc.check(&block, version, Some(self));
             let author = &mut self.authors[turn];
             (author.next, author.from) = (next + 1, PeerId(0));
             match result {

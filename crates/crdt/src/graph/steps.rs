@@ -18,7 +18,7 @@ pub(crate) struct StepFrom<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// Goes on to the stretch of an operation, which is not before the last one.
+    /// Goes on to the stretch of an operation.
     pub(crate) fn to(&mut self, lv: Lv) -> StepFrom<'a> {
         let graph = self.graph;
         self.index = graph.run_near(self.index, lv);
@@ -31,8 +31,8 @@ impl<'a> Steps<'a> {
 }
 
 impl Graph {
-    /// Goes through the stretches from the one of an operation on.
-    pub(crate) fn steps(&self, lv: Lv) -> Steps<'_> {
-        Steps { graph: self, index: self.runs.partition_point(|run| run.start <= lv).max(1) - 1 }
+    /// Goes through the stretches: the first that is asked for is mostly among the last.
+    pub(crate) fn steps(&self) -> Steps<'_> {
+        Steps { graph: self, index: self.runs.len().saturating_sub(1) }
     }
 }

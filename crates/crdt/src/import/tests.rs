@@ -77,7 +77,7 @@ proptest! {
             let block = block(&fast, step, at as u64 * 10);
             prop_assert!(Edit::read(block.body_bytes(), block.header().len).is_some());
             let taken = fast.import(0, [block.clone()]).unwrap();
-            let body = slow.check(&block, slow.version(), &Queue::default()).unwrap();
+            let body = slow.check(&block, slow.version(), None).unwrap();
             let mut import = Import::default();
             slow.commit(vec![(block, body)], &mut import);
             prop_assert_eq!(taken.patches, import.patches);

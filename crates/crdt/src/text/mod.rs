@@ -107,13 +107,14 @@ impl TextState {
     }
 
     /// Takes in the operations from `start` to `end`, which are new to the text. `heads` are those
-    /// of all that is below `start`. Returns the edits of the present text, in order.
+    /// of all that is below `start`. Reports the edits of the present text, in order.
     pub(crate) fn merge(
         &mut self,
         graph: &Graph,
         runs: &mut Runs,
         range: (Lv, Lv),
-    ) -> Vec<Vec<TextDelta>> {
+        report: &mut dyn FnMut(Vec<TextDelta>),
+    ) {
         self.marks.held.take();
         let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
         self.merger.merge(graph, runs, range, &mut present);
@@ -121,7 +122,7 @@ impl TextState {
         if edits.kept.is_some() {
             self.rope.shrink_to_fit();
         }
-        edits.deltas(runs, &self.rope)
+        edits.report(runs, &self.rope, report);
     }
 
     /// Takes in the edit that the log ends with, whose author had seen all that is here: as
@@ -132,7 +133,7 @@ impl TextState {
         if let Some((start, end)) = piece.clip(self.rope.len() as u32) {
             runs.void(start, end);
         }
-        let effect = merger::effect_of(&piece).filter(|_| piece.len > 0)?;
+        let effect = merger::effect_of(&piece)?;
         perform(&mut self.rope, effect, runs);
         Some(delta_of_effect(effect, runs))
     }
@@ -179,9 +180,10 @@ impl Present for Editing<'_> {
 
 fn perform(rope: &mut Rope, effect: Effect, runs: &Runs) {
     match effect {
-        Effect::Insert { pos, content, .. } => {
+        Effect::Insert { pos, content, len, .. } => {
             let text = runs.content(content);
-            rope.insert(pos as usize, text, measure(text));
+            let is_ascii = text.len() == len as usize;
+            rope.insert(pos as usize, text, if is_ascii { [len; 3] } else { measure(text) });
         }
         Effect::Delete { pos, len } => rope.delete(pos as usize, len as usize, None),
     }
@@ -235,10 +237,10 @@ impl Edits {
         *tail = (*tail).min(len - end);
     }
 
-    fn deltas(self, runs: &Runs, rope: &Rope) -> Vec<Vec<TextDelta>> {
+    fn report(self, runs: &Runs, rope: &Rope, report: &mut dyn FnMut(Vec<TextDelta>)) {
         // The two ends never overlap: the first edit parted them.
         let Some((head, tail, old_len)) = self.kept else {
-            return self.effects.into_iter().map(|effect| delta_of_effect(effect, runs)).collect();
+            return self.effects.iter().for_each(|effect| report(delta_of_effect(*effect, runs)));
         };
         let deleted = old_len - head - tail;
         let mut delta = Vec::new();
@@ -256,7 +258,9 @@ impl Edits {
             rope.slice(at, inserted.end.min(at + INSERTED_MAX), &mut content);
             delta.push(TextDelta::Insert(content.as_str().into()));
         }
-        if delta.is_empty() { Vec::new() } else { vec![delta] }
+        if !delta.is_empty() {
+            report(delta);
+        }
     }
 }
 

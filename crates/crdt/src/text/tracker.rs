@@ -133,6 +133,8 @@ pub(crate) struct Tracker {
     pub(super) done: Lv,
     /// How far the views are from where one was last needed; kept for the memory it has.
     pub(super) diffs: [Diff; 2],
+    /// Empty; kept for the memory it has.
+    pub(super) effects: Vec<Effect>,
     /// How much anonymous text there is, once that is known.
     base_len: Option<u32>,
     items: usize,
@@ -177,6 +179,7 @@ impl Tracker {
             base,
             done: base.map_or(0, |base| base + 1),
             diffs: Default::default(),
+            effects: Vec::new(),
             base_len: None,
             items: 1,
             seen: None,

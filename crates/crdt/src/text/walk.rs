@@ -9,15 +9,17 @@ use crate::text::tracker::{Effect, PRESENT, Tracker};
 impl Tracker {
     /// Takes in what the text already shows, up to `end`; `len` is the text's length then.
     pub(crate) fn catch_up(&mut self, graph: &Graph, runs: &Runs, end: Lv, len: u32) {
-        let mut effects = Vec::new();
-        self.walk(graph, runs, end, &mut |tracker, mut piece, measure| {
-            effects.clear();
-            // What is not in range although nothing says so is of a history that is not sound.
-            piece.clip(tracker.reach(measure));
-            if piece.len > 0 {
-                tracker.apply(graph, piece, measure, &mut effects);
-            }
-        });
+        if self.done < end {
+            let mut effects = Vec::new();
+            self.walk(graph, runs, end, &mut |tracker, mut piece, measure| {
+                effects.clear();
+                // What is not in range although nothing says so is of a history that is not sound.
+                piece.clip(tracker.reach(measure));
+                if piece.len > 0 {
+                    tracker.apply(graph, piece, measure, &mut effects);
+                }
+            });
+        }
         self.set_len(len);
     }
 
@@ -30,7 +32,7 @@ impl Tracker {
         end: Lv,
         present: &mut dyn Present,
     ) -> Vec<(Lv, Lv)> {
-        let (mut effects, mut void) = (Vec::new(), Vec::new());
+        let (mut effects, mut void) = (std::mem::take(&mut self.effects), Vec::new());
         self.walk(graph, runs, end, &mut |tracker, mut piece, measure| {
             void.extend(piece.clip(tracker.reach(measure)));
             if piece.len > 0 {
@@ -42,6 +44,7 @@ impl Tracker {
                 }
             }
         });
+        self.effects = effects;
         void
     }
 
@@ -53,7 +56,7 @@ impl Tracker {
         end: Lv,
         take: &mut dyn FnMut(&mut Self, Piece, usize),
     ) {
-        let (mut steps, mut pieces) = (graph.steps(self.done), runs.pieces_from(self.done));
+        let (mut steps, mut pieces) = (graph.steps(), runs.pieces_from(self.done));
         while let Some(first) = pieces.start().filter(|first| *first < end) {
             let step = steps.to(first);
             let upto = step.end.min(end);

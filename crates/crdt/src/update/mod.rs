@@ -273,9 +273,9 @@ fn write_head(piece: &Piece, out: &mut Writer) {
     }
 }
 
-/// Runs: length and kind of each; then how far each reaches, which for a deletion is mostly where the
-/// caret was, as differences from where typing would have gone on; then what was inserted, its
-/// repeats written once ([`crate::repeats`]).
+/// Runs: length and kind of each; then how far each reaches, which for a deletion is where the
+/// caret was, mostly, as differences from where typing would have gone on; then what was inserted,
+/// its repeats written once ([`crate::repeats`]).
 fn encode_runs(runs: &Runs, ranges: &[(Lv, Lv)], out: &mut Writer) {
     let (mut count, mut pos) = (0, 0);
     let (mut heads, mut places, mut content) = (Writer::new(), Writer::new(), String::new());
