@@ -21,6 +21,7 @@ use xxhash_rust::xxh32::xxh32;
 use xxhash_rust::xxh64::xxh64;
 
 use crate::codec::{DecodeError, Input, Writer};
+use crate::gather::Gather;
 use crate::id::{OpId, PeerId};
 use crate::op::Body;
 use crate::stamp::{STAMP_END, Stamp};
@@ -215,7 +216,7 @@ fn decode_header(input: &mut Input<'_>) -> BlockHeader {
     let peer = PeerId(input.u64_le());
     let (seq, len) = (input.varint_u32(), input.varint_u32());
     let stamp = Stamp(input.varint());
-    let deps = (0..input.count(9)).map(|_| OpId::decode(input)).collect();
+    let deps = (0..input.count(9)).map(|_| OpId::decode(input)).gather();
     let header = BlockHeader { peer, seq, len, stamp, deps };
     if let Err(error) = header.check() {
         input.fail(error);

@@ -7,7 +7,7 @@ use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::import::{Import, ImportError, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
-use crate::sorting::sort;
+use crate::sorting::sort_set;
 use crate::update::{Column, Parent};
 
 mod order;
@@ -123,8 +123,7 @@ fn parents_here(graph: &Graph, plan: &Plan, at: usize, starts: &[Lv]) -> Vec<Lv>
     {
         parents.push(own);
     }
-    sort(&mut parents);
-    parents.dedup();
+    sort_set(&mut parents);
     parents
 }
 

@@ -440,7 +440,9 @@ impl Doc {
                 Some(op.map_rows(&mut |row| row.by_id(graph)))
             });
         }
-        body.names.extend(names.iter().cloned());
+        for name in names.iter() {
+            body.names.push(name.clone());
+        }
         Block::encode(header, &body)
     }
 

@@ -144,7 +144,9 @@ impl Doc {
                 all.push((block, true));
             }
         }
-        all.extend(self.pending.iter().map(|block| (block.clone(), false)));
+        for block in &self.pending {
+            all.push((block.clone(), false));
+        }
         let queue = self.plan(wall_ms, all)?;
         self.pending = queue.waiting().map(|(block, _)| block.clone()).gather();
         import.pending = self.pending.len();

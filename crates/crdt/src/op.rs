@@ -305,7 +305,9 @@ fn decode_list_run(input: &mut Input<'_>) -> Action {
     let mut values = Vec::new();
     let (kind, len) = match code {
         INSERT => {
-            values.extend((0..input.count(1)).map(|_| Value::decode(input)));
+            for _ in 0..input.count(1) {
+                values.push(Value::decode(input));
+            }
             (RunKind::Insert, values.len() as u32)
         }
         MOVE if pos < POS_MAX => {

@@ -67,16 +67,19 @@ impl Queue {
         if let Some([(a, _), _]) = twins.find(|pair| pair[1].1 && pair[0].0 != pair[1].0) {
             return Err(ImportError::DuplicatePeer { peer: a.peer(), seq: a.seq() });
         }
-        blocks.dedup_by(|later, kept| name(&later.0) == name(&kept.0));
-        let mut queue = Self { blocks, ..Self::default() };
-        for at in 0..queue.blocks.len() {
-            let peer = queue.blocks[at].0.peer();
+        let mut queue = Self::default();
+        for block in blocks {
+            if queue.blocks.last().is_some_and(|(last, _)| name(last) == name(&block.0)) {
+                continue;
+            }
+            let (peer, next) = (block.0.peer(), queue.blocks.len());
+            queue.blocks.push(block);
             match queue.authors.last_mut() {
-                Some(last) if last.peer == peer => last.end = at + 1,
+                Some(last) if last.peer == peer => last.end = next + 1,
                 _ => queue.authors.push(Author {
                     peer,
-                    next: at,
-                    end: at + 1,
+                    next,
+                    end: next + 1,
                     from: PeerId(0),
                     ready: Vec::new(),
                     waiters: BinaryHeap::new(),

@@ -150,8 +150,10 @@ impl Ground {
         }
         if self.runs.iter().any(|(_, _, is_shown)| !is_shown) {
             out.len(self.past.len());
-            for lv in self.past.iter().flat_map(|(char, start, end)| [char, start, end]) {
-                out.varint(u64::from(*lv));
+            for (char, start, end) in &self.past {
+                for lv in [char, start, end] {
+                    out.varint(u64::from(*lv));
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::cell_log::CellLog;
 use crate::cells::RowRef;
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
-use crate::sorting::{sort, sort_by};
+use crate::sorting::{sort, sort_by, sort_set};
 use crate::text::edge::Edges;
 use crate::text::marks::{Anchor, Logged};
 use crate::text::{Ground, Runs, TextState};
@@ -32,8 +32,7 @@ impl TextState {
                 RowRef::Stray(_) => None,
             })
             .gather();
-        sort(&mut named);
-        named.dedup();
+        sort_set(&mut named);
         let mut ground = Ground::of(&whole, self.rope.text(), &named);
         let past = |char: &Lv| {
             let (char, past) = (*char, edges.typed_past(*char));

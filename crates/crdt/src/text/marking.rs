@@ -140,7 +140,9 @@ impl TextMut<'_, '_> {
             }
             let patches = patches_of(&container.id, state.marks.keys.get(key), told);
             let edits = &mut self.tx.doc_mut().local_edits;
-            edits.extend(patches.into_iter().map(|patch| (lv, patch)));
+            for patch in patches {
+                edits.push((lv, patch));
+            }
         }
         lv
     }
@@ -273,7 +275,9 @@ impl Doc {
         let mut chars: Vec<(u32, Lv)> = Vec::new();
         let mut note = |start: u32, end: u32| {
             for pos in start..end {
-                chars.extend(whole.id_at(pos).map(|id| (pos, id)));
+                if let Some(id) = whole.id_at(pos) {
+                    chars.push((pos, id));
+                }
             }
         };
         for (start, end) in edges.positions_of(lv, range, len) {

@@ -223,7 +223,8 @@ pub(crate) fn changes(before: &Values, after: &Values) -> Values {
     let mut cuts = Vec::new();
     for values in [before, after] {
         for (start, end, _) in values {
-            cuts.extend([*start, *end]);
+            cuts.push(*start);
+            cuts.push(*end);
         }
     }
     sort_set(&mut cuts);

@@ -67,11 +67,12 @@ impl Tracker {
         for (deletion, target, len, is_down) in self.hidden_by(start, end) {
             let (_, text) = cut_at_scalar(content, (deletion - start) as usize);
             let (text, _) = cut_at_scalar(text, len as usize);
-            let (low, text) = if is_down {
-                (target + 1 - len, text.chars().rev().collect())
-            } else {
-                (target, text.to_owned())
-            };
+            let (mut low, mut text) = (target, text.to_owned());
+            if is_down {
+                low = target + 1 - len;
+                let upwards = std::mem::take(&mut text);
+                upwards.chars().rev().for_each(|char| text.push(char));
+            }
             for kept in self.not_hidden_by_others(graph, low, low + len, ours) {
                 for (start, end) in self.stretches(kept) {
                     let (_, text) = cut_at_scalar(&text, (start - low) as usize);

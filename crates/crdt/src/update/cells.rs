@@ -147,8 +147,9 @@ impl<'a> Rows<'a> {
         if place as usize == self.list.len() {
             let [peers, seqs] = &mut self.columns;
             let (peer, seq) = (peers.next_as::<u32>(), seqs.next_as());
-            let peer = self.peers.get(peer as usize);
-            self.list.extend(peer.map(|peer| OpId::new(*peer, seq)));
+            if let Some(peer) = self.peers.get(peer as usize) {
+                self.list.push(OpId::new(*peer, seq));
+            }
         }
         let id = self.list.get(place as usize);
         page.ensure(id.is_some(), "row");
