@@ -41,3 +41,21 @@ fn a_reader_is_finished_when_everything_was_read() {
     assert_eq!(input.u8(), Ok(2));
     assert_eq!(input.finish(), Ok(()));
 }
+
+#[test]
+fn a_text_is_read_by_its_length_and_has_to_be_utf_8() {
+    let mut out = Writer::new();
+    out.str("größe");
+    out.bytes(&[0xff]);
+    let mut input = Reader::new(out.as_slice());
+    assert_eq!(input.remaining(), 10);
+    assert_eq!(input.str(), Ok("größe"));
+    assert_eq!(input.remaining(), 2);
+    assert_eq!(input.str(), Err(DecodeError::Utf8));
+}
+
+#[test]
+fn no_more_is_counted_than_can_remain() {
+    assert_eq!(Reader::new(&[2, 0, 0]).count(1), Ok(2));
+    assert_eq!(Reader::new(&[2, 0, 0]).count(2), Err(DecodeError::CountExceedsInput));
+}

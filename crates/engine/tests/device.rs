@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use leptos_sync_crdt::VersionVector;
 use leptos_sync_engine::{Reason, SyncState};
-use leptos_sync_storage::Fault;
+use leptos_sync_storage::{Fault, Storage};
 use leptos_sync_transport::{ConnectError, MemoryReceiver, MemorySender, Transport};
 use support::{Device, TestServer, WALL_START_MS, Writing, board, pass, simulate, until};
 
@@ -154,6 +154,29 @@ fn a_page_that_is_shown_again_finds_what_others_stored() {
         assert_eq!(seen.text(), "");
         frozen.nudge();
         until(move || seen.text() == "milk").await;
+    });
+}
+
+/// What a person cleared under an open page is stored anew, and what was only out of reach for a
+/// moment is not.
+#[test]
+fn what_is_erased_under_an_open_page_is_stored_anew() {
+    simulate(async {
+        let device = Device::new(1);
+        let tab = device.lonely_tab();
+        let doc = tab.open(&board());
+        doc.write(0, "milk");
+        let stored = doc.clone();
+        until(move || stored.status().saved_here).await;
+        device.storage.fail_writes(Some(Fault::QuotaExceeded));
+        device.storage.take_away(false);
+        pass(1_000).await;
+        assert!(doc.status().saved_here, "there is nothing to store");
+        device.storage.fail_writes(None);
+        device.storage.take_away(true);
+        pass(1_000).await;
+        let found = device.storage.load(&board()).await.expect("it can be read");
+        assert_eq!(found.blocks, doc.read(|content| content.blocks_since(&VersionVector::new())));
     });
 }
 

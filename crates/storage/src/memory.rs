@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -19,6 +19,8 @@ use crate::storage::{Snapshot, Storage, StoredDoc};
 pub struct MemoryStorage {
     state: Arc<Mutex<State>>,
     closed: Arc<AtomicBool>,
+    /// Of how many losses somebody was told.
+    told: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,9 @@ struct State {
     write_fault: Option<Fault>,
     stalled: bool,
     waiting: Vec<Waker>,
+    /// How often it was taken away.
+    losses: u64,
+    watching: Vec<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +70,8 @@ impl MemoryStorage {
     /// A fresh, open handle to the same data, as after a restart.
     #[must_use]
     pub fn reopen(&self) -> Self {
-        Self { state: self.state.clone(), closed: Arc::default() }
+        let told = Arc::new(AtomicU64::new(self.lock().losses));
+        Self { state: self.state.clone(), closed: Arc::default(), told }
     }
 
     /// Makes every write fail from now on, or work again with `None`.
@@ -85,6 +91,18 @@ impl MemoryStorage {
         if !stalled {
             state.waiting.drain(..).for_each(Waker::wake);
         }
+    }
+
+    /// Takes the store away for a moment, as a platform may, with all that is in it or without:
+    /// [`Storage::lost`] resolves once in each handle.
+    pub fn take_away(&self, erases: bool) {
+        let mut state = self.lock();
+        if erases {
+            state.docs.clear();
+            state.meta.clear();
+        }
+        state.losses += 1;
+        state.watching.drain(..).for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -263,5 +281,18 @@ impl Storage for MemoryStorage {
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect()
         })
+    }
+
+    async fn lost(&self) {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if self.told.load(Ordering::Acquire) < state.losses {
+                self.told.fetch_add(1, Ordering::AcqRel);
+                return Poll::Ready(());
+            }
+            state.watching.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }

@@ -83,3 +83,28 @@ async fn a_stalled_write_takes_effect_when_the_stall_ends() {
     write.await.unwrap();
     assert_eq!(store.load(&doc("a")).await.unwrap().blocks.len(), 1);
 }
+
+#[tokio::test]
+async fn who_watches_a_store_is_told_each_time_that_it_is_taken_away() {
+    let store = MemoryStorage::new();
+    store.put_meta("k", b"v").await.unwrap();
+    let watching = store.reopen();
+    let watch = tokio::spawn(async move {
+        watching.lost().await;
+        watching.lost().await;
+        watching
+    });
+    tokio::task::yield_now().await;
+    store.take_away(false);
+    tokio::task::yield_now().await;
+    assert!(!watch.is_finished(), "it was once");
+    assert_eq!(store.get_meta("k").await.unwrap(), Some(b"v".to_vec()));
+    store.take_away(true);
+    let woken = tokio::time::timeout(Duration::from_secs(5), watch).await;
+    let watching = woken.expect("the task is polled again").unwrap();
+    assert_eq!(watching.get_meta("k").await.unwrap(), None);
+    for handle in [watching, store.reopen()] {
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(handle.lost()).poll(&mut context).is_pending(), "there is no further loss");
+    }
+}
