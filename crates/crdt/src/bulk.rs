@@ -142,10 +142,11 @@ mod tests {
     }
 
     fn file_by(peers: [u64; 2], stamps: [i64; 3]) -> Vec<u8> {
-        file_of(peers, [&[0, 1, 0], &[2, 1, 0], &[1, 1]], stamps)
+        file_of(peers, &[&[0, 1, 0], &[2, 1, 0], &[1, 1]], &stamps)
     }
 
-    fn file_of(peers: [u64; 2], heads: [&[u8]; 3], stamps: [i64; 3]) -> Vec<u8> {
+    fn file_of(peers: [u64; 2], heads: &[&[u8]], stamps: &[i64]) -> Vec<u8> {
+        let count: u8 = heads.iter().map(|head| head[1]).sum();
         let mut out = Writer::new();
         out.len(2);
         peers.iter().for_each(|peer| out.u64_le(*peer));
@@ -153,26 +154,26 @@ mod tests {
         out.u8(ContainerKind::Counter.code());
         ContainerId::root("c").encode(&mut out);
         // Peer and whether it follows the one before, length, seq if first, stamp, parents.
-        out.len(3);
+        out.len(heads.len());
         let mut before = 0;
-        for (head, stamp) in heads.into_iter().zip(stamps) {
+        for (head, stamp) in heads.iter().zip(stamps) {
             out.raw(head);
             out.varint_i64(stamp - before);
-            before = stamp + 1;
+            before = stamp + i64::from(head[1]);
             if head[0] & 1 == 0 {
                 out.len(0);
             }
         }
         // Transactions, then containers.
-        out.raw(&[1, 3, 3]);
-        out.raw(&[1, 0, 3]);
+        out.raw(&[1, 3, count]);
+        out.raw(&[1, 0, count]);
         let (mut column, mut ops) = (Writer::new(), Writer::new());
-        (0..3).for_each(|_| CellOp::Add(1).encode(&mut ops));
+        (0..count).for_each(|_| CellOp::Add(1).encode(&mut ops));
         column.raw(&[0, 0]);
         (0..2).for_each(|_| encode_ints(&[], &mut column));
-        column.len(3);
+        column.len(count.into());
         let mut packer = Packer::default();
-        packer.add(&mut Input::new(ops.as_slice()), 3, &mut |_, number| number);
+        packer.add(&mut Input::new(ops.as_slice()), count.into(), &mut |_, number| number);
         packer.finish(&mut column);
         out.bytes(column.as_slice());
         with_checksum(out.as_slice())
@@ -239,15 +240,26 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_stretch_of_which_a_part_is_known_is_after_its_end() {
+        let two = |stamp| file_of([1, 2], &[&[0, 3, 0], &[3, 1, 0]], &[3, stamp]);
+        let mut known = Doc::new(PeerId(9));
+        known.import_update(0, &file_of([1, 3], &[&[0, 1, 0], &[2, 1, 0]], &[3, 9])).unwrap();
+        let refused = known.import_update(0, &two(5));
+        assert_eq!(refused.err(), Some(ImportError::Stamp { peer: PeerId(2), seq: 0 }));
+        known.import_update(0, &two(6)).unwrap();
+        assert_eq!(known.counter("c"), 5);
+    }
+
+    #[test]
     fn an_author_has_seen_its_own_operations_whatever_an_update_says() {
         let mut doc = Doc::new(PeerId(9));
-        let update = file_of([1, 2], [&[0, 1, 0], &[2, 1, 0], &[0, 1]], [3, 9, 12]);
+        let update = file_of([1, 2], &[&[0, 1, 0], &[2, 1, 0], &[0, 1]], &[3, 9, 12]);
         doc.import_update(0, &update).unwrap();
         let last = OpId::new(PeerId(1), 1);
         assert_eq!(doc.version_at(&[last]).unwrap().get(PeerId(1)), 2);
         assert_eq!(doc.frontier(), [last, OpId::new(PeerId(2), 0)]);
         // One that follows another's, which follows the author's own, says nothing more.
-        let update = file_of([1, 2], [&[0, 1, 0], &[3, 1, 0], &[1, 1]], [3, 9, 12]);
+        let update = file_of([1, 2], &[&[0, 1, 0], &[3, 1, 0], &[1, 1]], &[3, 9, 12]);
         let mut doc = Doc::new(PeerId(9));
         doc.import_update(0, &update).unwrap();
         assert_eq!(doc.frontier(), [last]);

@@ -59,14 +59,8 @@ impl History {
             self.graph.push_on_heads(peer, stretch.end - at, stretch.stamp);
             at = stretch.end;
         }
-        // The operations of a transaction that is being made have no bounds yet.
-        let mut left = since.block_count as u32;
-        let ends = since.bounds.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]);
-        for ((from, len), end) in since.bounds.iter().zip(ends) {
-            let count = end.map_or(left, |end| (end - from) / len);
-            self.note_bounds(*from, *len, count);
-            left -= count;
-        }
+        since.bounds.iter().for_each(|(from, len)| self.note_bounds(*from, *len, 0));
+        self.block_count += since.block_count;
         since.spans.iter().for_each(|(lv, container)| self.note_span(*lv, *container));
         for (text, runs) in (0..).zip(&since.texts) {
             self.runs_mut(text).go_on(runs, 0);

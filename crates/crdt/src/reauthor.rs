@@ -245,6 +245,25 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_the_first_that_is_written_again_is_counted_from_that() {
+        let moved = vec![(OpId::new(PeerId(5), 2), PeerId(50))];
+        let again = Reauthored { moved, blocks: Vec::new() };
+        let name = |peer, seq| again.name(OpId::new(PeerId(peer), seq));
+        assert_eq!(name(5, 4), OpId::new(PeerId(50), 2));
+        assert_eq!(name(5, 1), OpId::new(PeerId(5), 1));
+        assert_eq!(name(6, 4), OpId::new(PeerId(6), 4));
+    }
+
+    /// Tabs that run two versions of a program have to agree.
+    #[test]
+    fn who_an_author_becomes_is_the_same_for_ever() {
+        let mut doc = Doc::new(PeerId(5));
+        doc.transact(0, |tx| tx.counter("n").add(1));
+        let block = doc.blocks_since(&VersionVector::new()).remove(0);
+        assert_eq!(block.successor(), PeerId(180_618_502));
+    }
+
+    #[test]
     fn a_cloned_peers_changes_survive_under_a_new_name() {
         let shared = "t";
         let mut original = Doc::new(PeerId(5));

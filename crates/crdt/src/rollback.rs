@@ -24,7 +24,7 @@ impl Doc {
         before.pending = std::mem::take(&mut self.pending);
         before.unknown_chunks = std::mem::take(&mut self.unknown_chunks);
         before.undo = std::mem::take(&mut self.undo);
-        before.undo.forget_open(start);
+        before.undo.forget_open();
         before.carry_undo(&self.containers);
         *self = before;
     }

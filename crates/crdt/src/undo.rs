@@ -173,10 +173,10 @@ impl Undo {
         }
     }
 
-    /// Forgets the transaction in progress, whose operations are those from `start` on.
-    pub(crate) fn forget_open(&mut self, start: Lv) {
+    /// Forgets the transaction in progress. None that undoes something is ever given up, so nothing
+    /// was brought back in it.
+    pub(crate) fn forget_open(&mut self) {
         self.open = Step::default();
-        self.reborn.retain(|reborn| reborn.new < start);
     }
 
     /// Makes the transaction's edits a step, or part of the last one.

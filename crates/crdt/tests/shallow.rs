@@ -147,6 +147,17 @@ fn text_that_was_deleted_takes_no_room() {
 }
 
 #[test]
+fn what_was_replaced_in_a_list_is_gone() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.movable_list("l").push("overruled"));
+    doc.transact(0, |tx| tx.movable_list("l").set(0, "kept")).0.unwrap();
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    let (whole, shallow) = (doc.encode_snapshot(), trimmed(&doc, PeerId(2)).encode_snapshot());
+    assert!(has(&whole, "overruled") && has(&shallow, "kept"));
+    assert!(!has(&shallow, "overruled"));
+}
+
+#[test]
 fn chain_marks_survive() {
     let (mut ada, mut ben) = pair();
     ben.transact(0, |tx| tx.counter("votes").add(1));

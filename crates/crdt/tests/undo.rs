@@ -272,3 +272,31 @@ fn what_somebody_else_deleted_too_does_not_come_back() {
         assert_eq!(text(&ada), expected, "{ours} {theirs}");
     }
 }
+
+/// Rows that are next to each other in the history, and in other ways not.
+#[test]
+fn what_was_done_to_many_rows_at_once_is_undone_for_each() {
+    let mut doc = Doc::new(PeerId(1));
+    let insert =
+        |doc: &mut Doc, table: &str| doc.transact(0, |tx| tx.table(table).insert([("n", 1i64)])).0;
+    let rows = [(); 4].map(|()| insert(&mut doc, "t"));
+    doc.transact(0, |tx| tx.table("t").remove(rows[3])).0.unwrap();
+    let shown = |doc: &Doc| -> [Vec<RowId>; 2] {
+        ["t", "u"].map(|table| doc.table(table).rows().collect())
+    };
+    let before = shown(&doc);
+    assert_eq!(before, [rows[..3].to_vec(), vec![]]);
+    doc.transact(0, |tx| {
+        tx.table("t").remove(rows[0]).unwrap();
+        tx.table("t").remove(rows[2]).unwrap();
+        tx.table("t").restore(rows[3]).unwrap();
+        tx.table("t").insert([("n", 2i64)]);
+        tx.table("u").insert([("n", 3i64)]);
+    });
+    let after = shown(&doc);
+    assert_eq!(after.each_ref().map(Vec::len), [3, 1]);
+    doc.undo(0).unwrap();
+    assert_eq!(shown(&doc), before);
+    doc.redo(0).unwrap();
+    assert_eq!(shown(&doc), after);
+}

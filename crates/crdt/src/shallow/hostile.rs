@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::codec::{Reader, Writer, checksum};
+use crate::codec::{DecodeError, Reader, Writer, checksum};
+use crate::container::Containers;
 use crate::histories::{run, step};
 use crate::{Doc, Expand, OpId, PeerId, Side};
 
@@ -124,7 +125,48 @@ fn a_slot_that_is_shown_and_has_no_element_is_refused() {
         chunks[0].1[at + 2] = 0;
     });
     let refused = Doc::from_snapshot(PeerId(2), &bytes).err();
-    assert_eq!(refused, Some(crate::DecodeError::Invalid("element")));
+    assert_eq!(refused, Some(DecodeError::Invalid("element")));
+}
+
+#[test]
+fn a_history_that_lacks_what_its_authors_did_first_is_as_good_as_none() {
+    let mut whole = Doc::new(PeerId(1));
+    for _ in 0..2 {
+        whole.transact(0, |tx| tx.counter("c").add(1));
+    }
+    let bytes = changed(&whole.encode_snapshot(), |chunks| {
+        let history = &mut chunks[1].1;
+        // A stretch of two from the first on; two transactions of one; one span of two.
+        let at = history.windows(4).position(|bytes| bytes == [1, 0, 2, 0]).unwrap();
+        history[at + 2..at + 4].copy_from_slice(&[1, 1]);
+        assert!(history.ends_with(&[1, 3, 2, 1, 0, 2, 0]));
+        history.truncate(history.len() - 7);
+        history.extend([1, 2, 1, 0, 1, 0]);
+    });
+    let doc = Doc::from_snapshot(PeerId(2), &bytes).unwrap();
+    assert_eq!(doc.counter("c"), 2);
+    let all = doc.blocks_since(&crate::VersionVector::new());
+    assert_eq!((all.len(), all[0].seq(), all[0].end()), (1, 0, 2), "and says nothing of it");
+}
+
+#[test]
+fn a_base_whose_changes_do_not_follow_one_another_is_refused() {
+    let refused = |stretches: &[u8]| {
+        let mut out = Writer::new();
+        out.len(2);
+        [1, 2].into_iter().for_each(|peer| out.u64_le(peer));
+        out.raw(stretches);
+        // No hashes to speak of, and no containers.
+        out.raw(&[0; 17]);
+        super::decode_base(out.as_slice(), &Containers::default()).err()
+    };
+    // Author and whether it follows, length, seq, stamp, parents.
+    let (first, second) = ([0, 1, 0, 0, 0], [3, 1, 0, 0]);
+    assert_eq!(refused(&[&[2][..], &first, &second].concat()), None);
+    let (late, apart) = ([0, 1, 1, 0, 0], [2, 1, 0, 0, 0]);
+    let invalid = Some(DecodeError::Invalid("base"));
+    assert_eq!(refused(&[&[2][..], &late, &second].concat()), invalid);
+    assert_eq!(refused(&[&[2][..], &first, &apart].concat()), invalid);
 }
 
 /// Does what an application does with a document that it loaded.

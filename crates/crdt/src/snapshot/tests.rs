@@ -142,8 +142,70 @@ fn heads_that_are_none_are_refused() {
     for heads in [&[0, 2, 0, 0][..], &[1, 0, 0, 2], &[1, 1, 1, 2], &[2, 0, 0, 1, 0, 2]] {
         assert_eq!(refused(heads), invalid);
     }
+    // One peer twice, and two with one operation, where all else is right.
+    let refused_of_two = |heads: &[u8]| {
+        let version = [(PeerId(1), 1), (PeerId(2), 1)].into_iter().collect();
+        let mut input = Input::new(heads);
+        decode_heads(&version, 2, &mut input);
+        input.finish()
+    };
+    assert_eq!(refused_of_two(&[2, 0, 0, 1, 1, 2]), Ok(()));
+    assert_eq!(refused_of_two(&[2, 1, 0, 2, 0, 2]), invalid);
+    assert_eq!(refused_of_two(&[2, 1, 0, 1, 1, 2]), invalid);
     let mut late = Writer::new();
     late.raw(&[1, 1, 0]);
     late.varint(STAMP_END + 1);
     assert_eq!(refused(late.as_slice()), invalid);
+}
+
+#[test]
+fn a_transaction_is_told_by_what_was_read_from_a_snapshot_of_it_too() {
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.text("t").insert(0, "ab")).0.unwrap();
+    let commit = doc.transact(0, |tx| tx.text("t").splice(1, 1, "x")).1.unwrap();
+    let copy = Doc::from_snapshot(PeerId(2), &doc.encode_snapshot()).unwrap();
+    assert_eq!(copy.block(&commit), doc.block(&commit));
+}
+
+#[test]
+fn transactions_are_counted_however_they_came() {
+    let write = |doc: &mut Doc, texts: &[&str]| {
+        texts.iter().for_each(|text| {
+            doc.transact(0, |tx| tx.text("t").insert(0, text)).0.unwrap();
+        });
+    };
+    let mut doc = Doc::new(PeerId(1));
+    write(&mut doc, &["a", "b", "cde", "fgh", "ij"]);
+    let snapshot = doc.encode_snapshot();
+    let mut merged = Doc::new(PeerId(2));
+    merged.import_update(0, &doc.encode_update(&VersionVector::new())).unwrap();
+    let read = || Doc::from_snapshot(PeerId(2), &snapshot).unwrap();
+    let (mut warm, mut cold) = (read(), read());
+    assert_eq!([&doc, &merged, &warm].map(Doc::block_count), [5; 3]);
+    for copy in [&mut merged, &mut warm, &mut cold] {
+        write(copy, &["kl", "m", "nop"]);
+        assert_eq!(copy.block_count(), 8);
+    }
+}
+
+#[test]
+fn rows_and_cells_that_a_table_cannot_have_are_refused() {
+    let refused = |rows: &[u8], cells: &[u8]| {
+        let mut out = Writer::new();
+        out.len(1);
+        out.str("field");
+        out.raw(rows);
+        out.raw(cells);
+        out.len(0);
+        let mut input = Input::new(out.as_slice());
+        decode_table(&mut input, 10);
+        input.finish()
+    };
+    // Where rows begin after those before, and how many they are; a row, its field, and a write.
+    let (rows, cells) = ([1, 0, 2], [1, 1, 0, 3]);
+    assert_eq!(refused(&rows, &cells), Ok(()));
+    assert_eq!(refused(&[2, 0, 2, 3, 0], &cells), Err(DecodeError::Invalid("rows")));
+    for cells in [[1, 1, 1, 3], [1, 2, 0, 3]] {
+        assert_eq!(refused(&rows, &cells), Err(DecodeError::Invalid("cell")));
+    }
 }

@@ -1,9 +1,12 @@
 //! Files that no replica writes are refused, and those that are cut otherwise read alike.
 
 use super::*;
-use crate::VersionVector;
+use crate::cells::CellOp;
+use crate::names::NameIx;
 use crate::op::POS_MAX;
+use crate::packing::Packer;
 use crate::repeats::encode_text;
+use crate::{Value, VersionVector};
 
 /// A file about a text and a counter, by peers 1 and 2, without what the counter's operations say.
 struct File {
@@ -15,6 +18,8 @@ struct File {
     /// Of each run: length, kind, and how far it is from where the one before would go on.
     runs: Vec<(u64, u8, i64)>,
     content: &'static str,
+    /// How many more runs it claims to have.
+    lacks: usize,
     /// What is behind the runs, behind their lengths, and behind their positions.
     more: [&'static [u8]; 3],
 }
@@ -22,9 +27,17 @@ struct File {
 const INSERT: u8 = 0;
 const DELETE: u8 = 1;
 const BACKSPACE: u8 = 2;
+const ASIDE: u8 = 3;
+/// With a kind: that the run does nothing.
+const VOID: u8 = 4;
 
 impl File {
     fn read(&self) -> Result<Update, DecodeError> {
+        self.read_as(false)
+    }
+
+    /// With cells, as an update, or without, as a snapshot's history.
+    fn read_as(&self, with_cells: bool) -> Result<Update, DecodeError> {
         let mut out = Writer::new();
         out.len(2);
         (1..=2).for_each(|peer| out.u64_le(peer));
@@ -58,23 +71,24 @@ impl File {
         let mut column = Writer::new();
         let (mut lens, mut positions) = (Writer::new(), Writer::new());
         for (len, kind, by) in &self.runs {
-            // A length of 0 can be told in the long form only.
-            if *len == 0 {
+            // Some can be told in the long form only.
+            let (is_long, code) = (*len == 0 || *kind >= ASIDE, u64::from(*kind));
+            if is_long {
                 lens.u8(0);
             }
-            lens.varint(if *len == 0 { u64::from(*kind) } else { 3 * len - 2 + u64::from(*kind) });
-            positions.varint_i64(*by + [0, len.cast_signed(), 1][usize::from(*kind)]);
+            lens.varint(if is_long { len << 3 | code } else { 3 * len - 2 + code });
+            positions.varint_i64(*by + [0, len.cast_signed(), 1, 0][usize::from(*kind & 3)]);
         }
         lens.raw(self.more[1]);
         positions.raw(self.more[2]);
-        column.len(self.runs.len());
+        column.len(self.runs.len() + self.lacks);
         column.bytes(lens.as_slice());
         column.bytes(positions.as_slice());
         encode_text(self.content, &mut column);
         column.raw(self.more[0]);
         out.bytes(column.as_slice());
-        out.bytes(&[]);
-        Update::decode(out.as_slice(), false)
+        out.bytes(if with_cells { &[0; 5] } else { &[] });
+        Update::decode(out.as_slice(), with_cells)
     }
 
     fn error(&self) -> Option<DecodeError> {
@@ -90,6 +104,7 @@ fn file() -> File {
         spans: vec![(0, 2), (1, 1), (0, 2)],
         runs: vec![(4, INSERT, 3)],
         content: "äbcd",
+        lacks: 0,
         more: [&[]; 3],
     }
 }
@@ -124,6 +139,7 @@ fn what_is_left_over_is_refused() {
     assert_eq!(File { runs: vec![(5, INSERT, 3)], content: "äbcde", ..file() }.error(), trailing);
     assert_eq!(File { runs: vec![(4, INSERT, 3), (1, DELETE, 0)], ..file() }.error(), trailing);
     assert_eq!(File { content: "äbcde", ..file() }.error(), trailing);
+    assert_eq!(File { lacks: 1, ..file() }.error(), trailing);
     assert_eq!(File { runs: vec![(5, DELETE, 3)], content: "", ..file() }.error(), trailing);
     for more in [[&[0][..], &[], &[]], [&[], &[0], &[]], [&[], &[], &[0]]] {
         assert_eq!(File { more, ..file() }.error(), trailing);
@@ -144,6 +160,13 @@ fn a_run_has_a_length_and_a_place() {
     assert_eq!(run(3, BACKSPACE, 1).error(), refused);
     let none = File { runs: vec![(0, DELETE, 5), (2, DELETE, 0)], ..run(2, DELETE, 5) };
     assert_eq!(none.error(), refused);
+}
+
+#[test]
+fn a_transaction_has_a_length() {
+    let refused = Some(DecodeError::Invalid("transaction length"));
+    let bounds = vec![(0, 1), (2, 1)];
+    assert_eq!(File { bounds, ..run(2, DELETE, 5) }.error(), refused);
 }
 
 #[test]
@@ -206,6 +229,62 @@ fn what_does_nothing_is_told_with_the_runs() {
     let (mut lens, mut positions) = (Input::new(input.bytes()), Input::new(input.bytes()));
     let voids = [0; 3].map(|_| read_piece(&mut lens, &mut positions, 0).is_void);
     assert_eq!(voids, [false, true, false]);
+}
+
+#[test]
+fn what_a_run_is_reads_back() {
+    for kind in [RunKind::Insert, RunKind::Delete, RunKind::Backspace, RunKind::Aside] {
+        for (len, is_void) in [1, 2, 1_000].into_iter().flat_map(|len| [(len, false), (len, true)])
+        {
+            let mut out = Writer::new();
+            write_head(&Piece { len, kind, is_void, ..Piece::default() }, &mut out);
+            let mut input = Input::new(out.as_slice());
+            assert_eq!(read_head(&mut input), (len, kind, is_void));
+            assert_eq!(input.finish(), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn whether_a_run_does_nothing_only_a_snapshot_is_asked() {
+    let file = File { runs: vec![(2, DELETE | VOID, 5)], ..run(2, DELETE, 5) };
+    for with_cells in [false, true] {
+        let update = file.read_as(with_cells).unwrap();
+        let voids = update.columns[0].runs.pieces(0, 2).map(|piece| piece.is_void);
+        assert_eq!(voids.collect::<Vec<_>>(), [!with_cells]);
+    }
+}
+
+/// What is read of a text with a mark's place, and these cells: names, marks by the key's number,
+/// and how many rows they claim to name.
+fn marked(names: &[&str], keys: &[NameIx], rows: u8) -> Option<DecodeError> {
+    let (mut cells, mut ops, mut packer) = (Writer::new(), Writer::new(), Packer::default());
+    cells.len(names.len());
+    names.iter().for_each(|name| cells.str(name));
+    cells.u8(rows);
+    (0..2).for_each(|_| crate::columns::encode_ints(&[], &mut cells));
+    cells.len(keys.len());
+    for key in keys {
+        let range = Default::default();
+        CellOp::Mark { key: *key, range, value: Value::Null }.encode(&mut ops);
+    }
+    if !keys.is_empty() {
+        let count = keys.len();
+        packer.add(&mut Input::new(ops.as_slice()), count, &mut |_, number| number);
+        packer.finish(&mut cells);
+    }
+    let more = [&*cells.into_vec().leak(), &[], &[]];
+    File { runs: vec![(1, ASIDE, 0)], more, ..run(1, ASIDE, 0) }.read_as(true).err()
+}
+
+#[test]
+fn there_is_one_mark_for_each_place_and_it_has_a_name() {
+    assert_eq!(marked(&["bold"], &[0], 0), None);
+    assert_eq!(marked(&["bold"], &[1], 0), Some(DecodeError::Invalid("operation kind")));
+    let count = Some(DecodeError::Invalid("operation count"));
+    for (keys, rows) in [(&[][..], 0), (&[0, 0], 0), (&[0], 1)] {
+        assert_eq!(marked(&["bold"], keys, rows), count);
+    }
 }
 
 #[test]
