@@ -474,14 +474,15 @@ impl TextMut<'_, '_> {
         if content.len() > INSERT_BYTES_MAX {
             return Err(TextError::TooLarge);
         }
-        if !content.is_empty() {
-            self.put(pos, content);
-        }
+        self.put(pos, content);
         Ok(())
     }
 
-    /// Inserts what is not empty, at a position that is in range.
+    /// Inserts what is not too large, at a position that is in range.
     pub(crate) fn put(&mut self, pos: usize, content: &str) {
+        if content.is_empty() {
+            return;
+        }
         let widths = measure(content);
         let len = widths[0];
         let (lv, history, containers, undo) = self.tx.begin_in_log(len, self.index);
@@ -498,15 +499,21 @@ impl TextMut<'_, '_> {
     /// [`TextError::OutOfRange`] if they reach past the end; nothing is deleted then.
     pub fn delete(&mut self, pos: usize, len: usize) -> Result<(), TextError> {
         self.check(pos.saturating_add(len))?;
-        if len > 0 {
-            let (lv, history, containers, undo) = self.tx.begin_in_log(len as u32, self.index);
-            history.runs_mut(self.index).push(lv, pos as u32, len as u32, "");
-            if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
-                let gone = undo.note_deleted(self.index, lv, len as u32);
-                state.delete(pos, len, gone);
-            }
-        }
+        self.cut(pos, len);
         Ok(())
+    }
+
+    /// Deletes what is in range.
+    fn cut(&mut self, pos: usize, len: usize) {
+        if len == 0 {
+            return;
+        }
+        let (lv, history, containers, undo) = self.tx.begin_in_log(len as u32, self.index);
+        history.runs_mut(self.index).push(lv, pos as u32, len as u32, "");
+        if let Content::Text(_, state) = &mut containers.get_mut(self.index).content {
+            let gone = undo.note_deleted(self.index, lv, len as u32);
+            state.delete(pos, len, gone);
+        }
     }
 
     /// Replaces `deleted` characters at `pos` by `content`.
@@ -517,7 +524,9 @@ impl TextMut<'_, '_> {
         if content.len() > INSERT_BYTES_MAX {
             return Err(TextError::TooLarge);
         }
-        self.delete(pos, deleted)?;
-        self.insert(pos, content)
+        self.check(pos.saturating_add(deleted))?;
+        self.cut(pos, deleted);
+        self.put(pos, content);
+        Ok(())
     }
 }

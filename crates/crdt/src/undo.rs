@@ -149,18 +149,25 @@ pub(crate) struct Undo {
 
 impl Undo {
     pub(crate) fn note(&mut self, inverse: Inverse) {
+        self.open.typing_in = None;
         self.open.push(inverse);
     }
 
     pub(crate) fn note_inserted(&mut self, index: ContainerIx, start: Lv, len: u32) {
-        self.open.push(Inverse::Text { index, start, len, is_deleted: false, content: 0 });
+        self.note_text(index, Inverse::Text { index, start, len, is_deleted: false, content: 0 });
     }
 
     /// Notes a deletion; what it deletes is to be appended to the result.
     pub(crate) fn note_deleted(&mut self, index: ContainerIx, start: Lv, len: u32) -> &mut String {
         let content = self.open.content.len();
-        self.open.push(Inverse::Text { index, start, len, is_deleted: true, content });
+        self.note_text(index, Inverse::Text { index, start, len, is_deleted: true, content });
         &mut self.open.content
+    }
+
+    fn note_text(&mut self, index: ContainerIx, inverse: Inverse) {
+        let is_same = self.open.inverses.is_empty() || self.open.typing_in == Some(index);
+        self.open.typing_in = is_same.then_some(index);
+        self.open.push(inverse);
     }
 
     pub(crate) fn is_ours(&self, peer: PeerId) -> bool {
@@ -186,12 +193,11 @@ impl Undo {
         self.note_peer(peer);
         let may_group = self.undone.is_empty();
         self.undone.clear();
-        let typing_in = typing_in(&self.open.inverses);
         match self.done.back_mut() {
             Some(last)
                 if may_group
-                    && typing_in.is_some()
-                    && last.typing_in == typing_in
+                    && self.open.typing_in.is_some()
+                    && last.typing_in == self.open.typing_in
                     && last.inverses.len() < STEP_EDITS_MAX
                     && wall_ms.saturating_sub(last.wall_ms) < GROUP_MS =>
             {
@@ -200,23 +206,13 @@ impl Undo {
             }
             _ => {
                 let step = std::mem::take(&mut self.open);
-                self.done.push_back(Step { wall_ms, typing_in, ..step });
+                self.done.push_back(Step { wall_ms, ..step });
                 if self.done.len() > STEPS_MAX {
                     self.done.pop_front();
                 }
             }
         }
     }
-}
-
-/// The text that all of these edit, if they edit nothing else.
-fn typing_in(inverses: &[Inverse]) -> Option<ContainerIx> {
-    let text = |inverse: &Inverse| match inverse {
-        Inverse::Text { index, .. } => Some(*index),
-        _ => None,
-    };
-    let first = text(inverses.first()?);
-    inverses.iter().all(|inverse| text(inverse) == first).then_some(first)?
 }
 
 impl Doc {
@@ -277,7 +273,7 @@ impl Doc {
         }
         let commit = tx.finish();
         let start = commit.map_or(0, |commit| commit.start);
-        (commit, Step { start, ..std::mem::take(&mut self.undo.open) })
+        (commit, Step { start, typing_in: None, ..std::mem::take(&mut self.undo.open) })
     }
 
     /// Makes undo work that was recorded before the document was trimmed, or read anew, when its

@@ -69,6 +69,45 @@ fn a_pause_of_half_a_second_begins_another_step() {
 }
 
 #[test]
+fn typing_is_one_step_with_typing_in_the_same_text_and_with_nothing_else() {
+    let mut doc = Doc::new(PeerId(1));
+    let steps: [&[&str]; 9] = [
+        &["t"],
+        &["t", "u"],
+        &["t"],
+        &["t"],
+        &["t", "#"],
+        &["t"],
+        &["#", "t"],
+        &["u"],
+        &["u", "u"],
+    ];
+    for step in steps {
+        doc.transact(0, |tx| {
+            for name in step {
+                match *name {
+                    "#" => tx.counter("c").add(1),
+                    name => tx.text(name).insert(0, "x").unwrap(),
+                }
+            }
+        });
+    }
+    let lens = |doc: &Doc| (doc.text("t").len(), doc.text("u").len(), doc.counter("c"));
+    let mut seen = vec![lens(&doc)];
+    while doc.undo(0).is_some() {
+        seen.push(lens(&doc));
+    }
+    let undone =
+        [(7, 4, 2), (7, 1, 2), (6, 1, 1), (5, 1, 1), (4, 1, 0), (2, 1, 0), (1, 0, 0), (0, 0, 0)];
+    assert_eq!(seen, undone);
+    // What was redone stays apart from what is typed then.
+    while doc.redo(0).is_some() {}
+    doc.transact(0, |tx| tx.text("u").insert(0, "x")).0.unwrap();
+    doc.undo(0);
+    assert_eq!(lens(&doc), (7, 4, 2));
+}
+
+#[test]
 fn the_last_thousand_steps_are_remembered() {
     let mut doc = Doc::new(PeerId(1));
     (0..1_002).for_each(|_| _ = doc.transact(0, |tx| tx.counter("c").add(1)));
