@@ -55,6 +55,8 @@ const AIMS: &[Aim] = &[
     aim("text/automerge-paper", "peak in load history", To::Best, 0.5),
     aim("text/rustcode", "peak in load history", To::Best, 0.5),
     aim("text/sveltecomponent", "peak in load history", To::Best, 0.5),
+    aim("concurrent/friendsforever", "heap after merge", To::Engine("diamond-types"), 0.5),
+    aim("concurrent/friendsforever", "peak in merge", To::Engine("diamond-types"), 0.5),
     aim("rows/100k", "insert, one change", To::Best, 0.2),
     aim("rows/100k", "encode", To::Best, 0.2),
     aim("rows/100k", "load and read one", To::Itself, 2.0),

@@ -1,10 +1,11 @@
 //! Taking in an update file: columns go into the log as columns, not block by block.
 
 use crate::apply::apply_cell;
-use crate::container::{ContainerKey, ContainerKind, FOLLOWED};
+use crate::container::{ContainerIx, ContainerKey, ContainerKind, FOLLOWED};
 use crate::doc::Doc;
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
+use crate::history::History;
 use crate::import::{Import, ImportError, ToMerge, intern_name, row_resolver};
 use crate::snapshot::read_update;
 use crate::sorting::sort_set;
@@ -45,24 +46,14 @@ impl Doc {
         let all = plan.update.containers.iter();
         let places = all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).gather();
         let order = order::by_branch(&plan);
-        // Places in the file are local versions of a document that had nothing, in this order.
-        let is_as_here =
-            history.graph.end() == 0 && (0..).zip(&order).all(|(at, number)| at == *number);
-        if is_as_here {
-            history.take_bounds(&plan.update.bounds, plan.update.len);
-            for (column, index) in columns.iter_mut().zip(&places) {
-                if containers.get(*index).kind.is_sequence() {
-                    history.runs_mut(*index).take_over(std::mem::take(&mut column.runs), 0);
-                }
-            }
-        }
+        let is_as_here = prepare(history, &plan, &order, &mut columns, &places);
         let update = &plan.update;
         let mut texts = ToMerge::new(&history.graph);
         // Where each of the new ones begins here.
         let mut starts = vec![Lv::MAX; plan.new.len()];
-        for at in order {
+        for at in order.iter().map(|at| *at as usize) {
             let New { stretch: number, known } = plan.new[at];
-            let stretch = &update.stretches[number];
+            let stretch = &update.stretches[number as usize];
             let (from, end) = (stretch.start + known, stretch.start + stretch.len);
             let parents = parents_here(&history.graph, &plan, at, &starts);
             let (id, stamp) = (stretch.id.plus(known), stretch.stamp.plus(known));
@@ -107,6 +98,38 @@ impl Doc {
         drop((columns, plan));
         texts.merge(history, containers, &mut import.patches);
     }
+}
+
+/// Makes room in the log of a document that has nothing yet. Says whether places in the file are
+/// its local versions, in this order: then the file's runs and transactions are the log's.
+fn prepare(
+    history: &mut History,
+    plan: &Plan,
+    order: &[u32],
+    columns: &mut [Column],
+    places: &[ContainerIx],
+) -> bool {
+    if history.graph.end() > 0 {
+        return false;
+    }
+    let (new, update) = (plan.new.len(), &plan.update);
+    let is_as_here = (0..).zip(order).all(|(at, number)| at == *number);
+    if is_as_here {
+        history.take_bounds(&update.bounds, update.len);
+    }
+    history.reserve(new, update.parents.len(), update.bounds.len());
+    for (at, column) in columns.iter_mut().enumerate() {
+        if !update.containers[at].0.is_sequence() {
+            continue;
+        }
+        let runs = history.runs_mut(places[at]);
+        if is_as_here {
+            runs.take_over(std::mem::take(&mut column.runs), 0);
+        } else {
+            runs.reserve(&column.runs, new);
+        }
+    }
+    is_as_here
 }
 
 /// The parents of the first operation of `plan.new[at]`, as local versions.

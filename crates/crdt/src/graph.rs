@@ -89,6 +89,14 @@ pub(crate) fn follow(heads: &mut Vec<Lv>, parents: &[Lv], lv: Lv) {
 }
 
 impl Graph {
+    /// Makes room for so many stretches and parents.
+    pub(crate) fn reserve(&mut self, stretches: usize, parents: usize) {
+        self.runs.reserve_exact(stretches);
+        self.sees_all.reserve_exact(stretches);
+        self.parents.reserve_exact(parents);
+        self.parent_runs.reserve_exact(parents);
+    }
+
     /// The local version that the next operation will get.
     pub(crate) fn end(&self) -> Lv {
         self.end
@@ -396,43 +404,6 @@ impl Graph {
             }
         }
         joined
-    }
-
-    /// Whether the author of `late` had seen `early`.
-    pub(crate) fn is_before(&self, early: Lv, late: Lv) -> bool {
-        self.critical_before(late).is_some_and(|critical| early <= critical)
-            || self.sees(&self.parents_of(late), early)
-    }
-
-    /// Whether `lv` is one of `heads` or before one of them.
-    pub(crate) fn sees(&self, heads: &[Lv], lv: Lv) -> bool {
-        if lv < self.base {
-            return heads.iter().any(|head| *head >= lv);
-        }
-        // The runs that are still to be looked at, ascending; parents are in earlier ones.
-        let (last, mut queue) = (self.run_at(lv), Vec::<u32>::new());
-        let reaches = |head: Lv, run: u32, queue: &mut Vec<u32>| {
-            if head < lv || run == last as u32 {
-                return head >= lv;
-            }
-            if let Err(at) = queue.binary_search(&run) {
-                queue.insert(at, run);
-            }
-            false
-        };
-        for head in heads {
-            if reaches(*head, self.run_at(*head) as u32, &mut queue) {
-                return true;
-            }
-        }
-        while let Some(run) = queue.pop() {
-            for at in self.parents_range(run as usize) {
-                if reaches(self.parents[at], self.parent_runs[at], &mut queue) {
-                    return true;
-                }
-            }
-        }
-        false
     }
 }
 

@@ -141,6 +141,12 @@ impl History {
         self.bounds.shrink_to_fit();
     }
 
+    /// Makes room for so many stretches, parents of theirs, and entries of transactions.
+    pub(crate) fn reserve(&mut self, stretches: usize, parents: usize, bounds: usize) {
+        self.graph.reserve(stretches, parents);
+        self.bounds.reserve_exact(bounds);
+    }
+
     /// Notes `count` transactions of `len` operations each, from `lv` on.
     pub(crate) fn note_bounds(&mut self, lv: Lv, len: u32, count: u32) {
         self.block_count += count as usize;

@@ -8,8 +8,7 @@
 use crate::bulk::plan::{New, Plan};
 use crate::gather::Gather;
 use crate::sorting::sort_by;
-
-const NONE: u32 = u32::MAX;
+use crate::update::NONE;
 
 /// What follows what, by places in [`Plan::new`].
 struct Links {
@@ -43,7 +42,8 @@ impl Links {
     /// By stretch: how many operations it has, and those that follow it and nothing else, as long
     /// as the branch does not fork.
     fn branch_lens(&self, plan: &Plan) -> Vec<u32> {
-        let len = |New { stretch, known }: &New| plan.update.stretches[*stretch].len - known;
+        let len =
+            |New { stretch, known }: &New| plan.update.stretches[*stretch as usize].len - known;
         let mut lens = plan.new.iter().map(len).gather();
         for at in (0..lens.len()).rev() {
             if let Some((only, NONE)) = self.get(self.first[at])
@@ -57,7 +57,7 @@ impl Links {
 }
 
 /// Places in [`Plan::new`], each after those that it follows.
-pub(super) fn by_branch(plan: &Plan) -> Vec<usize> {
+pub(super) fn by_branch(plan: &Plan) -> Vec<u32> {
     let links = Links::new(plan);
     let lens = links.branch_lens(plan);
     let mut waits = links.waits.clone();
@@ -68,7 +68,7 @@ pub(super) fn by_branch(plan: &Plan) -> Vec<usize> {
         // Those that have just become ready are next, the shortest branch first.
         sort_by(&mut ready[from..], |a, b| (lens[*a], *a) > (lens[*b], *b));
         let Some(at) = ready.pop() else { break order };
-        order.push(at);
+        order.push(at as u32);
         from = ready.len();
         let mut link = links.first[at];
         while let Some((next, after)) = links.get(link) {

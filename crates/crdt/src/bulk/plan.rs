@@ -5,12 +5,12 @@ use crate::graph::Graph;
 use crate::id::OpId;
 use crate::import::{ImportError, OPS_MAX};
 use crate::sorting::sort;
-use crate::update::{FileStretch, Parent, Update};
+use crate::update::{FileStretch, NONE, Parent, Update};
 
 /// What of a stretch is new: all but so many of its first operations.
 #[derive(Clone, Copy)]
 pub(super) struct New {
-    pub(super) stretch: usize,
+    pub(super) stretch: u32,
     pub(super) known: u32,
 }
 
@@ -22,8 +22,6 @@ pub(super) struct Plan {
     /// By stretch: its place in `new`, or `NONE`.
     places: Vec<u32>,
 }
-
-const NONE: u32 = u32::MAX;
 
 impl Plan {
     /// Checks everything.
@@ -39,11 +37,11 @@ impl Plan {
         for (number, stretch) in plan.update.stretches.iter().enumerate() {
             let OpId { peer, seq } = stretch.id;
             let here = match stretch.previous {
-                Some(previous) => counts[previous as usize],
-                None => graph.version().get(peer),
+                NONE => graph.version().get(peer),
+                previous => counts[previous as usize],
             };
             counts.push(here);
-            if stretch.previous.is_none() && seq > here {
+            if stretch.previous == NONE && seq > here {
                 return Err(ImportError::Missing(OpId::new(peer, here)));
             }
             let known = here.saturating_sub(seq);
@@ -58,7 +56,7 @@ impl Plan {
                 return Err(ImportError::FromTheFuture);
             }
             plan.places[number] = plan.new.len() as u32;
-            plan.new.push(New { stretch: number, known });
+            plan.new.push(New { stretch: number as u32, known });
             plan.check_parents(graph, stretch, known)?;
             total += u64::from(stretch.len - known);
         }
@@ -84,7 +82,7 @@ impl Plan {
                 Some((before, offset)) => {
                     sees_base = true;
                     let New { stretch, known } = self.new[before];
-                    self.update.stretches[stretch].stamp.plus(known + offset)
+                    self.update.stretches[stretch as usize].stamp.plus(known + offset)
                 }
                 None => {
                     let id = self.id_of(parent);
@@ -104,24 +102,20 @@ impl Plan {
     /// of a stretch.
     pub(super) fn parents_of(&self, at: usize) -> impl Iterator<Item = Parent> {
         let New { stretch, known } = self.new[at];
-        let parents = if known == 0 { self.update.parents_of(stretch) } else { &[] };
+        let parents = if known == 0 { self.update.parents_of(stretch as usize) } else { &[] };
         parents.iter().copied()
     }
 
     /// The operation of the same author before `new[at]`.
     pub(super) fn own_of(&self, at: usize) -> Option<Parent> {
         let New { stretch, known } = self.new[at];
-        let FileStretch { id, previous, .. } = self.update.stretches[stretch];
-        match previous.filter(|_| known == 0) {
-            Some(previous) => {
-                let len = self.update.stretches[previous as usize].len;
-                Some(Parent::Inside(previous, len - 1))
-            }
-            None => {
-                let seq = (id.seq + known).checked_sub(1)?;
-                Some(Parent::Outside(OpId::new(id.peer, seq)))
-            }
+        let FileStretch { id, previous, .. } = self.update.stretches[stretch as usize];
+        if known > 0 || previous == NONE {
+            let seq = (id.seq + known).checked_sub(1)?;
+            return Some(Parent::Outside(OpId::new(id.peer, seq)));
         }
+        let len = self.update.stretches[previous as usize].len;
+        Some(Parent::Inside(previous, len - 1))
     }
 
     /// The new stretch that an operation is in, by its place in `new`, and the operation's place
@@ -146,7 +140,7 @@ impl Plan {
 /// Checks that nobody is listed twice: a file that writes an operation twice could give it two
 /// stamps.
 fn check_authors(update: &Update) -> Result<(), ImportError> {
-    let firsts = update.stretches.iter().filter(|stretch| stretch.previous.is_none());
+    let firsts = update.stretches.iter().filter(|stretch| stretch.previous == NONE);
     let mut firsts = firsts.map(|stretch| stretch.id).gather();
     sort(&mut firsts);
     match firsts.windows(2).find(|pair| pair[0].peer == pair[1].peer) {

@@ -156,6 +156,12 @@ impl Runs {
         Self { content, runs: Vec::with_capacity(count), ..Self::new() }
     }
 
+    /// Makes room for what another log has, most of whose runs are cut `cuts` times in all.
+    pub(crate) fn reserve(&mut self, other: &Self, cuts: usize) {
+        self.runs.reserve_exact(other.runs.len() + cuts.min(other.runs.len()));
+        self.content.reserve_exact(other.content.len());
+    }
+
     /// All that was inserted, from a byte on.
     pub(crate) fn content_from(&self, start: u32) -> &str {
         self.content((start, self.content.len() as u32))

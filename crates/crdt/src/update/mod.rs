@@ -50,11 +50,14 @@ pub(crate) struct FileStretch {
     pub(crate) len: u32,
     pub(crate) id: OpId,
     pub(crate) stamp: Stamp,
-    /// The number of the last stretch before it by the same author.
-    pub(crate) previous: Option<u32>,
+    /// The number of the last stretch before it by the same author, or [`NONE`].
+    pub(crate) previous: u32,
     /// Where its parents end among those of all stretches; they begin where the last one's do.
     parents_end: u32,
 }
+
+/// No stretch's number.
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// The operations of one container, by their place in the file.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +74,7 @@ pub(crate) struct Column {
 pub(crate) struct Update {
     pub(crate) containers: Vec<(ContainerKind, ContainerId)>,
     pub(crate) stretches: Vec<FileStretch>,
-    parents: Vec<Parent>,
+    pub(crate) parents: Vec<Parent>,
     /// Where transactions of another length begin: the first, and the length.
     pub(crate) bounds: Vec<(Lv, u32)>,
     pub(crate) spans: Vec<(Lv, Lv, usize)>,
@@ -339,8 +342,8 @@ impl Update {
             };
             let len = input.varint_u32();
             let (previous, seq) = match *author {
-                Some((previous, seq)) => (Some(previous), seq),
-                None => (None, input.varint_u32()),
+                Some(before) => before,
+                None => (NONE, input.varint_u32()),
             };
             *author = Some((number, input.some(seq.checked_add(len), "seq")));
             let first = stamp.wrapping_add(input.varint_i64().cast_unsigned());
