@@ -248,6 +248,14 @@ mod tests {
     }
 
     #[test]
+    fn a_block_can_be_as_large_as_one_that_is_read() {
+        let room = BLOCK_BYTES_MAX - make(header(), b"").unwrap().bytes().len();
+        assert_eq!(make(header(), &vec![0; room]).unwrap().bytes().len(), BLOCK_BYTES_MAX);
+        let refused = make(header(), &vec![0; room + 1]);
+        assert_eq!(refused, Err(DecodeError::Invalid("block size")));
+    }
+
+    #[test]
     fn a_header_reads_back() {
         assert_eq!(read(header()), Ok(header()));
     }

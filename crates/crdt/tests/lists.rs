@@ -48,6 +48,16 @@ fn an_element_moved_while_someone_removes_it_stays() {
 }
 
 #[test]
+fn what_is_removed_where_it_is_not_any_more_is_not_told() {
+    let (mut ada, mut ben) = abc();
+    ada.transact(0, |tx| tx.movable_list("todo").move_to(0, 2)).0.unwrap();
+    ben.transact(0, |tx| tx.movable_list("todo").remove(0)).0.unwrap();
+    let before = todo(&ada);
+    let import = ada.import(0, ben.blocks_since(ada.version())).unwrap();
+    assert_eq!((import.patches, todo(&ada)), (vec![], before));
+}
+
+#[test]
 fn a_replaced_value_goes_with_its_element() {
     let (mut ada, mut ben) = abc();
     ada.transact(0, |tx| tx.movable_list("todo").move_to(0, 2)).0.unwrap();

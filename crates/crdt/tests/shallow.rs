@@ -238,6 +238,18 @@ fn what_was_removed_can_still_be_brought_back_by_others() {
 }
 
 #[test]
+fn where_a_node_was_before_takes_no_room() {
+    let mut doc = Doc::new(PeerId(1));
+    let nodes = [0, 1].map(|at| doc.transact(0, |tx| tx.tree("o").create(None, at)).0.unwrap());
+    for at in 0..200 {
+        let parent = (at % 2 == 0).then_some(nodes[0]);
+        doc.transact(0, |tx| tx.tree("o").move_to(nodes[1], parent, 0)).0.unwrap();
+    }
+    let (whole, shallow) = (doc.encode_snapshot(), trimmed(&doc, PeerId(2)).encode_snapshot());
+    assert!(whole.len() > 300 && shallow.len() < 130, "{} {}", whole.len(), shallow.len());
+}
+
+#[test]
 fn nodes_that_changed_places_stay_where_they_went() {
     let mut doc = Doc::new(PeerId(1));
     let (above, below) = doc

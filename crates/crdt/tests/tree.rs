@@ -77,6 +77,16 @@ fn a_node_moved_by_two_people_at_once_is_where_the_later_one_put_it() {
 }
 
 #[test]
+fn a_move_that_is_overruled_already_changes_nothing() {
+    let (mut ada, mut ben, [a, b, c]) = three();
+    move_to(&mut ada, 9_000, c, Some(a), 0);
+    move_to(&mut ben, 0, c, Some(b), 0);
+    let before = shown(&ada);
+    let import = ada.import(1 << 40, ben.blocks_since(ada.version())).unwrap();
+    assert_eq!((import.patches, shown(&ada)), (vec![], before));
+}
+
+#[test]
 fn of_a_removal_and_a_move_at_once_the_later_one_holds() {
     for (removal, moved, expected) in [(10_000, 90_000, true), (90_000, 10_000, false)] {
         let (mut ada, mut ben, [a, b, _]) = three();

@@ -339,3 +339,15 @@ fn what_was_done_to_many_rows_at_once_is_undone_for_each() {
     doc.redo(0).unwrap();
     assert_eq!(shown(&doc), after);
 }
+
+#[test]
+fn the_very_first_character_does_not_come_back_either_if_somebody_else_deleted_it() {
+    let (mut ada, mut ben) = pair();
+    splice(&mut ada, 0, 0, 0, "abc");
+    sync(&mut ada, &mut ben);
+    splice(&mut ben, 0, 0, 2, "");
+    splice(&mut ada, 9_000, 0, 3, "");
+    sync(&mut ada, &mut ben);
+    ada.undo(9_000).unwrap();
+    assert_eq!(text(&ada), "c");
+}
