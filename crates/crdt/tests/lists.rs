@@ -50,11 +50,16 @@ fn an_element_moved_while_someone_removes_it_stays() {
 #[test]
 fn what_is_removed_where_it_is_not_any_more_is_not_told() {
     let (mut ada, mut ben) = abc();
-    ada.transact(0, |tx| tx.movable_list("todo").move_to(0, 2)).0.unwrap();
-    ben.transact(0, |tx| tx.movable_list("todo").remove(0)).0.unwrap();
-    let before = todo(&ada);
-    let import = ada.import(0, ben.blocks_since(ada.version())).unwrap();
-    assert_eq!((import.patches, todo(&ada)), (vec![], before));
+    ben.transact(0, |tx| tx.movable_list("todo").move_to(0, 2)).0.unwrap();
+    let mut cem = ben.fork(PeerId(3));
+    cem.transact(0, |tx| tx.movable_list("todo").remove(2)).0.unwrap();
+    ada.transact(9_000, |tx| tx.movable_list("todo").move_to(0, 1)).0.unwrap();
+    sync(&mut ada, &mut ben);
+    assert_eq!(todo(&ada), "b a c");
+    let import = ada.import(9_000, cem.blocks_since(ada.version())).unwrap();
+    assert_eq!((import.patches, todo(&ada)), (vec![], "b a c".into()));
+    let undone = ben.undo(9_000).unwrap();
+    assert_eq!((ben.patches(&undone), todo(&ben)), (vec![], "b a c".into()));
 }
 
 #[test]

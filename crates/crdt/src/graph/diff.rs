@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn of_what_stands_right_above_the_base_neither_sees_the_other() {
+        let mut graph = Graph::default();
+        graph.push(OpId::new(PeerId(1), 0), 3, Stamp(0), &[]);
+        graph.close_base();
+        let [first, second] =
+            [2, 3].map(|peer| graph.push(OpId::new(PeerId(peer), 0), 1, Stamp(9), &[2]));
+        assert!(graph.sees(&[second], 2) && graph.sees(&[second], second));
+        assert!(!graph.sees(&[second], first) && !graph.sees(&[first], second));
+    }
+
+    #[test]
     fn a_distance_that_is_too_long_is_given_up() {
         let mut graph = Graph::default();
         let mut last = None;
