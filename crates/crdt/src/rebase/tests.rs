@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::Order;
 use crate::histories::{Step, run, step};
 use crate::text::tests::marks_of;
 use crate::{ContainerId, Doc, PeerId, Value};
@@ -106,4 +107,11 @@ proptest! {
         prop_assert_eq!(count(&rebased.doc), count(&merged));
         prop_assert_eq!(rebased.doc.table("t").known().count(), merged.table("t").known().count());
     }
+}
+
+#[test]
+fn what_never_was_in_a_sequence_has_no_place_in_it() {
+    let order = Order { items: vec![(5, 2), (1, 3)], sorted: vec![1, 0] };
+    assert_eq!([5, 6, 3].map(|id| order.place_of(id)), [Some(0), Some(0), Some(1)]);
+    assert_eq!([0, 4, 7].map(|id| order.place_of(id)), [None; 3]);
 }

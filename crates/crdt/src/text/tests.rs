@@ -6,11 +6,14 @@ use crate::block::{Block, BlockHeader};
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{Reader, Writer};
 use crate::container::{ContainerKind, Content};
+use crate::graph::{Graph, Lv};
 use crate::model::Model;
 use crate::names::Names;
 use crate::op::{Action, Body, Op};
-use crate::text::marks::{Anchor, Holding, MARK_KEY_BYTES_MAX};
+use crate::text::marks::{Anchor, Holding, Lives, MARK_KEY_BYTES_MAX};
 use crate::text::model::CharMarks;
+use crate::text::returning::Reborn;
+use crate::text::tracker::{PRESENT, Tracker};
 use crate::{
     ContainerId, DecodeError, Doc, Expand, ImportError, OpId, Patch, PeerId, Stamp, TextDelta,
     Value, VersionVector,
@@ -239,4 +242,26 @@ fn malformed_marks_are_refused() {
         assert!(matches!(refused, ImportError::Decode { .. }), "{refused:?}");
     }
     abc().import(u64::MAX, [marking("k", whole)]).unwrap();
+}
+
+#[test]
+fn characters_that_lived_side_by_side_in_all_their_lives_are_looked_at_together() {
+    let (mut graph, mut whole) = (Graph::default(), Tracker::new(None));
+    graph.push(OpId::new(PeerId(1), 0), 12, Stamp(0), &[]);
+    whole.insert(&graph, PRESENT, 0, 12, 0);
+    let lens = |reborn: &[(Lv, Lv, Lv)], chars: &[(u32, Lv)]| -> Vec<u32> {
+        let reborn: Vec<Reborn> = reborn
+            .iter()
+            .map(|(old, new, deleted)| Reborn { old: *old, len: 1, new: *new, deleted: *deleted })
+            .collect();
+        Lives::of(&whole, &reborn, chars).iter().map(|lives| lives.len).collect()
+    };
+    assert_eq!(lens(&[], &[(3, 4), (4, 5)]), [2]);
+    assert_eq!(lens(&[], &[(3, 4), (5, 5)]), [1, 1], "something is between them");
+    assert_eq!(lens(&[], &[(3, 4), (4, 6)]), [1, 1], "their ids do not follow each other");
+    let chars = [(3, 4), (4, 5)];
+    assert_eq!(lens(&[(0, 4, 20), (1, 5, 20)], &chars), [2]);
+    assert_eq!(lens(&[(0, 4, 20), (1, 5, 21)], &chars), [1, 1], "deleted apart");
+    assert_eq!(lens(&[(0, 4, 20), (2, 5, 20)], &chars), [1, 1], "they were apart");
+    assert_eq!(lens(&[(0, 4, 20)], &chars), [1, 1], "one was there before");
 }
