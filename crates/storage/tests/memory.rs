@@ -36,6 +36,18 @@ async fn a_closed_handle_refuses_everything_and_another_has_the_data() {
 }
 
 #[tokio::test]
+async fn a_document_is_empty_until_something_is_stored_and_not_because_it_is_compacted() {
+    let store = MemoryStorage::new();
+    assert!(store.load(&doc("a")).await.unwrap().is_empty());
+    store.append(vec![(doc("a"), blocks(1, 1, 1, "x"))]).await.unwrap();
+    assert!(!store.load(&doc("a")).await.unwrap().is_empty());
+    let (_, version) = store.versions().await.unwrap().remove(0);
+    store.compact(&doc("a"), Snapshot { version, bytes: vec![] }).await.unwrap();
+    let stored = store.load(&doc("a")).await.unwrap();
+    assert!(stored.blocks.is_empty() && !stored.is_empty());
+}
+
+#[tokio::test]
 async fn played_failures_have_their_names_and_write_nothing() {
     let store = MemoryStorage::new();
     let write = || store.append(vec![(doc("a"), blocks(1, 1, 1, "x"))]);
