@@ -554,3 +554,17 @@ fn undo_of_a_mark_writes_only_where_it_changes_something() {
     assert_eq!(doc.undo(0), None);
     assert_eq!((written(&doc), spans(&doc)), (before, vec![plain("abc")]));
 }
+
+#[test]
+fn undo_of_a_mark_takes_it_from_what_an_undo_brought_back_before_and_leaves_other_marks_there() {
+    let mut doc = with(1, "abcdef");
+    mark(&mut doc, 2..4, "link", "x");
+    delete(&mut doc, 2, 2);
+    doc.undo(0).unwrap();
+    let before = [plain("ab"), marked("cd", "link", "x"), plain("ef")];
+    assert_eq!(spans(&doc), before);
+    mark(&mut doc, 0..6, "bold", true);
+    assert!(spans(&doc).iter().all(|(_, marks)| marks.iter().any(|(key, _)| &**key == "bold")));
+    doc.undo(0).unwrap();
+    assert_eq!(spans(&doc), before);
+}
