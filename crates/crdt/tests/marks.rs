@@ -568,3 +568,18 @@ fn undo_of_a_mark_takes_it_from_what_an_undo_brought_back_before_and_leaves_othe
     doc.undo(0).unwrap();
     assert_eq!(spans(&doc), before);
 }
+
+#[test]
+fn what_is_typed_behind_a_mark_that_an_undo_put_in_the_place_of_a_growing_one_is_not_marked() {
+    for (expand, marks) in [(Expand::None, 1), (Expand::After, 2)] {
+        let mut doc = with(1, "abcd");
+        for (value, expand) in [("x", Expand::None), ("y", expand)] {
+            doc.transact(0, |tx| tx.text("t").mark(1..3, "k", value, expand)).0.unwrap();
+        }
+        let before = doc.version().get(doc.peer());
+        doc.undo(0).unwrap();
+        assert_eq!(doc.version().get(doc.peer()), before + marks);
+        insert(&mut doc, 3, "!");
+        assert_eq!(spans(&doc), [plain("a"), marked("bc", "k", "x"), plain("!d")]);
+    }
+}
