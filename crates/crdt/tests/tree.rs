@@ -417,3 +417,14 @@ fn moves_are_written_again_on_a_trimmed_document_as_far_as_they_have_an_effect()
     ada.import(9_000, rebased.blocks).unwrap();
     assert_eq!(shown(&ada), [(0, a)]);
 }
+
+#[test]
+fn what_names_nothing_is_not_written_again_on_a_trimmed_document() {
+    let (mut ada, mut ben, _) = three();
+    let removal = [&[0, REMOVE], &named(8)[..]].concat();
+    ben.import(0, [block(1, &removal).unwrap()]).unwrap();
+    let all = ada.version().clone();
+    ada.trim_history(&all).unwrap();
+    let rebased = ben.rebase(0, &ada.encode_snapshot(), PeerId(3)).unwrap();
+    assert_eq!((rebased.blocks, shown(&rebased.doc)), (vec![], shown(&ada)));
+}
