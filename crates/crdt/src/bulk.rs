@@ -116,8 +116,10 @@ fn prepare(
     let is_as_here = (0..).zip(order).all(|(at, number)| at == *number);
     if is_as_here {
         history.take_bounds(&update.bounds, update.len);
+        history.reserve(new, update.parents.len(), 0);
+    } else {
+        history.reserve(new, update.parents.len(), update.bounds.len());
     }
-    history.reserve(new, update.parents.len(), update.bounds.len());
     for (at, column) in columns.iter_mut().enumerate() {
         if !update.containers[at].0.is_sequence() {
             continue;

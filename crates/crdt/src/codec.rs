@@ -458,8 +458,13 @@ impl Writer {
 
     /// Puts the length of what was written from `start` on before it.
     pub(crate) fn prefix_len(&mut self, start: usize) {
-        let written = self.bytes.split_off(start);
-        self.bytes(&written);
+        let end = self.bytes.len();
+        let mut len = Self::new();
+        len.len(end - start);
+        // In place: what was written may be all of a large file.
+        self.raw(len.as_slice());
+        self.bytes.copy_within(start..end, start + len.bytes.len());
+        self.bytes[start..][..len.bytes.len()].copy_from_slice(len.as_slice());
     }
 
     /// Makes room for so many bytes more.
