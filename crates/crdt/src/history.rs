@@ -75,7 +75,7 @@ impl History {
             let known = history.graph.version().get(peer);
             let Some(len) = count.checked_sub(known).filter(|len| *len > 0) else { continue };
             let heads = history.graph.heads().to_vec();
-            let stamp = Stamp(history.graph.stamp_end());
+            let stamp = Stamp(history.graph.stamp_end()).for_some(len);
             let start = history.graph.push(OpId::new(peer, known), len, stamp, &heads);
             history.note_bounds(start, len, 1);
         }

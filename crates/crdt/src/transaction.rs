@@ -88,7 +88,7 @@ impl<'a> Transaction<'a> {
         let (history, containers, undo) = self.doc.log_mut();
         let free = history.graph.stamp_end();
         let stamp = if self.len == 0 { Stamp::next(free, self.wall_ms) } else { Stamp(free) };
-        let lv = history.push_local(peer, len, stamp, container);
+        let lv = history.push_local(peer, len, stamp.for_some(len), container);
         if self.len == 0 {
             self.start = lv;
         }

@@ -6,7 +6,7 @@ use super::*;
 use crate::block::BlockHeader;
 use crate::container::ContainerId;
 use crate::op::Op;
-use crate::stamp::Stamp;
+use crate::stamp::{STAMP_END, Stamp};
 
 /// What a peer does to the text: whether it has seen all, where, how many it deletes back or on, or
 /// what it inserts.
@@ -109,4 +109,35 @@ proptest! {
         prop_assert!(is_early);
         prop_assert_eq!(doc.encode_snapshot(), before);
     }
+}
+
+/// A block of one addition, stamped by the last stamp there is.
+fn last_of_all() -> Block {
+    let mut doc = Doc::new(PeerId(1));
+    let commit = doc.transact(0, |tx| tx.counter("c").add(1)).1.expect("a change");
+    let block = doc.block(&commit);
+    let header = BlockHeader { stamp: Stamp(STAMP_END - 1), ..block.header().clone() };
+    Block::encode(header, &block.body().unwrap())
+}
+
+#[test]
+fn what_is_stamped_at_the_end_of_time_is_never_taken_in() {
+    let mut doc = Doc::new(PeerId(2));
+    assert!(doc.import(u64::MAX, [last_of_all()]).unwrap().applied.is_empty());
+    assert_eq!(doc.pending_count(), 1);
+    doc.transact(u64::MAX, |tx| tx.counter("c").add(2));
+    assert_eq!(doc.fork(PeerId(3)).counter("c"), 2);
+}
+
+#[test]
+fn a_document_whose_stamps_are_used_up_can_be_changed_and_saved() {
+    let mut doc = Doc::new(PeerId(2));
+    let block = last_of_all();
+    let body = block.body().unwrap();
+    doc.commit(vec![(block, body)], &mut Import::default());
+    for _ in 0..3 {
+        doc.transact(u64::MAX, |tx| tx.counter("c").add(2));
+        assert_eq!(doc.fork(PeerId(3)).counter("c"), doc.counter("c"));
+    }
+    assert_eq!(doc.counter("c"), 7);
 }
