@@ -8,7 +8,7 @@ use leptos_sync_transport::Closed;
 use super::link_tests::{FEED, Sent, Wire, store, theirs, version, written, written_and_sent};
 use super::records::{Acked, ServerLife};
 use super::tests::{at, board, changes, loaded, unread, write};
-use super::{JobResult, Loaded, Output};
+use super::{Core, JobResult, Loaded, Output};
 use crate::status::Reason;
 
 #[test]
@@ -110,8 +110,8 @@ fn a_server_that_has_a_part_of_our_chain_gets_the_rest() {
     assert_eq!(wire.reason(), None);
 }
 
-#[test]
-fn where_the_server_has_more_of_ours_than_we_the_id_is_left() {
+/// Our first change, which the server acknowledged before the connection was cut.
+fn cut_off_after_an_acknowledgement() -> (Core, Block) {
     let mut core = loaded(true);
     let first = written(&mut core, at(1));
     let (mut wire, _) = Wire::new(at(2), core);
@@ -119,6 +119,12 @@ fn where_the_server_has_more_of_ours_than_we_the_id_is_left() {
     wire.ack(at(2), version(&[(7, 1)]));
     let Wire { mut core, generation, .. } = wire;
     core.disconnected(at(3), generation, &Closed::lost("cut"));
+    (core, first)
+}
+
+#[test]
+fn where_the_server_has_more_of_ours_than_we_the_id_is_left() {
+    let (core, first) = cut_off_after_an_acknowledgement();
     let (mut wire, _) = Wire::welcomed_again(at(4), core);
     let longer = PeerMark { seq: 2, ..mark(&[first]).expect("there is one") };
     wire.open(at(4), version(&[(7, 2)]), Some(longer));
@@ -238,13 +244,7 @@ fn what_the_server_said_it_has_does_not_wait_for_it_when_another_tab_brings_it()
 /// Our first change, which the server acknowledged, and our second, of which it does not know;
 /// then what it is asked.
 fn ahead_of_the_server() -> (Wire, Sent, [Block; 2]) {
-    let mut core = loaded(true);
-    let first = written(&mut core, at(1));
-    let (mut wire, _) = Wire::new(at(2), core);
-    wire.open(at(2), version(&[]), None);
-    wire.ack(at(2), version(&[(7, 1)]));
-    let Wire { mut core, generation, .. } = wire;
-    core.disconnected(at(3), generation, &Closed::lost("cut"));
+    let (mut core, first) = cut_off_after_an_acknowledgement();
     let second = written(&mut core, at(4));
     let (wire, asked) = Wire::welcomed_again(at(5), core);
     (wire, asked, [first, second])
