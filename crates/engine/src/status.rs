@@ -63,7 +63,7 @@ pub enum StorageFault {
     /// What is stored cannot be read. It is left as it is; the server's copy is used.
     #[error("stored data is damaged")]
     Corrupt,
-    /// There is no store here, as in some private windows.
+    /// There is no store here, as in some private windows, or it does not answer.
     #[error("storage is unavailable")]
     Unavailable,
     /// The store failed in a way of its own.

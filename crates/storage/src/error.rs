@@ -32,7 +32,8 @@ pub enum OpenError {
         /// The newest version this program knows.
         known: u32,
     },
-    /// This place has no such storage or forbids it, as some private modes do. Run from memory.
+    /// This place has no such storage or forbids it, as some private modes do, or it does not
+    /// answer. Run from memory.
     #[error("storage is not available here")]
     Unavailable,
     /// The store exists and is not one of ours, or is damaged beyond its schema.
@@ -53,7 +54,8 @@ pub enum ReadError {
     /// Another process kept the store locked for too long. Retry.
     #[error("storage is locked by another process")]
     Blocked,
-    /// The store was lost and could not be opened again. Run from memory, or reload.
+    /// The store was lost and could not be opened again, or does not answer. Run from memory, and
+    /// retry later.
     #[error("storage is not available")]
     Unavailable,
     /// A stored record of the document does not decode. Fetch the document from a peer.
@@ -100,7 +102,8 @@ pub enum AppendError {
         /// What the backend said when it failed.
         detail: String,
     },
-    /// The store was lost and could not be opened again. Run from memory, or reload.
+    /// The store was lost and could not be opened again, or does not answer: what was written may
+    /// be stored all the same. Run from memory, and retry later.
     #[error("storage is not available")]
     Unavailable,
     /// A stored record that had to be compared does not decode.

@@ -185,6 +185,32 @@ async fn a_lost_connection_is_opened_again() {
     assert_eq!(store.load(&doc("a")).await.unwrap().blocks, written);
 }
 
+/// A transaction of another tab that does not end, as a browser that hangs.
+const HOLD_TRANSACTION: &str = "
+    const db = await open();
+    const transaction = db.transaction([...db.objectStoreNames], 'readwrite');
+    globalThis.isHeld = true;
+    const goOn = () => {
+        if (isHeld) transaction.objectStore('meta').get('k').onsuccess = goOn;
+        else db.close();
+    };
+    goOn();";
+
+#[wasm_bindgen_test]
+async fn a_browser_that_does_not_answer_is_unavailable_and_not_for_ever() {
+    let (place, written) = (Place::new(), blocks(7, 2, 1, "x"));
+    let store = place.open().await;
+    append(&store, "a", &written[..1]).await.unwrap();
+    script(&place, &[], HOLD_TRANSACTION).await;
+    let (wrote, read) = join(append(&store, "a", &written), store.load(&doc("a"))).await;
+    assert!(matches!(wrote, Err(AppendError::Unavailable)), "{wrote:?}");
+    assert!(matches!(read, Err(ReadError::Unavailable)), "{read:?}");
+    script(&place, &[], "isHeld = false;").await;
+    assert_eq!(store.load(&doc("a")).await.unwrap().blocks, written[..1], "given up is not done");
+    append(&store, "a", &written).await.unwrap();
+    assert_eq!(store.load(&doc("a")).await.unwrap().blocks, written);
+}
+
 /// Whoever waits is told of each loss once, found out by the browser or by a call.
 #[wasm_bindgen_test]
 async fn each_loss_of_the_database_is_told_once() {

@@ -186,7 +186,8 @@ impl IndexedDbStorage {
         let _ = self.shared.losses.lock().await.next().await;
     }
 
-    /// Runs an operation; once more, over a new connection, if the first was lost under it.
+    /// Runs an operation; once more, over a new connection, if the first was lost under it. If the
+    /// browser does not answer, the next operation gets a new connection.
     /// Every operation may be repeated: what has taken effect is found and skipped.
     pub(super) async fn run<R>(
         &self,
@@ -205,6 +206,10 @@ impl IndexedDbStorage {
                 Err(OpError::Failed(failure)) => return Err(failure),
                 Err(OpError::Idb(error)) => error,
             };
+            if error.is_unanswered() {
+                self.forget(&database);
+                return Err(error.into());
+            }
             match &*self.shared.link.borrow() {
                 Link::Closed => return Err(Failure::Fault(Fault::Closed)),
                 Link::Up(current) if current.database == database && !error.is_lost() => {

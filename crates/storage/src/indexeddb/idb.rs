@@ -7,12 +7,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use futures::channel::oneshot;
+use futures::future::{Either, select};
+use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Function, Object, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{DomException, Event, IdbDatabase, IdbObjectStore, IdbRequest, IdbTransaction};
 
 use crate::error::{BackendError, Failure, Fault};
+
+/// How long the browser has for one answer. Some never give it, until the page is loaded again.
+pub(super) const PATIENCE_MS: u32 = 10_000;
 
 /// What IndexedDB reported: the name and the text of a DOMException.
 #[derive(Clone, Debug)]
@@ -24,6 +29,15 @@ pub(super) struct IdbError {
 impl IdbError {
     fn aborted() -> Self {
         Self { name: "AbortError".to_owned(), message: "transaction aborted".to_owned() }
+    }
+
+    pub(super) fn unanswered() -> Self {
+        Self { name: "TimeoutError".to_owned(), message: "the browser does not answer".to_owned() }
+    }
+
+    /// Whether nothing more is to be expected of the connection, though nobody said so.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.name == "TimeoutError"
     }
 
     /// Whether the connection may be gone: the site's data was cleared, or its process died.
@@ -55,8 +69,17 @@ impl From<IdbError> for Failure {
     fn from(error: IdbError) -> Self {
         match error.name.as_str() {
             "QuotaExceededError" => Fault::QuotaExceeded.into(),
+            "TimeoutError" => Fault::Unavailable.into(),
             _ => Self::Backend(error.into_backend()),
         }
+    }
+}
+
+/// Waits for an answer, but not for ever.
+pub(super) async fn in_time<T>(answer: impl Future<Output = T> + Unpin) -> Result<T, IdbError> {
+    match select(answer, TimeoutFuture::new(PATIENCE_MS)).await {
+        Either::Left((answer, _)) => Ok(answer),
+        Either::Right(_) => Err(IdbError::unanswered()),
     }
 }
 
@@ -89,7 +112,7 @@ impl Request {
     }
 
     pub(super) async fn wait(mut self) -> Result<JsValue, IdbError> {
-        (&mut self.answer).await.unwrap_or_else(|_| Err(IdbError::aborted()))
+        in_time(&mut self.answer).await?.unwrap_or_else(|_| Err(IdbError::aborted()))
     }
 }
 
@@ -178,6 +201,10 @@ impl Transaction {
     pub(super) async fn wait(&mut self, request: Request) -> Result<JsValue, IdbError> {
         match request.wait().await {
             Ok(result) => Ok(result),
+            Err(error) if error.is_unanswered() => {
+                self.abort();
+                Err(error)
+            }
             Err(error) => Err(self.finished().await.err().unwrap_or(error)),
         }
     }
@@ -199,7 +226,7 @@ impl Transaction {
     }
 
     async fn finished(&mut self) -> Result<(), IdbError> {
-        (&mut self.done).await.unwrap_or_else(|_| Err(IdbError::aborted()))
+        in_time(&mut self.done).await?.unwrap_or_else(|_| Err(IdbError::aborted()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A store in the browser's IndexedDB, shared by all tabs of an origin.
 //!
 //! Each call is one transaction. A connection that the browser took away is opened again, once per
-//! call; one that a newer version of the program asks for is given up for good.
+//! call; one that a newer version of the program asks for is given up for good. A browser that does
+//! not answer for ten seconds counts as unavailable, and is asked again by the next call.
 
 mod connection;
 mod idb;

@@ -10,7 +10,8 @@
 //! A record's end comes first in its key, so that all records that may overlap a range of
 //! operations are found by one key range, and all that a snapshot covers are deleted by one.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -22,7 +23,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Event, IdbDatabase, IdbFactory, IdbOpenDbRequest, IdbTransaction};
 
-use super::idb::{Handler, IdbError, Request, outcome};
+use super::idb::{Handler, IdbError, Request, in_time, outcome};
 use crate::error::{BackendError, OpenError};
 
 /// What this program reads and writes. Older databases are migrated step by step.
@@ -88,14 +89,24 @@ fn factory() -> Result<IdbFactory, OpenError> {
 
 fn open_error(error: IdbError) -> OpenError {
     match error.name.as_str() {
-        "SecurityError" | "InvalidStateError" => OpenError::Unavailable,
+        "SecurityError" | "InvalidStateError" | "TimeoutError" => OpenError::Unavailable,
         _ => OpenError::Backend(error.into_backend()),
     }
 }
 
 enum Signal {
-    Upgrade { from: u32 },
+    /// Another tab holds an older version open.
+    Blocked,
+    Upgrade {
+        from: u32,
+    },
     Done(Result<JsValue, IdbError>),
+}
+
+thread_local! {
+    /// The databases that another tab was said to hold open: only the first request that waits for
+    /// it is told.
+    static HELD: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 /// Opens the database at our version, waiting at most `blocked_ms_max` for other tabs to let go.
@@ -103,14 +114,24 @@ pub(super) async fn open(name: &str, blocked_ms_max: u32) -> Result<IdbDatabase,
     let request =
         factory()?.open_with_u32(name, VERSION).map_err(|thrown| open_error(thrown.into()))?;
     let mut opening = Opening::new(request);
-    let signal = match select(opening.signals.next(), TimeoutFuture::new(blocked_ms_max)).await {
-        Either::Left((signal, _)) => signal,
-        Either::Right(_) => return Err(OpenError::Blocked),
+    let mut patience = TimeoutFuture::new(blocked_ms_max);
+    let signal = loop {
+        match select(opening.signals.next(), &mut patience).await {
+            Either::Left((Some(Signal::Blocked), _)) => {
+                HELD.with_borrow_mut(|held| held.insert(name.to_owned()));
+            }
+            Either::Left((signal, _)) => break signal,
+            Either::Right(_) if HELD.with_borrow(|held| held.contains(name)) => {
+                return Err(OpenError::Blocked);
+            }
+            Either::Right(_) => return Err(OpenError::Unavailable),
+        }
     };
+    HELD.with_borrow_mut(|held| held.remove(name));
     let done = match signal {
         Some(Signal::Upgrade { from }) => opening.upgrade(from).await,
         Some(Signal::Done(done)) => done.map_err(Some),
-        None => Err(None),
+        Some(Signal::Blocked) | None => Err(None),
     };
     match done {
         Ok(database) => {
@@ -138,8 +159,7 @@ struct Opening {
     request: IdbOpenDbRequest,
     signals: mpsc::UnboundedReceiver<Signal>,
     finished: bool,
-    _handlers: [Handler; 2],
-    _on_upgrade: Handler,
+    _handlers: [Handler; 4],
 }
 
 impl Opening {
@@ -152,6 +172,10 @@ impl Opening {
             })
         };
         let (on_success, on_error) = (done(to.clone()), done(to.clone()));
+        let blocked = to.clone();
+        let on_blocked = Handler::new(move |_| {
+            let _ = blocked.unbounded_send(Signal::Blocked);
+        });
         let on_upgrade = Handler::new(move |event: Event| {
             let old = Reflect::get(&event, &JsValue::from_str("oldVersion"));
             let from = old.ok().and_then(|version| version.as_f64()).unwrap_or(0.0) as u32;
@@ -160,8 +184,9 @@ impl Opening {
         request.set_onsuccess(Some(on_success.as_ref().unchecked_ref()));
         request.set_onerror(Some(on_error.as_ref().unchecked_ref()));
         request.set_onupgradeneeded(Some(on_upgrade.as_ref().unchecked_ref()));
-        let (_handlers, _on_upgrade) = ([on_success, on_error], on_upgrade);
-        Self { request, signals, finished: false, _handlers, _on_upgrade }
+        request.set_onblocked(Some(on_blocked.as_ref().unchecked_ref()));
+        let _handlers = [on_success, on_error, on_upgrade, on_blocked];
+        Self { request, signals, finished: false, _handlers }
     }
 
     /// Runs the missing steps, then waits for the database.
@@ -175,9 +200,9 @@ impl Opening {
                 return Err(Some(error));
             }
         }
-        match self.signals.next().await {
+        match in_time(self.signals.next()).await? {
             Some(Signal::Done(done)) => done.map_err(Some),
-            Some(Signal::Upgrade { .. }) | None => Err(None),
+            Some(Signal::Blocked | Signal::Upgrade { .. }) | None => Err(None),
         }
     }
 }
@@ -187,6 +212,7 @@ impl Drop for Opening {
         self.request.set_onerror(None);
         self.request.set_onsuccess(None);
         self.request.set_onupgradeneeded(None);
+        self.request.set_onblocked(None);
         if self.finished {
             return;
         }

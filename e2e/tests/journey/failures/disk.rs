@@ -18,9 +18,10 @@ const OPEN: &str = "const open = () => new Promise((done, fail) => { \
 /// make it. What is cleared meanwhile may never answer: that fails after some seconds.
 async fn read(page: &Page, code: &str) -> Result<Value> {
     let script = format!(
-        "(async () => {{ {OPEN} const all = await indexedDB.databases(); \
-         if (!all.some(({{ name }}) => name === 'notebook')) return; \
+        "(async () => {{ {OPEN} \
          const late = new Promise((_, fail) => setTimeout(fail, 5000, 'no answer from the disk')); \
+         const all = await Promise.race([indexedDB.databases(), late]); \
+         if (!all.some(({{ name }}) => name === 'notebook')) return; \
          const db = await Promise.race([open(), late]); \
          const read = async () => {{ {code} }}; \
          try {{ return await Promise.race([read(), late]); }} finally {{ db.close() }} }})()"

@@ -107,6 +107,54 @@ async fn an_upgrade_blocked_by_an_old_tab_is_named_and_goes_on_when_the_tab_clos
     .await
 }
 
+/// A tab that never ends a transaction over all that is stored, until it is told to.
+const HOLD_TRANSACTION: &str = "new Promise((done, fail) => { \
+    const request = indexedDB.open('notebook'); \
+    request.onerror = () => fail(request.error); \
+    request.onsuccess = () => { \
+      const db = request.result; \
+      const transaction = db.transaction([...db.objectStoreNames], 'readwrite'); \
+      const goOn = () => { \
+        if (window.released) return db.close(); \
+        transaction.objectStore('meta').get('kept').onsuccess = goOn; \
+        done(true) }; \
+      goOn() } })";
+
+/// A browser whose storage hangs, as some do until they are restarted, gives neither answer nor
+/// error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storage_that_does_not_answer_is_named_and_keeps_nothing_from_the_server() -> Result<()> {
+    perform("silent-storage", async |stage| {
+        let mut server = stage.server().await?;
+        let browser = stage.browser("ann").await?;
+        let ann = Notebook::open(&browser, &server, "silent").await?;
+        append(&ann, "stored").await?;
+        ann.wait_until_saved().await?;
+        ann.wait_until_stored().await?;
+        ann.wait_until_installed().await?;
+        let holder = bystander(&browser, &server).await?;
+        ensure!(holder.eval(HOLD_TRANSACTION).await? == true, "the transaction has begun");
+
+        append(&ann, ", at the server").await?;
+        let named = |badge: &e2e::Badge| is_unstored(badge, "unavailable") && badge.pending == 0;
+        let badge = ann.wait_for_badge("it is only at the server, and says so", named).await?;
+        println!("    silent: {}", badge.says);
+        ann.page().reload().await?;
+        let ann = Notebook::on(ann.page().clone()).await?;
+        let shown = async || Ok((ann.text().await? == "stored, at the server").then_some(()));
+        e2e::until("what cannot be read here comes from the server", PATIENCE, shown).await?;
+
+        holder.eval("window.released = true").await?;
+        ann.page().wait_for(STORED, PATIENCE).await.context("storing goes on")?;
+        server.kill();
+        ann.page().reload().await?;
+        let ann = Notebook::on(ann.page().clone()).await?;
+        ann.wait_for_part("stored, at the server").await?;
+        Ok(())
+    })
+    .await
+}
+
 /// A newer program, in another tab, upgrades the database.
 const UPGRADE: &str = "new Promise((done, fail) => { \
     const request = indexedDB.open('notebook', 9); \
@@ -176,7 +224,7 @@ async fn cleared_site_data_is_noticed_stored_again_and_fetched_again() -> Result
         ann.page().call("Storage.clearDataForOrigin", what).await?;
         // Both tabs store what they have. What is being cleared may not answer; then look again.
         let again = async || Ok(mark(ann.page()).await.ok().flatten().map(drop));
-        e2e::until("the mark is stored again", SOON, again).await?;
+        e2e::until("the mark is stored again", PATIENCE, again).await?;
         ann.wait_until_stored().await?;
         other.wait_until_stored().await?;
         append(&ann, ", and more").await?;
