@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::container::{ContainerIx, Containers, Content};
+use crate::container::{ContainerIx, Containers, Content, FOLLOWED};
 use crate::doc::{Commit, Doc};
 use crate::graph::Lv;
 use crate::id::PeerId;
@@ -15,7 +15,7 @@ use crate::import::intern_name;
 use crate::names::NameIx;
 use crate::rope::{cut, cut_at_scalar};
 use crate::sorting::sort;
-use crate::text::{Hidden, Reborn, bring_back_marks, lives_of, take_back};
+use crate::text::{Hidden, Reborn, lives_of};
 use crate::transaction::Transaction;
 use crate::value::Value;
 
@@ -332,7 +332,11 @@ impl Inverse {
             }
             Self::ListInserted { index, start, len } => remove(tx, index, start, start + len),
             Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
-            Self::Marked { index, lv } => take_back(tx, index, lv),
+            Self::Marked { index, lv } => {
+                if let Some(marks) = FOLLOWED.marks.get() {
+                    marks.take_back(tx, index, lv);
+                }
+            }
             Self::Text { index, start, len, content: from, .. } => {
                 let (_, text) = cut(content, from);
                 let (text, _) = cut_at_scalar(text, len as usize);
@@ -340,7 +344,9 @@ impl Inverse {
                 for hidden in tx.doc().hidden_by_us(index, start, text) {
                     back.push(bring_back(tx, index, start, hidden));
                 }
-                bring_back_marks(tx, index, &back);
+                if let Some(marks) = FOLLOWED.marks.get() {
+                    marks.bring_back(tx, index, &back);
+                }
             }
             _ => self.apply_to_cell(tx),
         }
@@ -373,11 +379,8 @@ impl Inverse {
                 tx.list_at(index).replace(element, value);
             }
             (Self::Node { index, node, previous }, Some(Content::Tree(..))) => {
-                let doc = tx.doc();
-                let state = doc.tree_state(Some(index));
-                let decided = state.and_then(|state| state.decided(state.find(node)?));
-                if doc.is_ours(decided) {
-                    tx.tree_at(index).put_back(node, previous);
+                if let Some(trees) = FOLLOWED.trees.get() {
+                    trees.put_back(tx, index, node, previous);
                 }
             }
             _ => {}

@@ -27,6 +27,12 @@ fn is_followed(patch: &Patch) -> bool {
 
 #[test]
 fn what_came_before_anybody_asked_is_shown_and_what_comes_later_is_told() {
+    let mut plain = Doc::new(PeerId(4));
+    import(&mut plain, FIRST);
+    plain.transact(0, |tx| tx.text("text").delete(0, 2)).0.unwrap();
+    plain.undo(0).unwrap();
+    assert_eq!(plain.text("text").to_string(), "milk");
+
     let (mut asked, mut unasked) = (Doc::new(PeerId(2)), Doc::new(PeerId(3)));
     for doc in [&mut asked, &mut unasked] {
         let patches = import(doc, FIRST);
@@ -42,4 +48,8 @@ fn what_came_before_anybody_asked_is_shown_and_what_comes_later_is_told() {
         assert_eq!(doc.tree("tree").children(None).len(), 2);
         assert_eq!(doc.text("text").spans().len(), 2);
     }
+
+    let spans = plain.text("text").spans();
+    let shown: Vec<_> = spans.iter().map(|span| (&*span.text, span.marks.len())).collect();
+    assert_eq!(shown, [("mi", 0), ("lk", 1)], "who knows of no marks brings none back");
 }

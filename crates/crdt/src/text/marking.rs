@@ -10,9 +10,8 @@ use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
 use crate::sorting::sort;
 use crate::text::edge::Edges;
-use crate::text::marks::{
-    AllMarks, Anchor, Lives, MarkRange, hold_at, value_of, values_in, values_of,
-};
+use crate::text::following::AllMarks;
+use crate::text::marks::{Anchor, Lives, MarkRange, hold_at, value_of, values_in, values_of};
 use crate::text::{RunKind, Runs, TextError, TextState, changes, is_key, lives_of, patches_of};
 use crate::transaction::{TextMut, Transaction};
 use crate::undo::Inverse;
@@ -390,7 +389,7 @@ fn growth(log: &CellLog, lv: Option<Lv>) -> [Option<bool>; 2] {
 }
 
 /// Takes back a mark that we made.
-pub(crate) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
+pub(super) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
     let Some(plan) = tx.doc().plan_to_take_back(index, lv) else { return };
     for lv in plan.perform(tx.text_at(index)) {
         tx.note(Inverse::Marked { index, lv });
@@ -399,7 +398,7 @@ pub(crate) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
 
 /// Gives characters that are back, as runs of ids, the marks that they had. It is part of bringing
 /// them back, so nothing is noted to undo it.
-pub(crate) fn bring_back_marks(tx: &mut Transaction<'_>, index: ContainerIx, back: &[(Lv, u32)]) {
+pub(super) fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, back: &[(Lv, u32)]) {
     if tx.doc().marked_text(index).0.is_empty() {
         return;
     }

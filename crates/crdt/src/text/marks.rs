@@ -17,7 +17,6 @@ use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{Input, Writer};
 use crate::container::ContainerId;
-use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::names::{NameIx, Names};
@@ -338,7 +337,7 @@ impl TextState {
 }
 
 /// The marks of a log from `start` on.
-fn marks_from(log: &CellLog, start: Lv) -> Vec<(Lv, NameIx, MarkRange)> {
+pub(super) fn marks_from(log: &CellLog, start: Lv) -> Vec<(Lv, NameIx, MarkRange)> {
     let mut marks = Vec::new();
     for (lv, op) in log.ops(start, Lv::MAX) {
         if let CellOp::Mark { key, range, .. } = op {
@@ -346,50 +345,6 @@ fn marks_from(log: &CellLog, start: Lv) -> Vec<(Lv, NameIx, MarkRange)> {
         }
     }
     marks
-}
-
-/// What tells which marks came in: see [`crate::container::Followed`].
-pub(crate) trait FollowMarks: Sync {
-    /// What marks from `start` on changed.
-    fn changes(
-        &self,
-        id: &ContainerId,
-        state: &TextState,
-        log: &CellLog,
-        graph: &Graph,
-        runs: &Runs,
-        start: Lv,
-    ) -> Vec<Patch>;
-}
-
-pub(crate) struct AllMarks;
-
-impl FollowMarks for AllMarks {
-    fn changes(
-        &self,
-        id: &ContainerId,
-        state: &TextState,
-        log: &CellLog,
-        graph: &Graph,
-        runs: &Runs,
-        start: Lv,
-    ) -> Vec<Patch> {
-        let mut keys: Vec<NameIx> =
-            marks_from(log, start).into_iter().map(|(_, key, _)| key).gather();
-        sort_set(&mut keys);
-        let mut patches = Vec::new();
-        if keys.is_empty() {
-            return patches;
-        }
-        let before = state.held_by(log, graph, runs, &|lv| lv < start);
-        let after = state.held(log, graph, runs);
-        for key in keys {
-            let [before, after] = [&before, after].map(|held| values_of(log, held.of(key)));
-            let told = changes(&before, &after);
-            patches.append(&mut patches_of(id, state.marks.keys.get(key), told));
-        }
-        patches
-    }
 }
 
 /// Changes of a key's values as patches.

@@ -11,6 +11,7 @@ mod among;
 mod anchor;
 mod cursor;
 mod edge;
+mod following;
 mod ground;
 #[cfg(test)]
 mod histories;
@@ -41,13 +42,12 @@ use crate::sum_tree::Widths;
 use crate::text::marks::Marks;
 
 pub use cursor::{Authorship, Cursor, Side};
+pub(crate) use following::FollowMarks;
 pub(crate) use ground::Ground;
 pub use marking::Expand;
-pub(crate) use marking::{bring_back_marks, take_back};
 pub use marks::MARK_KEY_BYTES_MAX;
 pub(crate) use marks::{
-    Anchor, FollowMarks, Holding, MarkRange, Values, changes, decode_range, encode_range, is_key,
-    patches_of,
+    Anchor, Holding, MarkRange, Values, changes, decode_range, encode_range, is_key, patches_of,
 };
 pub(crate) use merger::{Merger, Present};
 pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};

@@ -21,11 +21,13 @@ use std::cell::OnceCell;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
+use crate::container::ContainerIx;
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
+use crate::transaction::Transaction;
 
 pub(crate) use changes::changes;
 #[cfg(test)]
@@ -142,6 +144,15 @@ pub(crate) trait FollowTree: Sync {
 
     /// Lets what was noted take effect and tells what changed.
     fn settle(&self, tree: &mut LazyTree, log: &CellLog, graph: &Graph) -> Vec<TreeChange>;
+
+    /// Puts a node back to where the move `previous` had put it, if it is there by ours.
+    fn put_back(
+        &self,
+        tx: &mut Transaction<'_>,
+        index: ContainerIx,
+        node: Lv,
+        previous: Option<Lv>,
+    );
 }
 
 pub(crate) struct Trees;
@@ -157,6 +168,16 @@ impl FollowTree for Trees {
         let state = tree.get_mut(log, graph);
         let before = state.settle(graph);
         changes(state, graph, &before)
+    }
+
+    fn put_back(
+        &self,
+        tx: &mut Transaction<'_>,
+        index: ContainerIx,
+        node: Lv,
+        previous: Option<Lv>,
+    ) {
+        tx.tree_at(index).put_back(node, previous);
     }
 }
 

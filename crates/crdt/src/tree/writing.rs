@@ -149,12 +149,15 @@ impl TreeMut<'_, '_> {
         gone.is_some_and(|node| !doc.is_ours(state.decided(node)))
     }
 
-    /// Puts a node back to where the move `previous` had put it: to the trash if there is none.
-    /// What others removed takes nothing back, and nothing goes below itself.
-    pub(crate) fn put_back(&mut self, node: Lv, previous: Option<Lv>) {
-        let content = &self.tx.doc().containers.get(self.index).content;
-        let (state, log) = (self.state(), content.cells());
-        let Some(node) = state.find(node) else { return };
+    /// Puts a node that is where it is by a move of ours back to where the move `previous` had put
+    /// it: to the trash if there is none. What others removed takes nothing back, and nothing goes
+    /// below itself.
+    pub(super) fn put_back(&mut self, node: Lv, previous: Option<Lv>) {
+        let doc = self.tx.doc();
+        let (state, log) = (self.state(), doc.containers.get(self.index).content.cells());
+        let Some(node) = state.find(node).filter(|node| doc.is_ours(state.decided(*node))) else {
+            return;
+        };
         match previous.and_then(|lv| log.get(lv)) {
             Some(CellOp::Create { parent, key } | CellOp::Place { parent, key, .. }) => {
                 let Some(parent) = state.parent_of(parent) else { return };
