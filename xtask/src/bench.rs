@@ -196,13 +196,21 @@ fn measure_wasm(workspace: &Workspace) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// What the engine adds to an app: with maps, tables, counters and texts, and with every type.
+/// What the engine adds to an app: with maps, tables, counters and texts, whose updates it makes
+/// and merges, and with more.
 pub(crate) fn weigh_engine(workspace: &Workspace) -> Result<Vec<(&'static str, Size)>> {
     if find_program(&["wasm-opt"]).is_none() {
         eprintln!("The engine is weighed as compiled: there is no wasm-opt (npm's binaryen) here");
     }
     let nothing = weigh(workspace, "")?;
-    [("the engine", "engine"), ("with blocks", "blocks"), ("with every type", "every-type")]
+    let modules = [
+        ("the engine", "engine"),
+        ("with blocks", "blocks"),
+        ("with blocks, undo, snapshots", "blocks,undo,snapshots"),
+        ("with every type", "every-type"),
+        ("with everything", "every-type,blocks,undo,snapshots"),
+    ];
+    modules
         .into_iter()
         .map(|(name, features)| Ok((name, weigh(workspace, features)?.minus(nothing))))
         .collect()
