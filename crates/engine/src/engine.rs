@@ -1,7 +1,7 @@
 //! [`SyncEngine`]: carries out what `core` decides, with a platform's storage, sockets and timers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -11,6 +11,7 @@ use futures::future::{AbortHandle, LocalBoxFuture, abortable};
 use leptos_sync_crdt::{DocId, VersionVector};
 use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
+use litemap::LiteMap;
 
 use crate::config::EngineConfig;
 use crate::core::records::{ACKED, Acked, CLOCK, KEPT, ServerLife, acked_key};
@@ -411,7 +412,7 @@ enum Wanted {
 async fn find_unsent(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, wanted: Wanted) {
     let acked = read_at_last(&engine, || storage.clone().list_meta(ACKED)).await;
     let Some(acked) = acked else { return };
-    let acked: BTreeMap<String, Vec<u8>> = acked.into_iter().collect();
+    let acked: LiteMap<String, Vec<u8>> = acked.into_iter().collect();
     // After the acknowledgements: what is stored since they were read counts as unsent.
     let stored = read_at_last(&engine, || storage.clone().versions()).await;
     let Some(stored) = stored else { return };

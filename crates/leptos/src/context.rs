@@ -1,11 +1,11 @@
 //! The engine in the component tree: `provide_sync`, `use_sync`, and what they share.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use leptos::prelude::{ArcRwSignal, Get, GetUntracked, Set, expect_context, provide_context};
 use leptos_sync_engine::{DocId, Subscription, SyncEngine, SyncState, SyncStatus};
+use litemap::LiteMap;
 
 use crate::local::Local;
 use crate::options::{SyncOptions, User};
@@ -15,7 +15,7 @@ use crate::state::DocState;
 pub(crate) struct Shared {
     pub(crate) engine: SyncEngine,
     pub(crate) user: ArcRwSignal<User>,
-    docs: RefCell<BTreeMap<DocId, Weak<DocState>>>,
+    docs: RefCell<LiteMap<DocId, Weak<DocState>>>,
     _status: Subscription,
     // Whatever must live as long as the engine, such as listeners to page events.
     _keep: Box<dyn std::any::Any>,

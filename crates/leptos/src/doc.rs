@@ -1,7 +1,6 @@
 //! Documents in components: `use_doc` and what can be done with one.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use leptos::prelude::{Owner, StoredValue, on_cleanup};
@@ -11,6 +10,7 @@ use leptos_sync_engine::{
     ContainerId, DocId, DocIdError, DocStatus, FieldValue, Record, RowId, SyncState, Transaction,
     insert_record,
 };
+use litemap::LiteMap;
 
 use crate::collection::{LocalFirstCollection, Row, TableState};
 use crate::context::use_sync;
@@ -64,8 +64,8 @@ impl IntoDocId for &String {
 pub(crate) struct DocNode {
     pub(crate) state: Rc<DocState>,
     owner: Option<WeakOwner>,
-    tables: RefCell<BTreeMap<String, Local<TableState>>>,
-    texts: RefCell<BTreeMap<String, Local<RootText>>>,
+    tables: RefCell<LiteMap<String, Local<TableState>>>,
+    texts: RefCell<LiteMap<String, Local<RootText>>>,
 }
 
 impl DocNode {

@@ -12,6 +12,7 @@ use leptos_sync_engine::{
     ContainerId, Doc, DocEvent, DocHandle, DocStatus, Origin, Patch, RowChange, RowId,
     Subscription, TextDelta, Transaction,
 };
+use litemap::LiteMap;
 
 use crate::presence::OwnPresence;
 use crate::pulse::{Pulses, Topic, Triggers};
@@ -55,7 +56,7 @@ pub(crate) struct DocState {
     pub(crate) handle: DocHandle,
     pub(crate) pulses: Pulses,
     pub(crate) presence: OwnPresence,
-    watchers: RefCell<BTreeMap<Arc<str>, Watchers>>,
+    watchers: RefCell<LiteMap<Arc<str>, Watchers>>,
     texts: RefCell<Vec<(u64, ContainerId, TextListener)>>,
     listeners: RefCell<Vec<(u64, ChangeListener)>>,
     next_id: Cell<u64>,
@@ -210,7 +211,7 @@ impl DocState {
     }
 
     fn changed(&self, patches: &[Patch], triggers: &mut Triggers) {
-        let mut rows: BTreeMap<&Arc<str>, BTreeSet<RowId>> = BTreeMap::new();
+        let mut rows: LiteMap<&Arc<str>, BTreeSet<RowId>> = LiteMap::new();
         for patch in patches {
             if let Some((table, row)) = row_of(patch) {
                 rows.entry(table).or_default().insert(row);

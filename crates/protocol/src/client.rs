@@ -7,10 +7,11 @@
 //! Not here: what is saved where, what to send again (`leptos-sync-engine` computes that from
 //! [`ClientEvent::Opened`]), reconnecting (`leptos-sync-transport`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use leptos_sync_crdt::{Block, BlockReader, BlockWriter, DecodeError, DocId, VersionVector};
+use litemap::LiteMap;
 
 use crate::code::{AckLevel, CloseCode, DocErrCode, NackCode};
 use crate::frame::{decode_frame, encode_frame};
@@ -65,7 +66,7 @@ struct Channel {
     sent: BlockWriter,
     received: BlockReader,
     presence: OwnPresence,
-    peers: BTreeMap<u64, PresencePeer>,
+    peers: LiteMap<u64, PresencePeer>,
 }
 
 /// The client's side of one connection, from the opening of its socket to the end.
@@ -75,9 +76,9 @@ pub struct ClientSession {
     phase: Phase,
     limits: Limits,
     presence_refresh_ms: u64,
-    channels: BTreeMap<DocId, Channel>,
-    doc_by_ch: BTreeMap<u32, DocId>,
-    doc_by_feed: BTreeMap<u32, DocId>,
+    channels: LiteMap<DocId, Channel>,
+    doc_by_ch: LiteMap<u32, DocId>,
+    doc_by_feed: LiteMap<u32, DocId>,
     next_ch: u32,
     next_ping: u64,
     uploads: Uploads,
@@ -95,9 +96,9 @@ impl ClientSession {
             phase: Phase::Idle,
             limits,
             presence_refresh_ms: 10_000,
-            channels: BTreeMap::new(),
-            doc_by_ch: BTreeMap::new(),
-            doc_by_feed: BTreeMap::new(),
+            channels: LiteMap::new(),
+            doc_by_ch: LiteMap::new(),
+            doc_by_feed: LiteMap::new(),
             next_ch: 0,
             next_ping: 0,
             uploads: Uploads::new(),
@@ -221,7 +222,7 @@ impl ClientSession {
             sent: BlockWriter::default(),
             received: BlockReader::default(),
             presence: presence.unwrap_or_default(),
-            peers: BTreeMap::new(),
+            peers: LiteMap::new(),
         };
         self.channels.insert(doc, channel);
     }

@@ -1,11 +1,12 @@
 //! One open document: its content, what of it is stored, and what of it the server has.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use leptos_sync_crdt::{Block, Doc, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::PresencePeer;
+use litemap::LiteMap;
 
 use super::pending::Pending;
 use super::records::ServerLife;
@@ -48,7 +49,7 @@ pub(crate) struct Store {
     pub(crate) queue: Vec<Unsaved>,
     pub(crate) in_flight: Vec<Unsaved>,
     /// Which unsaved blocks are stored with what, by name.
-    pub(crate) ties: BTreeMap<OpId, Tie>,
+    pub(crate) ties: LiteMap<OpId, Tie>,
     /// Blocks stored since the snapshot, and their bytes.
     pub(crate) log_blocks: usize,
     pub(crate) log_bytes: usize,
@@ -147,7 +148,7 @@ pub(crate) struct Remote {
     pub(crate) ever: VersionVector,
     pub(crate) life: Option<ServerLife>,
     pub(crate) pending: Pending,
-    pub(crate) rejected: BTreeMap<PeerId, Rejection>,
+    pub(crate) rejected: LiteMap<PeerId, Rejection>,
     /// When other tabs' unacknowledged changes are sent from here too.
     pub(crate) adopt_at: Option<u64>,
     /// When what waits inside the document, for its time or for another change, is looked at again.
@@ -180,7 +181,7 @@ pub(crate) struct Presence {
     pub(crate) left: Option<Vec<u8>>,
     pub(crate) from_server: Vec<PresencePeer>,
     /// Per session of another tab, its payload and when it is considered gone.
-    pub(crate) from_tabs: BTreeMap<u64, (Vec<u8>, u64)>,
+    pub(crate) from_tabs: LiteMap<u64, (Vec<u8>, u64)>,
     /// When the other tabs are told again.
     pub(crate) repeat_at: Option<u64>,
 }
@@ -196,9 +197,9 @@ pub(crate) struct OpenDoc {
     pub(crate) presence: Presence,
     /// Changes of this device that wait for others. Those are here whatever their stamps say, also
     /// where it is the server that brings what they wait for.
-    pub(crate) waiting: BTreeMap<OpId, Block>,
+    pub(crate) waiting: LiteMap<OpId, Block>,
     /// Where changes were written again: from which seq of whom on, and as whom.
-    pub(crate) renamed: BTreeMap<PeerId, (u32, PeerId)>,
+    pub(crate) renamed: LiteMap<PeerId, (u32, PeerId)>,
     /// The status that subscribers know.
     pub(crate) shown: Option<DocStatus>,
 }
@@ -212,8 +213,8 @@ impl OpenDoc {
             store: Store::default(),
             remote: Remote::default(),
             presence: Presence::default(),
-            waiting: BTreeMap::new(),
-            renamed: BTreeMap::new(),
+            waiting: LiteMap::new(),
+            renamed: LiteMap::new(),
             shown: None,
         }
     }

@@ -292,7 +292,7 @@ impl Core {
             self.outputs.push_back(Output::FindUnsent(Some(present)));
         }
         self.tell_time(now, server_ms);
-        for doc in self.docs.values_mut() {
+        for (_, doc) in self.docs.iter_mut() {
             if doc.remote.life != Some(present) {
                 doc.forget_acknowledgements(now, present);
             }
@@ -353,7 +353,7 @@ impl Core {
             self.conflict(now, id, peer, seq);
         }
         if !waiting.is_empty() {
-            let waiting = waiting.into_values().collect();
+            let waiting = waiting.into_iter().map(|(_, block)| block).collect();
             self.import_from_tab(now, id, waiting, false, Origin::OtherTab);
         }
         self.announce_unstored(now, id);

@@ -43,13 +43,14 @@ mod ties;
 mod ties_tests;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use leptos_sync_crdt::{Block, Commit, Doc, DocId, ImportError, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::PresencePeer;
 use leptos_sync_storage::{ReadError, StoredDoc};
+use litemap::LiteMap;
 
 use self::clock::Clock;
 use self::doc::{Load, OpenDoc, Phase, Unsaved, name};
@@ -126,8 +127,8 @@ pub(crate) struct Core {
     /// however often it is copied, no id names two changes.
     peer: PeerId,
     /// The most that was ever written under that id into documents that were closed since.
-    written: BTreeMap<DocId, u32>,
-    docs: BTreeMap<DocId, OpenDoc>,
+    written: LiteMap<DocId, u32>,
+    docs: LiteMap<DocId, OpenDoc>,
     jobs: Jobs,
     /// How many ties there have been.
     ties: u64,
@@ -145,8 +146,8 @@ impl Core {
             client_id: 0,
             seed,
             peer: PeerId(0),
-            written: BTreeMap::new(),
-            docs: BTreeMap::new(),
+            written: LiteMap::new(),
+            docs: LiteMap::new(),
             jobs: Jobs::default(),
             ties: 0,
             link: Link::new(has_server),
@@ -485,7 +486,7 @@ struct Imported {
     /// Different blocks of these names are in the document already.
     conflicts: Vec<(PeerId, u32)>,
     /// From where on an author's blocks were left out, because they conflict or build on such.
-    split: BTreeMap<PeerId, u32>,
+    split: LiteMap<PeerId, u32>,
 }
 
 impl Imported {

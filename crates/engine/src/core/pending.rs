@@ -1,14 +1,13 @@
 //! The changes that the server has not acknowledged: counted as they come and go.
 
-use std::collections::BTreeMap;
-
 use leptos_sync_crdt::{Block, PeerId, VersionVector};
+use litemap::LiteMap;
 
 /// Blocks without a durable acknowledgement, by author.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
-    /// Per author, where each block starts and ends.
-    spans: BTreeMap<PeerId, BTreeMap<u32, u32>>,
+    /// Per author, where each block starts and ends, in order.
+    spans: LiteMap<PeerId, Vec<(u32, u32)>>,
     count: usize,
 }
 
@@ -33,7 +32,9 @@ impl Pending {
             return;
         }
         let spans = self.spans.entry(block.peer()).or_default();
-        if spans.insert(block.seq(), block.end()).is_none() {
+        let at = spans.partition_point(|(start, _)| *start < block.seq());
+        if spans.get(at).is_none_or(|(start, _)| *start != block.seq()) {
+            spans.insert(at, (block.seq(), block.end()));
             self.count += 1;
         }
     }
@@ -41,10 +42,7 @@ impl Pending {
     /// Forgets the blocks of `peer` that end at or before `through`.
     pub(crate) fn acked(&mut self, peer: PeerId, through: u32) {
         let Some(spans) = self.spans.get_mut(&peer) else { return };
-        while let Some(first) = spans.first_entry().filter(|first| *first.get() <= through) {
-            first.remove();
-            self.count -= 1;
-        }
+        self.count -= spans.drain(..spans.partition_point(|(_, end)| *end <= through)).count();
         if spans.is_empty() {
             self.spans.remove(&peer);
         }

@@ -165,7 +165,7 @@ impl Core {
     fn meta_failed(&mut self, now: Now, error: &AppendError) {
         tracing::warn!(%error, "a small value was not stored");
         self.jobs.fail(now, StorageFault::from(error));
-        for doc in self.docs.values_mut().filter(|doc| doc.load == Load::Done) {
+        for (_, doc) in self.docs.iter_mut().filter(|(_, doc)| doc.load == Load::Done) {
             doc.store.acked_at = doc.remote.life.map(|_| now.ms);
         }
         self.clock.is_due |= std::mem::take(&mut self.clock.is_writing);
@@ -174,7 +174,7 @@ impl Core {
     /// Puts the blocks back, and tells the others what cannot be stored for now.
     fn append_failed(&mut self, now: Now, error: &AppendError) {
         tracing::warn!(%error, "changes were not stored");
-        for doc in self.docs.values_mut() {
+        for (_, doc) in self.docs.iter_mut() {
             let mut queue = std::mem::take(&mut doc.store.in_flight);
             queue.append(&mut doc.store.queue);
             doc.store.queue = queue;
@@ -247,7 +247,7 @@ impl Core {
     /// All that was stored is gone: what is in memory is stored anew.
     pub(crate) fn erased(&mut self, now: Now) {
         tracing::warn!("what was stored on this device is gone and is stored anew");
-        for doc in self.docs.values_mut().filter(|doc| doc.load != Load::Reading) {
+        for (_, doc) in self.docs.iter_mut().filter(|(_, doc)| doc.load != Load::Reading) {
             doc.keep_all();
             doc.store.acked_at = doc.remote.life.is_some().then_some(now.ms);
         }

@@ -3,9 +3,10 @@
 //! A document may not be writable yet, because it is still being read. What is tied to its changes
 //! waits for it, and so does what follows that in its own document.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{Block, DocId};
+use litemap::LiteMap;
 
 use super::Core;
 use super::doc::{Load, OpenDoc, Unsaved, name};
@@ -26,8 +27,8 @@ impl Core {
             let Some(doc) = doc else { continue };
             earlier.extend(blocks.iter().filter_map(|b| doc.store.ties.insert(name(b), tie)));
         }
-        let all = self.docs.values_mut().flat_map(|doc| doc.store.ties.values_mut());
-        all.filter(|known| earlier.contains(known)).for_each(|known| *known = tie);
+        let all = self.docs.iter_mut().flat_map(|(_, doc)| doc.store.ties.iter_mut());
+        all.filter(|(_, known)| earlier.contains(known)).for_each(|(_, known)| *known = tie);
     }
 
     /// Unties changes that somebody has stored.
@@ -61,9 +62,9 @@ impl Core {
     }
 
     /// Of which documents how many unsaved blocks can be appended now.
-    pub(super) fn storable(&self) -> BTreeMap<DocId, usize> {
+    pub(super) fn storable(&self) -> LiteMap<DocId, usize> {
         let all = |doc: &OpenDoc| if doc.can_append() { doc.store.queue.len() } else { 0 };
-        let mut counts: BTreeMap<DocId, usize> =
+        let mut counts: LiteMap<DocId, usize> =
             self.docs.iter().map(|(id, doc)| (id.clone(), all(doc))).collect();
         loop {
             let left = |(id, count): (&DocId, &usize)| self.docs[id].ties_from(*count);

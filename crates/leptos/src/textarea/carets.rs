@@ -5,10 +5,10 @@
 //! edit touches only the lines it changes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gloo_timers::callback::Timeout;
+use litemap::LiteMap;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{Document, HtmlElement, HtmlTextAreaElement, ResizeObserver};
@@ -28,7 +28,7 @@ pub(super) struct Carets {
     mirror: RefCell<Option<Mirror>>,
     /// What moves with the text when the textarea is scrolled.
     layer: RefCell<Option<HtmlElement>>,
-    flags: RefCell<BTreeMap<u64, HtmlElement>>,
+    flags: RefCell<LiteMap<u64, HtmlElement>>,
     timer: RefCell<Option<Timeout>>,
     width: Cell<i32>,
 }
@@ -163,7 +163,7 @@ impl Carets {
             set(&flag, "height", &format!("{}px", place.height));
             flags.insert(peer.session, flag);
         }
-        for flag in old.into_values() {
+        for (_, flag) in old {
             flag.remove();
         }
         drop(flags);

@@ -1,8 +1,7 @@
 //! Presence on the client: when to show oneself again, and who else is known.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use litemap::LiteMap;
 
 use crate::message::PresenceState;
 use crate::time::Instant;
@@ -66,7 +65,7 @@ impl OwnPresence {
 }
 
 /// Brings the list of others up to date.
-pub(super) fn merge(peers: &mut BTreeMap<u64, PresencePeer>, state: PresenceState) {
+pub(super) fn merge(peers: &mut LiteMap<u64, PresencePeer>, state: PresenceState) {
     if state.full {
         peers.clear();
     }

@@ -1,8 +1,9 @@
 //! Blocks on their way to the server: documents take turns, and the server's window is kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use leptos_sync_crdt::{Block, DocId};
+use litemap::LiteMap;
 
 use crate::message::Piece;
 use crate::pieces::{count_for_frame, needs_pieces, piece_at};
@@ -18,7 +19,7 @@ pub(super) enum Upload {
 #[derive(Debug)]
 pub(super) struct Uploads {
     /// None of them is empty.
-    queues: BTreeMap<DocId, VecDeque<Block>>,
+    queues: LiteMap<DocId, VecDeque<Block>>,
     queued_bytes: usize,
     /// Bytes of block data sent and not credited yet.
     under_way: usize,
@@ -30,7 +31,7 @@ pub(super) struct Uploads {
 
 impl Uploads {
     pub(super) fn new() -> Self {
-        Self { queues: BTreeMap::new(), queued_bytes: 0, under_way: 0, last: None, pieces: None }
+        Self { queues: LiteMap::new(), queued_bytes: 0, under_way: 0, last: None, pieces: None }
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -102,10 +103,10 @@ impl Uploads {
 
     fn next_blocks(&mut self, open_ch: &impl Fn(&DocId) -> Option<u32>) -> Option<Upload> {
         let ready = |(doc, _): &(&DocId, &VecDeque<Block>)| open_ch(doc).is_some();
-        let after_last = self.last.as_ref().and_then(|last| {
-            use std::ops::Bound::{Excluded, Unbounded};
-            self.queues.range((Excluded(last), Unbounded)).find(ready)
-        });
+        let after_last = self
+            .last
+            .as_ref()
+            .and_then(|last| self.queues.iter().skip_while(|(doc, _)| *doc <= last).find(ready));
         let doc = after_last.or_else(|| self.queues.iter().find(ready))?.0.clone();
         let queue = self.queues.get_mut(&doc)?;
         let large = queue.front().is_some_and(needs_pieces);

@@ -1,9 +1,8 @@
 //! What each call does, inside its transaction.
 
-use std::collections::BTreeMap;
-
 use js_sys::{Array, JsString, Uint8Array};
 use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionVector, Writer};
+use litemap::LiteMap;
 use wasm_bindgen::JsValue;
 use web_sys::{IdbDatabase, IdbKeyRange, IdbObjectStore};
 
@@ -35,7 +34,7 @@ pub(super) async fn versions(db: &IdbDatabase) -> Result<Vec<(DocId, VersionVect
     let records = Request::new(read.store(BLOCKS)?.get_all_keys()?);
     let names = Array::from(&read.wait(names).await?);
     let snapshots = Array::from(&read.wait(snapshots).await?);
-    let mut found: BTreeMap<DocId, VersionVector> = BTreeMap::new();
+    let mut found: LiteMap<DocId, VersionVector> = LiteMap::new();
     for (name, snapshot) in names.iter().zip(snapshots.iter()) {
         let doc = doc_id(&name)?;
         let version = decode_version(&bytes(&snapshot).unwrap_or_default());
@@ -91,7 +90,7 @@ pub(super) async fn append(
     }
     let mut write = Transaction::begin(db, &[BLOCKS, DOCS], mode)?;
     let mut stored = read_stored(&mut write, batch).await?;
-    let mut additions: BTreeMap<&DocId, Log> = BTreeMap::new();
+    let mut additions: LiteMap<&DocId, Log> = LiteMap::new();
     for (doc, blocks) in batch.iter().filter(|(_, blocks)| !blocks.is_empty()) {
         let Some(known) = stored.get_mut(doc) else { continue };
         for block in blocks {
@@ -136,8 +135,8 @@ struct Known {
 async fn read_stored(
     transaction: &mut Transaction,
     batch: &[(DocId, Vec<Block>)],
-) -> Result<BTreeMap<DocId, Known>, OpError> {
-    let mut wanted: BTreeMap<&DocId, BTreeMap<PeerId, u32>> = BTreeMap::new();
+) -> Result<LiteMap<DocId, Known>, OpError> {
+    let mut wanted: LiteMap<&DocId, LiteMap<PeerId, u32>> = LiteMap::new();
     for (doc, blocks) in batch {
         for block in blocks {
             let first = wanted.entry(doc).or_default().entry(block.peer()).or_insert(u32::MAX);
@@ -158,7 +157,7 @@ async fn read_stored(
         }
         requests.push((doc, listed, records));
     }
-    let mut stored = BTreeMap::new();
+    let mut stored = LiteMap::new();
     for (doc, listed, records) in requests {
         let mut known = Known::default();
         if let Some(version) = bytes(&transaction.wait(listed).await?) {

@@ -11,7 +11,7 @@
 //! operations are found by one key range, and all that a snapshot covers are deleted by one.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -19,6 +19,7 @@ use futures::future::{Either, select};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, JsString, Reflect, Uint8Array};
 use leptos_sync_crdt::{Reader, VersionVector, Writer};
+use litemap::LiteMap;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Event, IdbDatabase, IdbFactory, IdbOpenDbRequest, IdbTransaction};
@@ -58,7 +59,7 @@ async fn list_documents(upgrade: &IdbTransaction) -> Result<(), IdbError> {
     let block_keys = Request::new(blocks.get_all_keys()?);
     let snapshot_keys = Request::new(snapshots.get_all_keys()?);
     let snapshot_values = Request::new(snapshots.get_all()?);
-    let mut versions: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut versions: LiteMap<String, Vec<u8>> = LiteMap::new();
     for key in Array::from(&block_keys.wait().await?) {
         let doc = Array::from(&key).get(0).as_string();
         versions.entry(doc.unwrap_or_default()).or_default();
