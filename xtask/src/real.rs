@@ -42,7 +42,7 @@ pub(crate) struct HostileArgs {
 /// Runs `cargo xtask chaos`. Ctrl-C ends it after a last comparison.
 pub(crate) fn chaos(args: &ChaosArgs) -> Result<()> {
     let workspace = Workspace::load()?;
-    let mut command = Command::new(compile(&workspace, "chaos")?);
+    let mut command = Command::new(compile(&workspace, "chaos", &[])?);
     command.env("LEPTOS_SYNC_CHAOS_KILLS", args.kills.to_string());
     if let Some(seed) = args.seed {
         command.env("LEPTOS_SYNC_CHAOS_SEED", seed.to_string());
@@ -56,11 +56,12 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<()> {
     shell::become_program(&mut command)
 }
 
-/// Runs `cargo xtask hostile`: one attack after the other, so that each is measured by itself.
+/// Runs `cargo xtask hostile`: one attack after the other, so that each is measured by itself, on
+/// the server as its users have it.
 pub(crate) fn hostile(args: &HostileArgs) -> Result<()> {
     let workspace = Workspace::load()?;
     let rows = tempfile::tempdir().context("no folder for figures")?;
-    let mut command = Command::new(compile(&workspace, "hostile")?);
+    let mut command = Command::new(compile(&workspace, "hostile", &["--release"])?);
     command.args(["--test-threads=1", "--nocapture"]);
     shell::run(command.env("LEPTOS_SYNC_HOSTILE_RECORD", rows.path()))?;
     if !args.record {
@@ -90,10 +91,10 @@ fn figures(workspace: &Workspace, name: &str) -> Result<PathBuf> {
 }
 
 /// Compiles a test of the server, and the server with it; returns the program.
-fn compile(workspace: &Workspace, test: &str) -> Result<PathBuf> {
+fn compile(workspace: &Workspace, test: &str, profile: &[&str]) -> Result<PathBuf> {
     let args = ["test", "--no-run", "--message-format=json-render-diagnostics"];
     let mut command = workspace.cargo(args);
-    command.args(["--package", "leptos-sync-server", "--test", test]);
+    command.args(["--package", "leptos-sync-server", "--test", test]).args(profile);
     let output = command.stderr(Stdio::inherit()).output().context("could not run cargo")?;
     if !output.status.success() {
         bail!("the test `{test}` of leptos-sync-server does not compile");

@@ -33,7 +33,8 @@ pub enum Durability {
 pub struct IndexedDbOptions {
     /// When a write counts as durable.
     pub durability: Durability,
-    /// How long to wait for another tab that holds an older version open.
+    /// How long opening may take: another tab may hold an older version open, or the browser not
+    /// answer.
     pub blocked_ms_max: u32,
 }
 
