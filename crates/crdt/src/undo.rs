@@ -219,6 +219,9 @@ impl Doc {
     /// Undoes this replica's last step that still has an effect, as a new change; `None` if there
     /// is none. `wall_ms` is the current time in milliseconds since the Unix epoch.
     ///
+    /// Text that comes back has the marks that it had, unless this program has never written or
+    /// asked for marks: then it comes back without those that others put on it.
+    ///
     /// ```
     /// use leptos_sync_crdt::{Doc, PeerId};
     /// let mut doc = Doc::new(PeerId(1));
@@ -380,7 +383,7 @@ impl Inverse {
             }
             (Self::Node { index, node, previous }, Some(Content::Tree(..))) => {
                 if let Some(trees) = FOLLOWED.trees.get() {
-                    trees.put_back(tx, index, node, previous);
+                    trees.put_back(tx.tree_at(index), node, previous);
                 }
             }
             _ => {}

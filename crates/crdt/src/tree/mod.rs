@@ -21,13 +21,11 @@ use std::cell::OnceCell;
 
 use crate::cell_log::CellLog;
 use crate::cells::{CellOp, RowRef};
-use crate::container::ContainerIx;
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
-use crate::transaction::Transaction;
 
 pub(crate) use changes::changes;
 #[cfg(test)]
@@ -146,13 +144,7 @@ pub(crate) trait FollowTree: Sync {
     fn settle(&self, tree: &mut LazyTree, log: &CellLog, graph: &Graph) -> Vec<TreeChange>;
 
     /// Puts a node back to where the move `previous` had put it, if it is there by ours.
-    fn put_back(
-        &self,
-        tx: &mut Transaction<'_>,
-        index: ContainerIx,
-        node: Lv,
-        previous: Option<Lv>,
-    );
+    fn put_back(&self, tree: TreeMut<'_, '_>, node: Lv, previous: Option<Lv>);
 }
 
 pub(crate) struct Trees;
@@ -170,14 +162,8 @@ impl FollowTree for Trees {
         changes(state, graph, &before)
     }
 
-    fn put_back(
-        &self,
-        tx: &mut Transaction<'_>,
-        index: ContainerIx,
-        node: Lv,
-        previous: Option<Lv>,
-    ) {
-        tx.tree_at(index).put_back(node, previous);
+    fn put_back(&self, mut tree: TreeMut<'_, '_>, node: Lv, previous: Option<Lv>) {
+        tree.put_back(node, previous);
     }
 }
 

@@ -1,10 +1,9 @@
 //! The other tabs of this device, who is where, and the passing of time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::ClientInput;
-use litemap::LiteMap;
 
 use super::doc::{Load, Phase, builds_on, name};
 use super::tabs::TabMessage;
@@ -59,7 +58,7 @@ impl Core {
             return false;
         };
         let content = doc.content.borrow();
-        let mut ends: LiteMap<PeerId, u32> = LiteMap::new();
+        let mut ends: BTreeMap<PeerId, u32> = BTreeMap::new();
         blocks.iter().any(|block| {
             let comes = |dep: &OpId| ends.get(&dep.peer).is_some_and(|end| dep.seq < *end);
             let has = |dep: &OpId| content.version().contains(*dep) || comes(dep);

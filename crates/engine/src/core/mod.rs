@@ -43,7 +43,7 @@ mod ties;
 mod ties_tests;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -486,7 +486,7 @@ struct Imported {
     /// Different blocks of these names are in the document already.
     conflicts: Vec<(PeerId, u32)>,
     /// From where on an author's blocks were left out, because they conflict or build on such.
-    split: LiteMap<PeerId, u32>,
+    split: BTreeMap<PeerId, u32>,
 }
 
 impl Imported {

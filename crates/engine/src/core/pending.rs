@@ -1,13 +1,14 @@
 //! The changes that the server has not acknowledged: counted as they come and go.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use leptos_sync_crdt::{Block, PeerId, VersionVector};
-use litemap::LiteMap;
 
 /// Blocks without a durable acknowledgement, by author.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
     /// Per author, where each block starts and ends, in order.
-    spans: LiteMap<PeerId, Vec<(u32, u32)>>,
+    spans: BTreeMap<PeerId, VecDeque<(u32, u32)>>,
     count: usize,
 }
 
@@ -86,5 +87,12 @@ mod tests {
         assert_eq!(pending.len(), 1);
         pending.acked(peer, blocks[2].end());
         assert!(pending.is_empty() && !pending.has(peer));
+        // They may come in any order, as when storage is read at a later try.
+        for block in [&blocks[2], &blocks[0], &blocks[1], &blocks[0]] {
+            pending.add(block, &VersionVector::new());
+        }
+        assert_eq!(pending.len(), 3);
+        pending.acked(peer, blocks[1].end());
+        assert_eq!(pending.len(), 1);
     }
 }

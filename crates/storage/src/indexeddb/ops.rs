@@ -1,5 +1,7 @@
 //! What each call does, inside its transaction.
 
+use std::collections::BTreeMap;
+
 use js_sys::{Array, JsString, Uint8Array};
 use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionVector, Writer};
 use litemap::LiteMap;
@@ -136,7 +138,7 @@ async fn read_stored(
     transaction: &mut Transaction,
     batch: &[(DocId, Vec<Block>)],
 ) -> Result<LiteMap<DocId, Known>, OpError> {
-    let mut wanted: LiteMap<&DocId, LiteMap<PeerId, u32>> = LiteMap::new();
+    let mut wanted: LiteMap<&DocId, BTreeMap<PeerId, u32>> = LiteMap::new();
     for (doc, blocks) in batch {
         for block in blocks {
             let first = wanted.entry(doc).or_default().entry(block.peer()).or_insert(u32::MAX);
