@@ -7,6 +7,7 @@ use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::import::{Import, ImportError, ToMerge, intern_name, row_resolver};
+use crate::pack::read_pack;
 use crate::snapshot::read_update;
 use crate::sorting::sort_set;
 use crate::update::{Column, Parent};
@@ -26,6 +27,27 @@ impl Doc {
     pub fn import_update(&mut self, wall_ms: u64, bytes: &[u8]) -> Result<Import, ImportError> {
         let update = read_update(bytes).map_err(ImportError::Update)?;
         let plan = Plan::new(&self.history().graph, update, wall_ms)?;
+        self.take_update(wall_ms, plan)
+    }
+
+    /// Merges an update of [`crate::pack_blocks`], of which nothing is here yet. What is here is
+    /// taken for the same by [`Doc::import_update`], which is right for files of one's own; this
+    /// one is for what others send, who could have other changes of those names. The blocks of a
+    /// pack ([`crate::unpack_blocks`]) can be compared.
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing was applied then. One that has what is here is refused with
+    /// [`ImportError::Known`].
+    pub fn import_pack(&mut self, wall_ms: u64, bytes: &[u8]) -> Result<Import, ImportError> {
+        let update = read_pack(bytes).map_err(ImportError::Update)?;
+        let plan = Plan::new(&self.history().graph, update, wall_ms)?;
+        match plan.first_known() {
+            Some(known) => Err(ImportError::Known(known)),
+            None => self.take_update(wall_ms, plan),
+        }
+    }
+
+    fn take_update(&mut self, wall_ms: u64, plan: Plan) -> Result<Import, ImportError> {
         let mut import = Import::default();
         if !plan.new.is_empty() {
             self.commit_update(plan, &mut import);
@@ -239,6 +261,23 @@ mod tests {
         assert_eq!(doc.counter("c"), 0);
         doc.import_update(0, &file([9, 3, 12])).unwrap();
         assert_eq!(doc.counter("c"), 3);
+    }
+
+    #[test]
+    fn a_pack_must_not_have_what_is_here() {
+        let whole = file([9, 3, 12]);
+        let first = file_of([1, 2], &[&[0, 1, 0]], &[9]);
+        let mut doc = Doc::new(PeerId(9));
+        doc.import_pack(0, &first).unwrap();
+        let known = |author, seq| Some(ImportError::Known(OpId::new(PeerId(author), seq)));
+        assert_eq!(doc.import_pack(0, &first).err(), known(1, 0));
+        assert_eq!(doc.import_pack(0, &whole).err(), known(1, 0));
+        assert_eq!(doc.counter("c"), 1);
+        doc.import_update(0, &whole).unwrap();
+        let longer = file_of([1, 3], &[&[2, 1, 0], &[0, 3, 0]], &[20, 11]);
+        assert_eq!(doc.import_pack(0, &longer).err(), known(1, 0));
+        doc.import_pack(0, &file_of([3, 4], &[&[0, 1, 0], &[3, 2, 0]], &[20, 30])).unwrap();
+        assert_eq!(doc.counter("c"), 6);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Taking in what others wrote: validate everything, then commit.
 
+use std::sync::Arc;
+
 use crate::apply::apply_cell;
 use crate::block::Block;
 use crate::cells::{CellOp, RowRef};
@@ -80,6 +82,9 @@ pub enum ImportError {
         /// The block's first seq.
         seq: u32,
     },
+    /// A pack has what is here already: see [`Doc::import_pack`].
+    #[error("{0} is here already")]
+    Known(OpId),
     /// An update depends on a change that is not here: ask for an update since this version.
     #[error("the update depends on {0}, which is not here")]
     Missing(OpId),
@@ -290,64 +295,83 @@ impl Doc {
     pub(crate) fn commit(&mut self, ready: Vec<(Block, Body)>, import: &mut Import) {
         let (history, containers) = self.parts_mut();
         let mut texts = ToMerge::new(&history.graph);
-        let mut ops = Vec::new();
         for (block, body) in ready {
             let header = block.header();
             let id = OpId::new(header.peer, header.seq);
             let parents = parents_of(&history.graph, id, &header.deps);
             let start = history.graph.push(id, header.len, header.stamp, &parents);
             history.note_bounds(start, header.len, 1);
-            let all = body.containers.iter();
-            let places =
-                all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).gather();
-            let mut lv = start;
-            for op in body.ops {
-                let op_place = op.container;
-                let index = places[op_place];
-                history.note_span(lv, index);
-                let len = op.len();
-                match op.action {
-                    Action::Text { kind, pos, len, content } => {
-                        history.runs_mut(index).push_run(lv, pos, len, kind, &content, false);
-                        texts.touch(index);
-                    }
-                    Action::List { kind, pos, len, values } => {
-                        history.runs_mut(index).push_run(lv, pos, len, kind, "", false);
-                        texts.touch(index);
-                        for (lv, value) in (lv..).zip(values) {
-                            ops.push((lv, CellOp::Set(value)));
-                        }
-                    }
-                    Action::Move { pos, element } => {
-                        history.runs_mut(index).push_run(lv, pos, 1, RunKind::Insert, "", false);
-                        texts.touch(index);
-                        ops.push((lv, CellOp::Move { element }));
-                    }
-                    Action::Cell(op) => {
-                        let kind = body.containers[op_place].0;
-                        if kind.is_sequence() {
-                            history.runs_mut(index).push_run(lv, 0, 1, RunKind::Aside, "", false);
-                        }
-                        if matches!(kind, ContainerKind::Text | ContainerKind::Tree) {
-                            texts.touch(index);
-                        }
-                        ops.push((lv, op));
-                    }
-                }
-                for (lv, op) in ops.drain(..) {
-                    let content = &mut containers.get_mut(index).content;
-                    let op = op.map_rows(&mut row_resolver(history, index, content, lv));
-                    let op =
-                        op.map_names(&mut |name| intern_name(content, &body.names[name as usize]));
-                    let patches = Some(&mut import.patches);
-                    apply_cell(containers, &history.graph, index, lv, &op, patches);
-                }
-                lv += len;
-            }
+            note_ops(history, containers, start, body, &mut texts, Some(&mut import.patches));
             import.applied.push(block);
         }
         texts.merge(history, containers, &mut import.patches);
     }
+}
+
+/// Adds a transaction's operations, from `start` on, to the logs of what they are about.
+pub(crate) fn note_ops(
+    history: &mut History,
+    containers: &mut Containers,
+    start: Lv,
+    body: Body,
+    texts: &mut ToMerge,
+    mut patches: Option<&mut Vec<Patch>>,
+) {
+    let all = body.containers.iter();
+    let places = all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).gather();
+    let mut lv = start;
+    for op in body.ops {
+        let index = places[op.container];
+        history.note_span(lv, index);
+        let len = op.len();
+        let mut cell = |history: &History, lv: Lv, op: CellOp| {
+            note_cell(history, containers, index, (lv, op), &body.names, patches.as_deref_mut());
+        };
+        match op.action {
+            Action::Text { kind, pos, len, content } => {
+                history.runs_mut(index).push_run(lv, pos, len, kind, &content, false);
+                texts.touch(index);
+            }
+            Action::List { kind, pos, len, values } => {
+                history.runs_mut(index).push_run(lv, pos, len, kind, "", false);
+                texts.touch(index);
+                for (lv, value) in (lv..).zip(values) {
+                    cell(history, lv, CellOp::Set(value));
+                }
+            }
+            Action::Move { pos, element } => {
+                history.runs_mut(index).push_run(lv, pos, 1, RunKind::Insert, "", false);
+                texts.touch(index);
+                cell(history, lv, CellOp::Move { element });
+            }
+            Action::Cell(written) => {
+                let kind = body.containers[op.container].0;
+                if kind.is_sequence() {
+                    history.runs_mut(index).push_run(lv, 0, 1, RunKind::Aside, "", false);
+                }
+                if matches!(kind, ContainerKind::Text | ContainerKind::Tree) {
+                    texts.touch(index);
+                }
+                cell(history, lv, written);
+            }
+        }
+        lv += len;
+    }
+}
+
+/// Takes in a write, in which rows are named by id and names by their place in the list.
+fn note_cell(
+    history: &History,
+    containers: &mut Containers,
+    index: ContainerIx,
+    (lv, op): (Lv, CellOp),
+    names: &[Arc<str>],
+    patches: Option<&mut Vec<Patch>>,
+) {
+    let content = &mut containers.get_mut(index).content;
+    let op = op.map_rows(&mut row_resolver(history, index, content, lv));
+    let op = op.map_names(&mut |name| intern_name(content, &names[name as usize]));
+    apply_cell(containers, &history.graph, index, lv, &op, patches);
 }
 
 /// The texts, lists and trees that an import wrote to, and where it starts.

@@ -2,7 +2,9 @@
 
 use std::cell::OnceCell;
 
-use leptos_sync_crdt::{Block, Doc, PeerId, VersionVector};
+use leptos_sync_crdt::{
+    Block, Doc, PACK_BLOCKS_MAX, PeerId, VersionVector, pack_blocks, unpack_blocks,
+};
 
 use super::{Target, choice_examples, example_replicas};
 use crate::budget::within;
@@ -78,7 +80,18 @@ pub(super) const BLOCK: Target = Target {
 pub(super) fn take_update(bytes: &[u8]) {
     let mut doc = Doc::new(PeerId(70));
     let taken = within(bytes.len(), UPDATE_FACTOR, || doc.import_update(LATE_MS, bytes));
+    let unpacked = within(bytes.len(), UPDATE_FACTOR, || unpack_blocks(bytes));
     if taken.is_ok() {
+        if doc.block_count() <= PACK_BLOCKS_MAX {
+            let mut unpacked = unpacked.expect("what was taken in can be taken apart");
+            let mut known = blocks(&doc);
+            for all in [&mut unpacked, &mut known] {
+                all.sort_unstable_by_key(|block| (block.peer(), block.seq()));
+            }
+            assert_eq!(unpacked, known);
+            let packed = pack_blocks(&blocks(&doc)).expect("its blocks follow one another");
+            assert_eq!(unpack_blocks(&packed).expect("a pack"), blocks(&doc));
+        }
         let mut copy = Doc::new(PeerId(71));
         copy.import(LATE_MS, blocks(&doc)).expect("what was taken in can be passed on");
         assert_eq!(copy.version(), doc.version());

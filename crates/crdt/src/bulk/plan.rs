@@ -98,6 +98,14 @@ impl Plan {
         if sees_base { Ok(()) } else { Err(ImportError::Truncated { peer, seq }) }
     }
 
+    /// An operation of the file that is here already, if there is one.
+    pub(super) fn first_known(&self) -> Option<OpId> {
+        let mut stretches = (0..).zip(&self.places);
+        let known =
+            stretches.find(|(_, at)| self.new.get(**at as usize).is_none_or(|n| n.known > 0));
+        known.map(|(number, _): (usize, _)| self.update.stretches[number].id)
+    }
+
     /// What the file says that the first operation of `new[at]` follows, unless it is in the middle
     /// of a stretch.
     pub(super) fn parents_of(&self, at: usize) -> impl Iterator<Item = Parent> {

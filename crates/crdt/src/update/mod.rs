@@ -432,6 +432,13 @@ impl Update {
         }
     }
 
+    /// How many transactions there are.
+    pub(crate) fn block_count(&self) -> usize {
+        let ends = self.bounds.iter().skip(1).map(|(start, _)| *start).chain([self.len]);
+        let counts = self.bounds.iter().zip(ends).map(|((start, len), end)| (end - start) / len);
+        counts.map(|count| count as usize).sum()
+    }
+
     /// Whether a transaction begins at a place.
     pub(crate) fn is_bound(&self, place: Lv) -> bool {
         let entry = self.bounds.partition_point(|(start, _)| *start <= place) - 1;
