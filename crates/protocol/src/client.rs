@@ -18,7 +18,7 @@ use crate::frame::{decode_frame, encode_frame};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::limits::{Limits, VERSION};
 use crate::message::{
-    Changes, Close, Hello, Message, Open, Opened, PeerMark, Piece, Ping, Pong, PresenceSet,
+    Changes, Close, Hello, Message, Open, Opened, Pack, PeerMark, Piece, Ping, Pong, PresenceSet,
     PresenceState, Welcome,
 };
 use crate::pieces::{Assembler, PieceError};
@@ -367,6 +367,7 @@ impl ClientSession {
             Message::Opened(opened) => self.opened(opened),
             Message::Changes(changes) => self.changes(&changes),
             Message::Piece(piece) => self.piece(&piece),
+            Message::Pack(pack) => self.pack(pack),
             Message::PresenceState(state) => self.presence(state),
             Message::Credit(credit) => self.uploads.credit(credit.bytes as usize),
             Message::Ping(ping) => self.send(&Message::Pong(Pong { id: ping.id })),
@@ -453,6 +454,16 @@ impl ClientSession {
             Ok(Some(block)) => self.blocks(doc, Ok(vec![block])),
             Err(PieceError::Block(error)) => self.blocks(doc, Err(error)),
             Err(error) => self.fail(CloseCode::Malformed, error.to_string()),
+        }
+    }
+
+    fn pack(&mut self, Pack { ch, update }: Pack) {
+        let Some((open, _)) = self.open_doc(ch) else { return };
+        match self.outputs.back_mut() {
+            Some(ClientOutput::Event(ClientEvent::Packs { doc, updates })) if *doc == open => {
+                updates.push(update);
+            }
+            _ => self.event(ClientEvent::Packs { doc: open, updates: vec![update] }),
         }
     }
 

@@ -53,12 +53,12 @@ pub use client::{
 pub use code::{AckLevel, CloseCode, DocErrCode, NackCode, Permission};
 pub use frame::{FrameError, decode_frame, encode_frame};
 pub use limits::{
-    FRAME_BYTES_MAX, FRAME_BYTES_USUAL, FRAME_MESSAGES_MAX, Limits, PRESENCE_BYTES_MAX,
-    SUBPROTOCOL, VERSION, VERSION_PEERS_MAX,
+    FRAME_BYTES_MAX, FRAME_BYTES_USUAL, FRAME_MESSAGES_MAX, Limits, PACK_BYTES_MAX,
+    PRESENCE_BYTES_MAX, SUBPROTOCOL, VERSION, VERSION_PEERS_MAX,
 };
 pub use message::{
     Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Message, Nack, Open, Opened,
-    PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
+    Pack, PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
 };
 pub use pieces::{Assembler, ChangesFrames, PieceError, changes_frames};
 pub use server::{Admission, Rejection, ServerEvent, ServerInput, ServerOutput, ServerSession};

@@ -24,6 +24,9 @@ pub const PRESENCE_BYTES_MAX: usize = 4 << 10;
 /// the envelope.
 pub(crate) const FRAME_BLOCK_BYTES: usize = 60 << 10;
 
+/// The largest update in which a server packs blocks, in bytes.
+pub const PACK_BYTES_MAX: usize = FRAME_BLOCK_BYTES;
+
 /// How many peers a version vector in a message may name. A sender with more leaves out the rest:
 /// claiming to have less is always safe, it only costs bytes.
 pub const VERSION_PEERS_MAX: usize = 16_384;

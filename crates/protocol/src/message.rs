@@ -81,6 +81,8 @@ messages! {
     Pong = 0x0e,
     /// Server: it will close the connection.
     GoAway = 0x0f,
+    /// Server: change blocks that others wrote, as one update.
+    Pack = 0x10,
     /// Client: what others should know of it now.
     PresenceSet = 0x90,
     /// Server: who else is here.
@@ -237,6 +239,16 @@ pub struct Piece {
     pub offset: u32,
     /// The bytes, at least one.
     pub data: Bytes,
+}
+
+/// Server: blocks in causal order, packed. They leave no trace in what entries refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pack {
+    /// The client's channel.
+    pub ch: u32,
+    /// An update as [`leptos_sync_crdt::pack_blocks`] writes it, at most
+    /// [`PACK_BYTES_MAX`](crate::PACK_BYTES_MAX) bytes.
+    pub update: Bytes,
 }
 
 /// Server: everything listed in [`Opened::have`] that the client lacked has been sent.

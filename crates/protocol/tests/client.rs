@@ -11,7 +11,8 @@ use ends::{
 use leptos_sync_crdt::{PeerId, VersionVector};
 use leptos_sync_protocol::{
     Ack, AckLevel, CaughtUp, Changes, ClientEvent, ClientInput, Close, DocErr, DocErrCode, GoAway,
-    Limits, Message, Nack, NackCode, Open, Permission, Piece, Ping, Pong, Welcome,
+    Limits, Message, Nack, NackCode, Open, Pack, Permission, Piece, Ping, Pong, Welcome,
+    encode_frame,
 };
 use wire::doc;
 
@@ -274,6 +275,22 @@ fn a_damaged_block_ends_the_connection() {
     let damaged = Piece { ch: 0, peer: PeerId(1), seq: 0, total: 7, offset: 0, data };
     let mut client = Client::open(Limits::default());
     assert_eq!(closed(&client.hears(Message::Piece(damaged))), Some(4400));
+}
+
+#[test]
+fn packs_are_handed_on_for_a_document_that_is_open() {
+    let pack = |ch| Message::Pack(Pack { ch, update: Bytes::from_static(b"an update") });
+    let packs = |count| {
+        let updates = vec![Bytes::from_static(b"an update"); count];
+        Told(ClientEvent::Packs { doc: doc("d"), updates })
+    };
+    let mut client = Client::open(Limits::default());
+    assert_eq!(client.hears(pack(0)), [packs(1)]);
+    let frame = [pack(0), pack(0)].map(|message| encode_frame(&message).to_vec()).concat();
+    assert_eq!(client.input(ClientInput::Frame(frame.into())), [packs(2)], "of one frame");
+    client.opens("d");
+    assert_eq!(client.hears(pack(0)), [], "of a channel that was closed");
+    assert_eq!(client.hears(pack(1)), [], "before it is open");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use leptos_sync_crdt::{DecodeError, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, CaughtUp, Changes, ClientConfig, ClientInput, ClientSession, Close,
     Credit, DocErr, DocErrCode, FRAME_BYTES_MAX, FrameError, GoAway, Hello, Instant, Limits,
-    Message, Nack, NackCode, Open, Opened, PeerMark, Permission, Piece, Ping, Pong, PresenceEntry,
-    PresenceSet, PresenceState, ServerInput, ServerSession, Welcome, decode_frame, encode_frame,
+    Message, Nack, NackCode, Open, Opened, PACK_BYTES_MAX, Pack, PeerMark, Permission, Piece, Ping,
+    Pong, PresenceEntry, PresenceSet, PresenceState, ServerInput, ServerSession, Welcome,
+    decode_frame, encode_frame,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -95,6 +96,7 @@ fn documents() -> impl Strategy<Value = Message> {
             Message::Piece(Piece { ch, peer: PeerId(peer), seq, total, offset, data })
         },
     );
+    let pack = (any::<u32>(), bytes()).prop_map(|(ch, update)| Message::Pack(Pack { ch, update }));
     let ack = (any::<u32>(), level(), version())
         .prop_map(|(ch, level, through)| Message::Ack(Ack { ch, level, through }));
     let nack = any::<(u32, u64, u32, u8, u32)>().prop_map(|(ch, peer, seq, code, retry)| {
@@ -108,7 +110,7 @@ fn documents() -> impl Strategy<Value = Message> {
         any::<u32>().prop_map(|ch| Message::CaughtUp(CaughtUp { ch })),
         any::<u32>().prop_map(|ch| Message::Close(Close { ch })),
     ];
-    prop_oneof![open, opened, changes, piece, ack, nack, error, short]
+    prop_oneof![open, opened, changes, piece, pack, ack, nack, error, short]
 }
 
 fn others() -> impl Strategy<Value = Message> {
@@ -297,6 +299,15 @@ fn changes_without_entries_are_refused() {
     let message = Message::Changes(Changes { ch: 0, entries: Bytes::new() });
     let source = DecodeError::Invalid("entries");
     assert_eq!(decode_frame(&encode_frame(&message)), Err(FrameError::Body { kind: 0x05, source }));
+}
+
+#[test]
+fn packs_have_a_largest_size() {
+    let pack = |len| Message::Pack(Pack { ch: 0, update: vec![0; len].into() });
+    let source = DecodeError::Invalid("pack");
+    let refused = Err(FrameError::Body { kind: 0x10, source });
+    assert_eq!(decode_frame(&encode_frame(&pack(PACK_BYTES_MAX + 1))), refused);
+    assert_eq!(decode_frame(&encode_frame(&pack(PACK_BYTES_MAX))), Ok(vec![pack(PACK_BYTES_MAX)]));
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use expect_test::expect_file;
-use leptos_sync_crdt::{BlockWriter, Doc, PeerId, VersionVector, Writer};
+use leptos_sync_crdt::{BlockWriter, Doc, PeerId, VersionVector, Writer, pack_blocks};
 use leptos_sync_protocol::{
     Ack, AckLevel, CaughtUp, Changes, Close, Credit, DocErr, DocErrCode, GoAway, Hello, Limits,
-    Message, Nack, NackCode, Open, Opened, PeerMark, Permission, Piece, Ping, Pong, PresenceEntry,
-    PresenceSet, PresenceState, Welcome, decode_frame, encode_frame,
+    Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission, Piece, Ping, Pong,
+    PresenceEntry, PresenceSet, PresenceState, Welcome, decode_frame, encode_frame,
 };
 use wire::{author, doc};
 
@@ -73,6 +73,7 @@ fn messages() -> Vec<Message> {
         Message::Ping(Ping { id: 5 }),
         Message::Pong(Pong { id: 5 }),
         Message::GoAway(GoAway { code: 1001, retry_after_ms: 500, detail: "bye".into() }),
+        Message::Pack(Pack { ch: 3, update: pack_blocks(&blocks).expect("valid blocks").into() }),
         Message::PresenceSet(PresenceSet { ch: 3, payload: Some(Bytes::from_static(b"me")) }),
         Message::PresenceState(PresenceState {
             feed: 4,

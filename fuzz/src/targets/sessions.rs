@@ -7,8 +7,8 @@ use leptos_sync_crdt::{
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, Assembler, CaughtUp, Changes, ClientConfig, ClientEvent, ClientInput,
     ClientOutput, ClientSession, Close, CloseCode, Credit, DocErr, DocErrCode, GoAway, Hello,
-    Instant, Limits, Message, Nack, NackCode, Open, Opened, PeerMark, Permission, Piece, Ping,
-    Pong, PresenceEntry, PresenceSet, PresenceState, Rejection, ServerEvent, ServerInput,
+    Instant, Limits, Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission, Piece,
+    Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Rejection, ServerEvent, ServerInput,
     ServerOutput, ServerSession, VERSION, Welcome, changes_frames, decode_frame, encode_frame,
 };
 
@@ -148,6 +148,9 @@ fn message(choices: &mut Choices<'_>) -> Message {
             let mut entries = Writer::new();
             (0..1 + choices.below(3)).for_each(|_| entry(choices, &mut entries));
             Message::Changes(Changes { ch, entries: entries.into_vec().into() })
+        }
+        2 if choices.below(8) == 0 => {
+            Message::Pack(Pack { ch, update: Bytes::copy_from_slice(choices.some(20)) })
         }
         2 => Message::Piece(piece(ch, choices)),
         3 => Message::Close(Close { ch }),

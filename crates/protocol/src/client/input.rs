@@ -131,6 +131,14 @@ pub enum ClientEvent {
         /// At least one.
         blocks: Vec<Block>,
     },
+    /// Packs of blocks from the server, in causal order, some of them perhaps known: those that
+    /// came in one frame.
+    Packs {
+        /// The document.
+        doc: DocId,
+        /// At least one update, which [`leptos_sync_crdt::unpack_blocks`] reads; not looked at yet.
+        updates: Vec<Bytes>,
+    },
     /// All that the server had when the document was opened has arrived.
     CaughtUp {
         /// The document.

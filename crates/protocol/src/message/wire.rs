@@ -4,11 +4,11 @@ use bytes::Bytes;
 use leptos_sync_crdt::{DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
 
 use super::{
-    Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Nack, Open, Opened, PeerMark,
-    Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
+    Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Nack, Open, Opened, Pack,
+    PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
 };
 use crate::code::{AckLevel, DocErrCode, NackCode, Permission};
-use crate::limits::{Limits, encode_version};
+use crate::limits::{Limits, PACK_BYTES_MAX, encode_version};
 
 fn put_option<T>(out: &mut Writer, value: Option<T>, put: impl FnOnce(&mut Writer, T)) {
     match value {
@@ -162,6 +162,22 @@ impl Changes {
             return Err(DecodeError::Invalid("entries"));
         }
         Ok(Self { ch, entries })
+    }
+}
+
+impl Pack {
+    pub(super) fn encode(&self, out: &mut Writer) {
+        out.varint(u64::from(self.ch));
+        out.bytes(&self.update);
+    }
+
+    pub(super) fn decode(input: &mut Reader<'_>, frame: &Bytes) -> Result<Self, DecodeError> {
+        let ch = input.varint_u32()?;
+        let update = frame.slice_ref(input.bytes()?);
+        if update.len() > PACK_BYTES_MAX {
+            return Err(DecodeError::Invalid("pack"));
+        }
+        Ok(Self { ch, update })
     }
 }
 
