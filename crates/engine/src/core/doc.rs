@@ -63,11 +63,30 @@ pub(crate) struct Store {
     pub(crate) moved: Vec<OpId>,
     /// How many of these the replacement in progress takes care of.
     pub(crate) replacing: usize,
+    /// A pack brought changes that are not queued: the stored document has to be replaced before
+    /// anything is appended to it.
+    pub(crate) packed: bool,
+    /// The replacement in progress takes care of that.
+    pub(crate) is_packing: bool,
+    /// How many replacements in a row lacked what is stored.
+    pub(crate) stale: u32,
 }
 
 impl Store {
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.in_flight.is_empty()
+        self.queue.is_empty() && self.in_flight.is_empty() && !self.packed && !self.is_packing
+    }
+
+    /// Puts back what could not be written.
+    pub(crate) fn put_back(&mut self) {
+        let later = std::mem::take(&mut self.queue);
+        self.queue = std::mem::take(&mut self.in_flight);
+        self.queue.extend(later);
+    }
+
+    /// Whether the stored document is to be replaced, and can be.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !self.refused && (self.packed || !self.moved.is_empty())
     }
 
     /// The operations with which unsaved blocks start that nobody may hear of: all of them, or

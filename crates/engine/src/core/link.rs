@@ -11,7 +11,7 @@ use leptos_sync_transport::{Backoff, Closed, ConnectError};
 use super::doc::{Load, Phase, Rejection};
 use super::records::ServerLife;
 use super::{Core, Now, Output};
-use crate::event::{DocEvent, Origin};
+use crate::event::DocEvent;
 use crate::status::{Reason, StorageHealth, SyncState};
 
 /// An attempt that takes longer is given up.
@@ -21,8 +21,6 @@ const DIAL_MS_MAX: u64 = 15_000;
 const DIAL_SHOWN_AFTER_MS: u64 = 1_000;
 const REFUSED_RETRY_MS: u64 = 5_000;
 const SKEW_RETRY_MS: u64 = 60_000;
-/// How long changes wait inside a document before they are looked at again.
-const RECHECK_MS: u64 = 30_000;
 
 /// The connection and the policy around it.
 pub(super) struct Link {
@@ -258,6 +256,7 @@ impl Core {
                 self.opened(now, &doc, server_version, my_mark);
             }
             ClientEvent::Blocks { doc, blocks } => self.received(now, &doc, blocks),
+            ClientEvent::Packs { doc, updates } => self.received_packs(now, &doc, &updates),
             ClientEvent::CaughtUp { doc } => self.caught_up(now, &doc),
             ClientEvent::Acked { doc, through } => self.acked(now, &doc, &through),
             ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
@@ -331,34 +330,6 @@ impl Core {
         self.session_input(now, ClientInput::Close { doc: id.clone() });
     }
 
-    fn received(&mut self, now: Now, id: &DocId, blocks: Vec<Block>) {
-        let mut theirs: VersionVector =
-            blocks.iter().map(|block| (block.peer(), block.end())).collect();
-        let imported = self.import(now, self.wall_ms(now), id, blocks, Origin::Remote);
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        if let Phase::Open { sent, .. } = &mut doc.remote.phase {
-            sent.merge(&theirs);
-        }
-        theirs = theirs.iter().filter(|(peer, _)| !imported.split.contains_key(peer)).collect();
-        doc.acknowledge(now, &theirs);
-        for block in imported.applied {
-            doc.keep(block, false);
-        }
-        self.outputs.push_back(Output::Work);
-        if doc.content.borrow().pending_count() > 0 {
-            doc.remote.recheck_at.get_or_insert(now.ms + RECHECK_MS);
-        }
-        let waiting = std::mem::take(&mut doc.waiting);
-        for (peer, seq) in imported.conflicts {
-            self.conflict(now, id, peer, seq);
-        }
-        if !waiting.is_empty() {
-            let waiting = waiting.into_iter().map(|(_, block)| block).collect();
-            self.import_from_tab(now, id, waiting, false, Origin::OtherTab);
-        }
-        self.announce_unstored(now, id);
-    }
-
     fn caught_up(&mut self, now: Now, id: &DocId) {
         let Some(doc) = self.docs.get_mut(id) else { return };
         let Phase::Open { caught_up, contested, .. } = &mut doc.remote.phase else { return };
@@ -412,7 +383,7 @@ impl Core {
         self.reject(id, peer, Rejection { seq, reason, retry_at });
     }
 
-    fn refused(&mut self, now: Now, id: &DocId, code: DocErrCode) {
+    pub(super) fn refused(&mut self, now: Now, id: &DocId, code: DocErrCode) {
         let (reason, retry) = match code {
             DocErrCode::Forbidden => (Reason::Forbidden, false),
             DocErrCode::Unsupported => (Reason::NewerVersion, false),

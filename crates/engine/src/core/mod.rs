@@ -11,6 +11,7 @@
 //! | `clock` | what time it is |
 //! | `ties` | what of several documents is written at once or not at all |
 //! | `link` | when to connect, and what the connection means for documents |
+//! | `received` | what becomes of what the server sends |
 //! | `opened` | what the server's part of a document says about ours |
 //! | `rename` | what to do when two authors share a peer id |
 //! | `local` | tabs of this device, presence, time |
@@ -28,6 +29,9 @@ mod opened;
 #[cfg(test)]
 mod opened_tests;
 mod pending;
+mod received;
+#[cfg(test)]
+mod received_tests;
 pub(crate) mod records;
 mod rename;
 #[cfg(test)]

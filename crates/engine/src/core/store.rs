@@ -30,7 +30,8 @@ pub(crate) enum Job {
     Meta { key: String, value: Option<Vec<u8>> },
     /// Replace a document's log by a snapshot.
     Compact { doc: DocId, snapshot: Snapshot },
-    /// Replace a document's log by a snapshot that has the changes from `moved` on under other ids.
+    /// Replace a document's log by a snapshot that has what packs brought, and the changes from
+    /// `moved` on under other ids.
     Replace { doc: DocId, snapshot: Snapshot, moved: Vec<OpId> },
 }
 
@@ -139,7 +140,7 @@ impl Core {
         self.drop_done(now);
     }
 
-    fn appended(&mut self, now: Now) {
+    pub(super) fn appended(&mut self, now: Now) {
         self.jobs.succeed();
         let mut parts = Parts::new();
         for (id, doc) in &mut self.docs {
@@ -174,11 +175,7 @@ impl Core {
     /// Puts the blocks back, and tells the others what cannot be stored for now.
     fn append_failed(&mut self, now: Now, error: &AppendError) {
         tracing::warn!(%error, "changes were not stored");
-        for (_, doc) in self.docs.iter_mut() {
-            let mut queue = std::mem::take(&mut doc.store.in_flight);
-            queue.append(&mut doc.store.queue);
-            doc.store.queue = queue;
-        }
+        self.docs.iter_mut().for_each(|(_, doc)| doc.store.put_back());
         match error {
             AppendError::DuplicatePeer { doc, peer, seq } => {
                 self.store_conflict(now, doc, *peer, *seq);
@@ -269,7 +266,7 @@ impl Core {
         if self.jobs.busy {
             return None;
         }
-        let replaces = self.docs.values().any(|doc| !doc.store.moved.is_empty());
+        let replaces = self.docs.values().any(|doc| doc.store.is_outdated());
         if replaces || self.can_append() {
             return self.jobs.retry_at;
         }
@@ -299,7 +296,16 @@ impl OpenDoc {
     /// second one of its name.
     pub(super) fn can_append(&self) -> bool {
         let store = &self.store;
-        !store.queue.is_empty() && !store.refused && self.load != Load::Reading
+        let is_free = !store.refused && !store.packed;
+        !store.queue.is_empty() && is_free && self.load != Load::Reading
+    }
+
+    /// Has what packs brought stored as blocks: a snapshot would have what is stored only together
+    /// with changes of other documents.
+    pub(super) fn unpack(&mut self) {
+        if std::mem::take(&mut self.store.packed) {
+            self.keep_all();
+        }
     }
 
     /// Queues all that is in the document. What is being written may have gone where the rest went;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use leptos_sync_crdt::{Block, Doc, DocId, OpId, PeerId, VersionVector};
-use leptos_sync_storage::{AppendError, ReadError, Snapshot, StoredDoc};
+use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot, StoredDoc};
 use leptos_sync_transport::{Closed, ConnectError};
 
 use super::tabs::TabMessage;
@@ -360,7 +360,7 @@ fn what_is_written_again_during_a_replacement_is_replaced_too() {
     core.job_finished(at(3), JobResult::Replace(board(), Ok(())));
     assert!(replacement(&mut core).contains(&from));
     core.job_finished(at(4), JobResult::Replace(board(), Ok(())));
-    assert!(matches!(core.next_job(at(4)), Some(Job::Append(_))));
+    assert!(core.status().saved_here && core.next_job(at(4)).is_none());
 }
 
 #[test]
@@ -381,11 +381,30 @@ fn what_was_written_again_is_not_stored_under_its_old_name_at_a_later_try() {
     assert!(core.next_job(at(1)).is_some());
     move_away(&mut core, &first);
     core.job_finished(at(3), JobResult::Append(Err(AppendError::QuotaExceeded)));
+    let Some(Job::Replace { snapshot, .. }) = core.next_job(at(60_000)) else {
+        panic!("nothing is replaced")
+    };
+    let again = core.open(&board()).borrow().version().clone();
+    assert_eq!((snapshot.version, again.get(first.peer())), (again, 0));
+    core.job_finished(at(60_000), JobResult::Replace(board(), Ok(())));
+    assert!(core.status().saved_here && core.next_job(at(60_000)).is_none());
+}
+
+#[test]
+fn what_a_failed_replacement_would_have_stored_is_stored_later() {
+    let (mut core, first) = stored();
+    move_away(&mut core, &first);
+    let unsaved = write(&mut core, at(2));
+    replacement(&mut core);
+    outputs(&mut core);
+    core.job_finished(at(3), JobResult::Replace(board(), Err(CompactError::QuotaExceeded)));
+    assert!(!core.status().saved_here);
+    let all = core.open(&board()).borrow().blocks_since(&VersionVector::new());
+    assert!(all.len() == 2 && all.contains(&unsaved));
+    assert_eq!(posted(&outputs(&mut core)), [changes(false, all)]);
     replacement(&mut core);
     core.job_finished(at(60_000), JobResult::Replace(board(), Ok(())));
-    let again = core.open(&board()).borrow().blocks_since(&VersionVector::new());
-    let Some(Job::Append(batch)) = core.next_job(at(60_000)) else { panic!("nothing to store") };
-    assert_eq!(batch, [(board(), again)]);
+    assert!(core.status().saved_here && core.next_job(at(60_000)).is_none());
 }
 
 #[test]

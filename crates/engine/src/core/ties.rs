@@ -25,6 +25,7 @@ impl Core {
         for (id, blocks) in parts {
             let doc = self.docs.get_mut(id).filter(|doc| !doc.store.refused);
             let Some(doc) = doc else { continue };
+            doc.unpack();
             earlier.extend(blocks.iter().filter_map(|b| doc.store.ties.insert(name(b), tie)));
         }
         let all = self.docs.iter_mut().flat_map(|(_, doc)| doc.store.ties.iter_mut());

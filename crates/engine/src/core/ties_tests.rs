@@ -8,7 +8,7 @@ use super::tests::{at, board, loaded, outputs, posted, write};
 use super::{Core, Job, JobResult, Loaded, Now, Output};
 use crate::event::DocEvent;
 
-fn other() -> DocId {
+pub(super) fn other() -> DocId {
     DocId::new("board/43").expect("a valid id")
 }
 
@@ -18,7 +18,7 @@ fn read(core: &mut Core, id: &DocId, now: Now) {
 }
 
 /// An engine with two documents that are open and loaded.
-fn both_loaded(has_server: bool) -> Core {
+pub(super) fn both_loaded(has_server: bool) -> Core {
     let mut core = loaded(has_server);
     core.open(&other());
     read(&mut core, &other(), at(0));
@@ -27,7 +27,7 @@ fn both_loaded(has_server: bool) -> Core {
 }
 
 /// Changes both documents at once.
-fn write_both(core: &mut Core, now: Now) -> Vec<(DocId, Vec<Block>)> {
+pub(super) fn write_both(core: &mut Core, now: Now) -> Vec<(DocId, Vec<Block>)> {
     write_at_once(core, now, [board(), other()])
 }
 
