@@ -235,6 +235,22 @@ async fn writes_of_another_process_are_noticed() {
 }
 
 #[tokio::test]
+async fn what_another_process_compacted_before_it_was_noticed_is_noticed() {
+    let place = Place::new();
+    let (ours, theirs) = (place.open().await, place.open().await);
+    let news = blocks(2, 2, 2, "x");
+    theirs.append(vec![(doc("a"), news.clone())]).await.unwrap();
+    let version = [(news[0].peer(), news[1].end())].into_iter().collect();
+    let snapshot = Snapshot { version, bytes: b"both".to_vec() };
+    theirs.compact(&doc("a"), snapshot.clone()).await.unwrap();
+    assert_eq!(ours.external_changes().await.unwrap(), [doc("a")]);
+    theirs.append(vec![(doc("b"), blocks(2, 2, 1, "x"))]).await.unwrap();
+    assert_eq!(ours.external_changes().await.unwrap(), [doc("b")], "once");
+    theirs.compact(&doc("a"), Snapshot { bytes: b"longer".to_vec(), ..snapshot }).await.unwrap();
+    assert_eq!(ours.external_changes().await.unwrap(), [doc("a")]);
+}
+
+#[tokio::test]
 async fn a_closed_store_refuses_by_name_and_leaves_one_file() {
     let place = Place::new();
     let store = place.open().await;

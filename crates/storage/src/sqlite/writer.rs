@@ -1,6 +1,6 @@
 //! The writing thread: group commit, and what each kind of write does inside the transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::thread;
 
@@ -108,6 +108,9 @@ struct State {
     data_version: i64,
     /// The last block that was reported or is our own.
     seen_id: i64,
+    /// How long each document's snapshot was when that was looked at. A snapshot that another
+    /// process wrote has blocks that were in no list.
+    seen_snapshots: BTreeMap<String, i64>,
 }
 
 impl State {
@@ -116,7 +119,8 @@ impl State {
         // In this order: a block that comes between is reported rather than missed.
         let data_version = data_version(&connection).map_err(failed)?;
         let seen_id = last_id(&connection).map_err(failed)?;
-        Ok(Self { connection, broken: None, data_version, seen_id })
+        let seen_snapshots = snapshot_sizes(&connection).map_err(failed)?;
+        Ok(Self { connection, broken: None, data_version, seen_id, seen_snapshots })
     }
 
     fn run(&mut self, commands: &mpsc::Receiver<Command>) {
@@ -176,11 +180,17 @@ impl State {
         if data_version != self.data_version {
             let mut query = self.connection.prepare_cached(
                 "SELECT DISTINCT name FROM blocks JOIN docs ON docs.id = doc
-                 WHERE blocks.id > ?1 ORDER BY name",
+                 WHERE blocks.id > ?1",
             )?;
             let names = query.query_map([self.seen_id], |row| row.get::<_, String>(0))?;
-            for name in names {
-                changed.push(super::reader::doc_id(&name?)?);
+            let mut found = names.collect::<Result<BTreeSet<_>, _>>()?;
+            let sizes = snapshot_sizes(&self.connection)?;
+            let is_new =
+                |(name, size): &(&String, &i64)| self.seen_snapshots.get(*name) != Some(*size);
+            found.extend(sizes.iter().filter(is_new).map(|(name, _)| name.clone()));
+            self.seen_snapshots = sizes;
+            for name in found {
+                changed.push(super::reader::doc_id(&name)?);
             }
         }
         self.data_version = data_version;
@@ -196,6 +206,13 @@ impl State {
 
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "data_version", |row| row.get(0))
+}
+
+/// How many bytes each document's snapshot has. None is read for that.
+fn snapshot_sizes(connection: &Connection) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let mut query = connection
+        .prepare_cached("SELECT name, length(bytes) FROM snapshots JOIN docs ON docs.id = doc")?;
+    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
