@@ -15,8 +15,9 @@ use futures::SinkExt;
 use futures::stream::{SplitSink, SplitStream, StreamExt};
 use leptos_sync_crdt::{BlockWriter, DocId, VersionVector};
 use leptos_sync_protocol::{
-    Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, PeerMark, Permission,
-    ServerEvent, ServerInput, ServerOutput, ServerSession, changes_frames,
+    Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, Message as Said, Pack,
+    PeerMark, Permission, ServerEvent, ServerInput, ServerOutput, ServerSession, changes_frames,
+    encode_frame,
 };
 use tokio::sync::mpsc;
 use tokio::time;
@@ -25,6 +26,7 @@ use crate::auth::{Authenticator, Grant};
 use crate::budget::{self, Budget};
 use crate::env::Socket;
 use crate::hub::{Hub, Store};
+use crate::log::News;
 use crate::presence;
 use crate::room::{Job, Reply, Room, Submission, Waker};
 
@@ -268,14 +270,13 @@ impl<S: Store, K: Socket> Connection<S, K> {
             return Err(End::Closed { code: CloseCode::Internal, reason });
         }
         let Some(progress) = &mut feed.progress else { return Ok(()) };
-        let (cursor, blocks) = feed.room.read(progress.cursor, &feed.have);
-        progress.cursor = cursor;
+        let (cursor, news) = feed.room.read(progress.cursor, &feed.have);
+        let more = std::mem::replace(&mut progress.cursor, cursor) != cursor;
         let mut caught_up = false;
         if progress.target.is_some_and(|target| cursor >= target) {
             progress.target = None;
             caught_up = true;
         }
-        let more = !blocks.is_empty();
         // Presence may wait: the newest is read once the changes are out.
         let presence = if more && !caught_up {
             None
@@ -286,14 +287,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
         };
         if more {
             self.dirty.insert(ch);
-            let mut sent = std::mem::take(&mut feed.sent);
-            for frame in changes_frames(&mut sent, ch, &blocks) {
-                self.write(frame).await?;
-            }
-            // Only events remove a feed, and none is handled meanwhile.
-            if let Some(feed) = self.feeds.get_mut(&ch) {
-                feed.sent = sent;
-            }
+            self.tell(ch, news).await?;
         }
         if caught_up {
             self.input(ServerInput::CaughtUp { ch });
@@ -301,6 +295,28 @@ impl<S: Store, K: Socket> Connection<S, K> {
         }
         if let Some(frame) = presence {
             self.write(frame).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a document's news.
+    async fn tell(&mut self, ch: u32, news: News) -> Result<(), End> {
+        let blocks = match news {
+            News::Blocks(blocks) => blocks,
+            News::Packs(updates) => {
+                let packs = updates.into_iter().map(|update| Said::Pack(Pack { ch, update }));
+                let frame: Vec<u8> = packs.flat_map(|pack| encode_frame(&pack)).collect();
+                return self.write(frame.into()).await;
+            }
+        };
+        let Some(feed) = self.feeds.get_mut(&ch) else { return Ok(()) };
+        let mut sent = std::mem::take(&mut feed.sent);
+        for frame in changes_frames(&mut sent, ch, &blocks) {
+            self.write(frame).await?;
+        }
+        // Only events remove a feed, and none is handled meanwhile.
+        if let Some(feed) = self.feeds.get_mut(&ch) {
+            feed.sent = sent;
         }
         Ok(())
     }

@@ -6,17 +6,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
-use leptos_sync_storage::{
-    AppendError, MemoryStorage, ReadError, SqliteStorage, Storage, StoredDoc,
-};
+use leptos_sync_crdt::{DecodeError, DocId, PeerId};
+use leptos_sync_storage::{AppendError, MemoryStorage, ReadError, SqliteStorage, Storage};
 use tokio::sync::{Semaphore, watch};
 
 use crate::env::Env;
+use crate::log::DocLog;
 use crate::room::{self, Job, Room, lock};
 
 /// How often the store is asked whether another process wrote, and stale presence is dropped.
 const POLL: Duration = Duration::from_millis(500);
+
+/// How many blocks make a pack, unless the server was told otherwise.
+pub(crate) const PACK_BLOCKS: usize = 1_024;
+
+/// What is larger on disk is read away from the threads that serve sockets.
+const READ_INLINE_BYTES: usize = 8 << 10;
+const READ_INLINE_BLOCKS: usize = 2_048;
 
 /// Of how many author ids it is remembered whose they are; the store knows it of all.
 const OWNERS_MAX: usize = 1 << 16;
@@ -90,11 +96,13 @@ pub(crate) struct Hub<S> {
     owners: tokio::sync::Mutex<HashMap<PeerId, String>>,
     /// Whether clients bring back what was lost, whoever wrote it.
     recovering: bool,
+    /// How many blocks make a pack.
+    pub(crate) pack_blocks: usize,
     next_feed: AtomicU32,
     next_session: AtomicU64,
     connections: AtomicUsize,
-    /// Who may validate large blocks now.
-    pub(crate) validators: Semaphore,
+    /// Who may do what takes long now.
+    validators: Semaphore,
     stopping: watch::Sender<bool>,
     failed: watch::Sender<Option<String>>,
 }
@@ -105,6 +113,7 @@ impl<S: Store> Hub<S> {
         storage: S,
         env: Arc<dyn Env>,
         recovering: bool,
+        pack_blocks: usize,
     ) -> Result<Arc<Self>, IdentityError> {
         let server_id = identity(&storage, &*env, "server/id").await?;
         if recovering {
@@ -120,6 +129,7 @@ impl<S: Store> Hub<S> {
             rooms: Mutex::default(),
             owners: tokio::sync::Mutex::default(),
             recovering,
+            pack_blocks,
             next_feed: AtomicU32::new(0),
             next_session: AtomicU64::new(first_session),
             connections: AtomicUsize::new(0),
@@ -169,9 +179,26 @@ impl<S: Store> Hub<S> {
         lock(&self.rooms).values().map(|joined| joined.room.clone()).collect()
     }
 
-    /// All stored blocks of a document, in causal order.
-    pub(crate) async fn load(&self, doc: &DocId) -> Result<Vec<Block>, LoadError> {
-        stored_blocks(self.storage.load(doc).await?)
+    /// What is stored of a document.
+    pub(crate) async fn load(&self, doc: &DocId) -> Result<DocLog, LoadError> {
+        let stored = self.storage.load(doc).await?;
+        let batch = self.pack_blocks;
+        let snapshot = stored.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes.len());
+        if snapshot <= READ_INLINE_BYTES && stored.blocks.len() <= READ_INLINE_BLOCKS {
+            return Ok(DocLog::from_stored(stored, batch)?);
+        }
+        let read = move || DocLog::from_stored(stored, batch);
+        self.aside(read).await.unwrap_or(Err(DecodeError::Invalid("pack"))).map_err(LoadError::from)
+    }
+
+    /// Does what takes long away from the threads that serve sockets; `None` if it panics.
+    pub(crate) async fn aside<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        // One processor is left to the others. The semaphore is never closed.
+        let _turn = self.validators.acquire().await;
+        tokio::task::spawn_blocking(work).await.ok()
     }
 
     /// Whether `peer` belongs to `principal`. The first to use a peer id owns it, unless everybody
@@ -266,15 +293,6 @@ impl<S: Store> Drop for Counted<S> {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// The blocks of a stored document, whether or not it was compacted.
-pub(crate) fn stored_blocks(stored: StoredDoc) -> Result<Vec<Block>, LoadError> {
-    let Some(snapshot) = stored.snapshot else { return Ok(stored.blocks) };
-    let doc = Doc::from_snapshot(PeerId(0), &snapshot.bytes)?;
-    let mut blocks = doc.blocks_since(&VersionVector::new());
-    blocks.extend(stored.blocks);
-    Ok(blocks)
 }
 
 /// A number that is drawn if the store has none.

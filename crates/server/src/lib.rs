@@ -31,6 +31,7 @@
 //! | `hub` | all open documents, the server's identity, background work |
 //! | `room` | one open document: validate, store, publish |
 //! | `log` | its blocks and chains |
+//! | `packs` | the older blocks, in memory and on disk |
 //! | `presence` | who is in it |
 //! | `auth` | tokens and permissions |
 
@@ -42,6 +43,7 @@ mod env;
 mod http;
 mod hub;
 mod log;
+mod packs;
 mod presence;
 mod room;
 
@@ -61,6 +63,7 @@ pub use door::DoorLimits;
 #[cfg(feature = "testkit")]
 pub use env::{Env, Socket};
 pub use hub::{IdentityError, Store};
+pub use packs::stored_blocks;
 
 use env::SystemEnv;
 use http::{Origins, Shared};
@@ -86,6 +89,7 @@ pub struct SyncServerBuilder<S> {
     origins: Origins,
     assets: Option<PathBuf>,
     recovering: bool,
+    pack_blocks: usize,
     env: Arc<dyn env::Env>,
 }
 
@@ -147,6 +151,14 @@ impl<S: Store> SyncServerBuilder<S> {
         self
     }
 
+    /// Packs so many blocks at once that are no longer news, in memory and on disk.
+    #[cfg(feature = "testkit")]
+    #[must_use]
+    pub fn pack_blocks(mut self, count: usize) -> Self {
+        self.pack_blocks = count;
+        self
+    }
+
     /// Runs on another clock, other randomness and other tasks than the system's.
     #[cfg(feature = "testkit")]
     #[must_use]
@@ -160,7 +172,7 @@ impl<S: Store> SyncServerBuilder<S> {
     /// # Errors
     /// [`StartError::Identity`].
     pub async fn start(self) -> Result<SyncServer<S>, StartError> {
-        let hub = Hub::start(self.storage, self.env, self.recovering).await?;
+        let hub = Hub::start(self.storage, self.env, self.recovering, self.pack_blocks).await?;
         let Self { auth, limits, origins, assets, .. } = self;
         let shared = Arc::new(Shared { hub, auth, limits, origins });
         Ok(SyncServer { shared, assets })
@@ -200,6 +212,7 @@ impl<S: Store> SyncServer<S> {
             origins: Origins::default(),
             assets: None,
             recovering: false,
+            pack_blocks: hub::PACK_BLOCKS,
             env: Arc::new(SystemEnv),
         }
     }

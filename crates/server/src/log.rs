@@ -1,34 +1,70 @@
-//! One open document as the server sees it: its blocks in causal order and every author's chain.
+//! One open document as the server sees it: its blocks in the order in which they came, the older
+//! ones in packs, and of each the little that decides about others.
 //!
 //! Guarantees: a block is taken only if its author's previous one and all it depends on are here,
 //! and its stamp is after theirs; what is staged is invisible until it is committed, and can be
 //! taken back. Bodies are not interpreted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use leptos_sync_crdt::{Block, FUTURE_MS_MAX, OpId, PeerId, VersionVector};
-use leptos_sync_protocol::{NackCode, PeerMark};
+use bytes::Bytes;
+use leptos_sync_crdt::{Block, DecodeError, FUTURE_MS_MAX, OpId, PeerId, VersionVector};
+use leptos_sync_protocol::{FRAME_MESSAGES_MAX, NackCode, PeerMark};
+use leptos_sync_storage::{Snapshot, StoredDoc};
+
+use crate::packs::{Content, PACK_BLOCK_BYTES, Pack, SMALL_BYTES_MAX, read_packs, snapshot_of};
 
 /// How many bytes of blocks one read returns at most, unless a single block is larger.
 const READ_BYTES: usize = 60 << 10;
 
+/// How many packs: a frame has room for so many messages.
+const READ_PACKS: usize = FRAME_MESSAGES_MAX / 2;
+
 /// When a block that waits for another may be tried again.
 const MISSING_RETRY_MS: u32 = 500;
 
-/// One block in its author's chain.
+/// A larger snapshot is not written: its blocks stay as they are.
+const SNAPSHOT_BYTES_MAX: usize = 256 << 20;
+
+/// One block in its author's chain: what is left of it when it is in a pack.
 #[derive(Debug)]
 struct Link {
+    stamp: u64,
     seq: u32,
-    /// Where it is in the log.
-    index: usize,
-    /// The chain hash up to and including it.
+    checksum: u32,
+}
+
+/// The blocks of one author.
+#[derive(Debug, Default)]
+struct Chain {
+    links: Vec<Link>,
+    /// The seq after the last.
+    end: u32,
+    /// The chain hash over all of them.
+    hash: u64,
+}
+
+impl Chain {
+    /// The block that holds an operation: where it ends, and what is known of it.
+    fn link_of(&self, seq: u32) -> Option<(&Link, u32)> {
+        let after = self.links.partition_point(|link| link.seq <= seq);
+        let end = self.links.get(after).map_or(self.end, |next| next.seq);
+        (seq < end).then_some((&self.links[after.checked_sub(1)?], end))
+    }
+}
+
+/// A block that is staged, and how far its author's chain went before.
+#[derive(Debug)]
+struct Staged {
+    block: Block,
+    end: u32,
     hash: u64,
 }
 
 /// What to do with a block that was offered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// It is here already, byte for byte.
+    /// It is here already, by its header and checksum.
     Known,
     /// It may be staged.
     New,
@@ -36,50 +72,95 @@ pub(crate) enum Check {
     Refused(NackCode, u32),
 }
 
+/// What comes next for a subscriber.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Blocks; none if nothing is left, or nothing that it lacks.
+    Blocks(Vec<Block>),
+    /// Update files, of each of which it lacks at least half.
+    Packs(Vec<Bytes>),
+}
+
 /// The blocks of one document.
 #[derive(Debug, Default)]
 pub(crate) struct DocLog {
-    blocks: Vec<Block>,
-    /// How many of `blocks` are durable; those after are staged.
-    committed: usize,
-    chains: BTreeMap<PeerId, Vec<Link>>,
+    /// The older blocks, and how many there are up to the end of each pack.
+    packs: Vec<Pack>,
+    ends: Vec<usize>,
+    /// The durable blocks after those.
+    blocks: VecDeque<Block>,
+    staged: Vec<Staged>,
+    chains: BTreeMap<PeerId, Chain>,
+    /// How many blocks the store has in its snapshot, or was asked to.
+    stored: usize,
 }
 
 impl DocLog {
+    /// What a store has of the document. Batches of `batch` blocks are packed.
+    ///
+    /// # Errors
+    /// What is wrong with the stored snapshot.
+    pub(crate) fn from_stored(stored: StoredDoc, batch: usize) -> Result<Self, DecodeError> {
+        let mut log = Self::default();
+        let packs = stored.snapshot.map_or(Ok(Vec::new()), |stored| read_packs(&stored.bytes))?;
+        for pack in packs {
+            for block in pack.blocks() {
+                log.link(&block);
+            }
+            log.push_pack(pack);
+        }
+        log.stored = log.packed();
+        log.add(stored.blocks);
+        while let Some(blocks) = log.next_batch(batch) {
+            log.put(Pack::of(blocks));
+        }
+        Ok(log)
+    }
+
+    fn push_pack(&mut self, pack: Pack) {
+        self.ends.push(self.packed() + pack.count);
+        self.packs.push(pack);
+    }
+
+    /// How many blocks are in packs.
+    fn packed(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
     /// How many blocks are durable.
     pub(crate) fn committed(&self) -> usize {
-        self.committed
+        self.packed() + self.blocks.len()
     }
 
     /// What is here, staged blocks included.
     pub(crate) fn version(&self) -> VersionVector {
-        self.chains.keys().map(|&peer| (peer, self.count(peer))).collect()
+        self.chains.iter().map(|(peer, chain)| (*peer, chain.end)).collect()
     }
 
     /// How many operations of `peer` are here.
-    pub(crate) fn count(&self, peer: PeerId) -> u32 {
-        let last = self.chains.get(&peer).and_then(|chain| chain.last());
-        last.map_or(0, |link| self.blocks[link.index].end())
+    fn count(&self, peer: PeerId) -> u32 {
+        self.chains.get(&peer).map_or(0, |chain| chain.end)
     }
 
     /// How far the chain of `peer` goes.
     pub(crate) fn mark(&self, peer: PeerId) -> Option<PeerMark> {
-        let link = self.chains.get(&peer)?.last()?;
-        Some(PeerMark { peer, seq: self.blocks[link.index].end(), hash: link.hash })
-    }
-
-    /// The block that holds the operation.
-    fn block_of(&self, op: OpId) -> Option<&Block> {
-        let chain = self.chains.get(&op.peer)?;
-        let after = chain.partition_point(|link| link.seq <= op.seq);
-        let block = &self.blocks[chain[after.checked_sub(1)?].index];
-        (op.seq < block.end()).then_some(block)
+        let chain = self.chains.get(&peer)?;
+        Some(PeerMark { peer, seq: chain.end, hash: chain.hash })
     }
 
     /// The stamp of an operation that is here.
     fn stamp_of(&self, op: OpId) -> Option<u64> {
-        let block = self.block_of(op)?;
-        Some(block.header().stamp.0 + u64::from(op.seq - block.seq()))
+        let (link, _) = self.chains.get(&op.peer)?.link_of(op.seq)?;
+        Some(link.stamp + u64::from(op.seq - link.seq))
+    }
+
+    /// Whether the block of this name is this one.
+    fn is_known(&self, block: &Block) -> bool {
+        let chain = self.chains.get(&block.peer());
+        chain.and_then(|chain| chain.link_of(block.seq())).is_some_and(|(link, end)| {
+            let name = (link.seq, end, link.stamp, link.checksum);
+            name == (block.seq(), block.end(), block.header().stamp.0, checksum_of(block))
+        })
     }
 
     /// What to do with `block`, at `wall_ms`. The body is not looked at.
@@ -87,10 +168,8 @@ impl DocLog {
         let header = block.header();
         let count = self.count(header.peer);
         if header.seq < count {
-            return match self.block_of(OpId::new(header.peer, header.seq)) {
-                Some(known) if known == block => Check::Known,
-                _ => Check::Refused(NackCode::DuplicatePeer, 0),
-            };
+            let duplicate = Check::Refused(NackCode::DuplicatePeer, 0);
+            return if self.is_known(block) { Check::Known } else { duplicate };
         }
         if header.seq > count {
             return Check::Refused(NackCode::MissingDeps, MISSING_RETRY_MS);
@@ -113,55 +192,134 @@ impl DocLog {
         Check::New
     }
 
+    /// Adds a block to its author's chain; returns how far that went before.
+    fn link(&mut self, block: &Block) -> (u32, u64) {
+        let chain = self.chains.entry(block.peer()).or_default();
+        let before = (chain.end, chain.hash);
+        let (stamp, seq) = (block.header().stamp.0, block.seq());
+        chain.links.push(Link { stamp, seq, checksum: checksum_of(block) });
+        (chain.end, chain.hash) = (block.end(), block.chain_hash(chain.hash));
+        before
+    }
+
     /// Adds a block that was checked, invisibly.
     pub(crate) fn stage(&mut self, block: Block) {
-        let chain = self.chains.entry(block.peer()).or_default();
-        let hash = block.chain_hash(chain.last().map_or(0, |link| link.hash));
-        chain.push(Link { seq: block.seq(), index: self.blocks.len(), hash });
-        self.blocks.push(block);
+        let (end, hash) = self.link(&block);
+        self.staged.push(Staged { block, end, hash });
     }
 
     /// The staged blocks.
-    pub(crate) fn staged(&self) -> &[Block] {
-        &self.blocks[self.committed..]
+    pub(crate) fn staged(&self) -> Vec<Block> {
+        self.staged.iter().map(|staged| staged.block.clone()).collect()
     }
 
     /// Makes the staged blocks visible: they are durable.
     pub(crate) fn commit(&mut self) {
-        self.committed = self.blocks.len();
+        self.blocks.extend(self.staged.drain(..).map(|staged| staged.block));
     }
 
     /// Takes the staged blocks back: they are not stored.
     pub(crate) fn unstage(&mut self) {
-        for block in self.blocks.drain(self.committed..).rev() {
-            if let Some(chain) = self.chains.get_mut(&block.peer()) {
-                chain.pop();
-                if chain.is_empty() {
-                    self.chains.remove(&block.peer());
-                }
+        for Staged { block, end, hash } in self.staged.drain(..).rev() {
+            let Some(chain) = self.chains.get_mut(&block.peer()) else { continue };
+            chain.links.pop();
+            (chain.end, chain.hash) = (end, hash);
+            if end == 0 {
+                self.chains.remove(&block.peer());
             }
         }
     }
 
-    /// Adds stored blocks, in causal order, that are not here yet; returns how many were new.
-    pub(crate) fn absorb(&mut self, blocks: impl IntoIterator<Item = Block>) -> usize {
+    /// Adds what another log of the document has and this one lacks; returns how much that was.
+    pub(crate) fn absorb(&mut self, other: Self) -> usize {
+        if self.committed() == 0 && self.staged.is_empty() {
+            *self = other;
+            return self.committed();
+        }
+        let version = self.version();
+        let packs = other.packs.iter().filter(|pack| pack.lacking(&version).0 > 0);
+        let added: usize = packs.map(|pack| self.add(pack.blocks())).sum();
+        added + self.add(other.blocks)
+    }
+
+    /// Adds durable blocks, in causal order, that are not here yet; returns how many were new.
+    fn add(&mut self, blocks: impl IntoIterator<Item = Block>) -> usize {
         let before = self.blocks.len();
         for block in blocks {
             if block.seq() == self.count(block.peer()) {
-                self.stage(block);
+                self.link(&block);
+                self.blocks.push_back(block);
             }
         }
-        self.commit();
         self.blocks.len() - before
     }
 
-    /// The next blocks for a subscriber that has read up to `cursor`, leaving out what `have`
-    /// covers, and where to read on. No blocks means that nothing is left.
-    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, Vec<Block>) {
-        let mut end = cursor;
+    /// The oldest blocks that are not packed, if there are twice as many as make a pack: the latest
+    /// are read most.
+    pub(crate) fn next_batch(&self, batch: usize) -> Option<Vec<Block>> {
+        if self.blocks.len() < 2 * batch {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = |block: &&Block| {
+            bytes += block.bytes().len();
+            block.bytes().len() <= SMALL_BYTES_MAX && bytes <= PACK_BLOCK_BYTES
+        };
+        let count = self.blocks.range(..batch).take_while(fits).count().max(1);
+        Some(self.blocks.range(..count).cloned().collect())
+    }
+
+    /// Puts a pack of what [`DocLog::next_batch`] gave in its place.
+    pub(crate) fn put(&mut self, pack: Pack) {
+        self.blocks.drain(..pack.count);
+        self.push_pack(pack);
+    }
+
+    /// The snapshot that the store should have, if it is time: when as many blocks are packed anew
+    /// as make one in four of all, and at least `batch`. Counts as stored.
+    pub(crate) fn due_snapshot(&mut self, batch: usize) -> Option<Snapshot> {
+        let packed = self.packed();
+        if packed - self.stored < batch.max(packed / 4) {
+            return None;
+        }
+        self.stored = packed;
+        let bytes: usize = self.packs.iter().map(Pack::bytes).sum();
+        (bytes <= SNAPSHOT_BYTES_MAX).then(|| snapshot_of(&self.packs))
+    }
+
+    /// What comes next for a subscriber that has read up to `cursor` and has `have`, and where to
+    /// read on.
+    pub(crate) fn read(&self, mut cursor: usize, have: &VersionVector) -> (usize, News) {
+        let first = self.ends.partition_point(|end| *end <= cursor);
+        let (mut updates, mut bytes) = (Vec::new(), 0);
+        for (pack, end) in self.packs[first..].iter().zip(&self.ends[first..]) {
+            let (lacking, all) = pack.lacking(have);
+            let skip = cursor - (end - pack.count);
+            match &pack.content {
+                _ if lacking == 0 => {}
+                Content::Update(update) if skip == 0 && 2 * lacking >= all => {
+                    bytes += update.len();
+                    let is_full = bytes > READ_BYTES || updates.len() == READ_PACKS;
+                    if !updates.is_empty() && is_full {
+                        break;
+                    }
+                    updates.push(update.clone());
+                }
+                _ if !updates.is_empty() => break,
+                _ => {
+                    let lacks = |block: &Block| block.end() > have.get(block.peer());
+                    let blocks = pack.blocks().into_iter().skip(skip).filter(lacks);
+                    return (*end, News::Blocks(blocks.collect()));
+                }
+            }
+            cursor = *end;
+        }
+        if !updates.is_empty() {
+            return (cursor, News::Packs(updates));
+        }
         let mut bytes = 0;
         let mut wanted = Vec::new();
-        for block in &self.blocks[cursor..self.committed] {
+        for block in self.blocks.range(cursor - self.packed()..) {
             if block.end() > have.get(block.peer()) {
                 let len = block.bytes().len();
                 if !wanted.is_empty() && bytes + len > READ_BYTES {
@@ -170,10 +328,15 @@ impl DocLog {
                 bytes += len;
                 wanted.push(block.clone());
             }
-            end += 1;
+            cursor += 1;
         }
-        (end, wanted)
+        (cursor, News::Blocks(wanted))
     }
+}
+
+/// The last four bytes of a block.
+fn checksum_of(block: &Block) -> u32 {
+    u32::from_le_bytes(*block.bytes().last_chunk().expect("a block has a checksum"))
 }
 
 #[cfg(test)]
@@ -193,9 +356,39 @@ mod tests {
     }
 
     fn log_of(blocks: &[Block]) -> DocLog {
-        let mut log = DocLog::default();
-        log.absorb(blocks.iter().cloned());
-        log
+        DocLog::from_stored(StoredDoc { snapshot: None, blocks: blocks.to_vec() }, 2)
+            .expect("nothing is packed")
+    }
+
+    /// A letter for each of so many changes of `peer`.
+    fn type_letters(peer: u64, after: &[Block], count: usize) -> Vec<Block> {
+        let mut doc = Doc::new(PeerId(peer));
+        doc.import(NOW, after.iter().cloned()).expect("valid blocks");
+        let before = doc.version().clone();
+        for at in 0..count {
+            doc.transact(NOW, |tx| tx.text("t").insert(at, "x")).0.expect("it is in the text");
+        }
+        doc.blocks_since(&before)
+    }
+
+    /// All that a subscriber with `have` gets, from `cursor` on, and how many packs are among it.
+    fn read_all(log: &DocLog, mut cursor: usize, have: &VersionVector) -> (Vec<Block>, usize) {
+        let (mut all, mut packs) = (Vec::new(), 0);
+        loop {
+            let (next, news) = log.read(cursor, have);
+            match news {
+                News::Blocks(blocks) => all.extend(blocks),
+                News::Packs(updates) => {
+                    packs += updates.len();
+                    let unpack = |update: &Bytes| leptos_sync_crdt::unpack_blocks(update);
+                    all.extend(updates.iter().flat_map(|update| unpack(update).expect("a pack")));
+                }
+            }
+            if next == cursor {
+                return (all, packs);
+            }
+            cursor = next;
+        }
     }
 
     #[test]
@@ -239,7 +432,7 @@ mod tests {
         let (version, mark) = (log.version(), log.mark(PeerId(1)));
         log.stage(second.clone());
         log.stage(third);
-        assert_eq!(log.read(0, &version), (1, Vec::new()));
+        assert_eq!(log.read(0, &version), (1, News::Blocks(Vec::new())));
         log.unstage();
         assert_eq!((log.version(), log.mark(PeerId(1))), (version, mark));
         assert_eq!(log.mark(PeerId(2)), None);
@@ -250,10 +443,102 @@ mod tests {
     fn what_a_subscriber_has_is_left_out() {
         let blocks = [write(1, &[], "a"), write(2, &[], "b")];
         let log = log_of(&blocks);
-        assert_eq!(log.read(0, &VersionVector::new()), (2, blocks.to_vec()));
-        assert_eq!(log.read(1, &VersionVector::new()), (2, blocks[1..].to_vec()));
+        let none = VersionVector::new();
+        assert_eq!(log.read(0, &none), (2, News::Blocks(blocks.to_vec())));
+        assert_eq!(log.read(1, &none), (2, News::Blocks(blocks[1..].to_vec())));
         let have = [(PeerId(1), 1)].into_iter().collect();
-        assert_eq!(log.read(0, &have), (2, blocks[1..].to_vec()));
-        assert_eq!(log.read(2, &have), (2, Vec::new()));
+        assert_eq!(log.read(0, &have), (2, News::Blocks(blocks[1..].to_vec())));
+        assert_eq!(log.read(2, &have), (2, News::Blocks(Vec::new())));
+    }
+
+    #[test]
+    fn older_blocks_are_packed_and_read_as_they_were() {
+        let blocks = type_letters(1, &[], 9);
+        let log = log_of(&blocks);
+        assert_eq!(log.packs.iter().map(|pack| pack.count).collect::<Vec<_>>(), [2, 2, 2]);
+        let (version, mark) = (log.version(), log.mark(PeerId(1)));
+        assert_eq!((version.get(PeerId(1)), log.committed()), (9, 9));
+        let hash = blocks.iter().fold(0, |hash, block| block.chain_hash(hash));
+        assert_eq!(mark, Some(PeerMark { peer: PeerId(1), seq: 9, hash }));
+        for have in 0..=9 {
+            let version = [(PeerId(1), have)].into_iter().filter(|(_, n)| *n > 0).collect();
+            let (read, _) = read_all(&log, 0, &version);
+            let lacked: Vec<_> = read.iter().filter(|block| block.end() > have).cloned().collect();
+            assert_eq!(lacked, blocks[have as usize..], "to one who has {have}");
+            assert!(read.len() <= lacked.len() + 1, "half of a pack at most is sent again");
+            let (rest, _) = read_all(&log, have as usize, &VersionVector::new());
+            assert_eq!(rest, blocks[have as usize..], "to one who read {have}");
+        }
+        assert_eq!(read_all(&log, 0, &VersionVector::new()).1, 3);
+    }
+
+    #[test]
+    fn blocks_in_packs_are_known_and_others_of_their_names_are_not() {
+        let blocks = type_letters(1, &[], 9);
+        let log = log_of(&blocks);
+        let other = type_letters(1, &[], 1).remove(0);
+        assert_eq!(log.check(&other, NOW), Check::Known, "the same bytes");
+        for block in &blocks {
+            assert_eq!(log.check(block, NOW), Check::Known);
+        }
+        let other = write(1, &[], "other");
+        assert_eq!(log.check(&other, NOW), Check::Refused(NackCode::DuplicatePeer, 0));
+        let late = write(2, &blocks[..3], "after the third");
+        assert_eq!(log.check(&late, NOW), Check::New);
+    }
+
+    #[test]
+    fn a_large_block_stays_as_it_is() {
+        let large = "x".repeat(SMALL_BYTES_MAX);
+        let mut blocks = type_letters(1, &[], 3);
+        blocks.push(write(2, &[], &large));
+        blocks.extend(type_letters(3, &[], 6));
+        let log = log_of(&blocks);
+        let is_update = |pack: &Pack| matches!(pack.content, Content::Update(_));
+        let packs: Vec<_> = log.packs.iter().map(|pack| (pack.count, is_update(pack))).collect();
+        assert_eq!(packs, [(2, true), (1, false), (1, false), (2, true), (2, true)]);
+        assert_eq!(read_all(&log, 0, &VersionVector::new()).0, blocks);
+    }
+
+    #[test]
+    fn a_snapshot_is_due_when_a_fourth_is_packed_anew_and_is_read_again() {
+        let blocks = type_letters(1, &[], 40);
+        let mut log = log_of(&blocks[..9]);
+        let first = log.due_snapshot(2).expect("nothing is stored yet");
+        assert_eq!((first.version.get(PeerId(1)), log.due_snapshot(2)), (6, None));
+        let mut due = Vec::new();
+        for block in &blocks[9..] {
+            log.stage(block.clone());
+            log.commit();
+            while let Some(batch) = log.next_batch(2) {
+                log.put(Pack::of(batch));
+            }
+            due.extend(log.due_snapshot(2).map(|snapshot| snapshot.version.get(PeerId(1))));
+        }
+        assert_eq!(due, [8, 10, 14, 18, 24, 32]);
+        let snapshot = snapshot_of(&log.packs);
+        let rest = blocks[snapshot.version.get(PeerId(1)) as usize..].to_vec();
+        let stored = StoredDoc { snapshot: Some(snapshot), blocks: rest };
+        assert_eq!(crate::stored_blocks(stored.clone()), Ok(blocks.clone()));
+        let again = DocLog::from_stored(stored, 2).expect("a snapshot");
+        assert_eq!(read_all(&again, 0, &VersionVector::new()).0, blocks);
+        assert_eq!((again.version(), again.mark(PeerId(1))), (log.version(), log.mark(PeerId(1))));
+        let damaged = Snapshot { version: log.version(), bytes: b"LSP1\x02\x00".to_vec() };
+        let damaged = StoredDoc { snapshot: Some(damaged), blocks: Vec::new() };
+        let unknown = DecodeError::UnsupportedVersion(2);
+        assert_eq!(DocLog::from_stored(damaged, 2).map(drop), Err(unknown));
+    }
+
+    #[test]
+    fn what_another_process_stored_is_added() {
+        let blocks = type_letters(1, &[], 9);
+        let theirs = type_letters(2, &blocks[..2], 9);
+        let mut log = log_of(&blocks[..5]);
+        let all = [&blocks[..], &theirs[..]].concat();
+        assert_eq!(log.absorb(log_of(&all)), 13);
+        assert_eq!(log.version().get(PeerId(2)), 9);
+        let (read, _) = read_all(&log, 0, &VersionVector::new());
+        assert_eq!(read.len(), 18);
+        assert_eq!(log.absorb(log_of(&all)), 0);
     }
 }

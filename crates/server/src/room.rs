@@ -15,11 +15,12 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{NackCode, PeerMark, Rejection};
-use leptos_sync_storage::AppendError;
+use leptos_sync_storage::{AppendError, CompactError};
 use tokio::sync::{Notify, mpsc};
 
 use crate::hub::{Hub, IdentityError, Store};
-use crate::log::{Check, DocLog};
+use crate::log::{Check, DocLog, News};
+use crate::packs::Pack;
 use crate::presence::Presence;
 
 /// Bodies of more bytes than this are validated away from the threads that serve sockets.
@@ -136,8 +137,8 @@ impl Room {
         (Arc::new(room), queue)
     }
 
-    /// The next blocks for a subscriber; see [`DocLog::read`].
-    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, Vec<Block>) {
+    /// What comes next for a subscriber; see [`DocLog::read`].
+    pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, News) {
         lock(&self.log).read(cursor, have)
     }
 
@@ -243,10 +244,14 @@ async fn serve<S: Store>(hub: &Hub<S>, room: &Room, mut queue: mpsc::UnboundedRe
         match job {
             Job::Subscribe { ch, me, reply } => {
                 // A store that did not answer the one before may answer this one.
+                let is_first = !loaded;
                 loaded = loaded || load(hub, room).await;
                 let answer = if loaded { subscribe(room, ch, me) } else { Reply::Failed { ch } };
                 // A connection that is gone says so with its own leave.
                 let _ = reply.send(answer);
+                if is_first && loaded {
+                    pack(hub, room).await;
+                }
             }
             Job::Submit(first) => {
                 let (batch, after) = gather(first, &mut queue);
@@ -300,8 +305,8 @@ fn gather(
 /// Adds to the room what is stored and not in it yet. Returns whether the store could be read.
 async fn load<S: Store>(hub: &Hub<S>, room: &Room) -> bool {
     match hub.load(&room.doc).await {
-        Ok(blocks) => {
-            if lock(&room.log).absorb(blocks) > 0 {
+        Ok(stored) => {
+            if lock(&room.log).absorb(stored) > 0 {
                 room.wake_all();
             }
             true
@@ -318,7 +323,7 @@ async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
     for submission in batch {
         looked.push(look_at(hub, room, submission).await);
     }
-    let staged = lock(&room.log).staged().to_vec();
+    let staged = lock(&room.log).staged();
     let outcome = if staged.is_empty() {
         Ok(())
     } else {
@@ -343,6 +348,26 @@ async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
         answer(room, looked, refusal);
     }
     room.wake_all();
+    pack(hub, room).await;
+}
+
+/// Packs what is no longer news, from time to time on disk too.
+async fn pack<S: Store>(hub: &Hub<S>, room: &Room) {
+    let next = || lock(&room.log).next_batch(hub.pack_blocks);
+    while let Some(blocks) = next() {
+        let pack = Pack::of(blocks);
+        lock(&room.log).put(pack);
+    }
+    let due = lock(&room.log).due_snapshot(hub.pack_blocks);
+    let Some(snapshot) = due else { return };
+    match hub.storage.compact(&room.doc, snapshot).await {
+        Ok(()) => {}
+        Err(CompactError::Broken { .. }) => hub.fail(DISK_FAILED.to_owned()),
+        // Another process packed what this one has not read.
+        Err(CompactError::Stale { .. }) => drop(load(hub, room).await),
+        // The blocks are there as they came. The next snapshot has them, too.
+        Err(error) => tracing::warn!(doc = %room.doc, %error, "cannot pack a document"),
+    }
 }
 
 async fn refusal_for<S: Store>(hub: &Hub<S>, room: &Room, error: &AppendError) -> (NackCode, u32) {
@@ -435,9 +460,8 @@ async fn validate<S: Store>(hub: &Hub<S>, blocks: &[Block]) -> Vec<bool> {
     }
     let count = blocks.len();
     let blocks = blocks.to_vec();
-    // Others' blocks, and other documents, go on meanwhile. The semaphore is never closed.
-    let _turn = hub.validators.acquire().await;
-    let checked = tokio::task::spawn_blocking(move || check(&blocks)).await;
+    // Others' blocks, and other documents, go on meanwhile.
+    let checked = hub.aside(move || check(&blocks)).await;
     // A panic in the decoder is a bug of ours; the blocks that cause it are refused.
-    checked.unwrap_or_else(|_| vec![false; count])
+    checked.unwrap_or_else(|| vec![false; count])
 }

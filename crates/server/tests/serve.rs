@@ -10,6 +10,7 @@ use leptos_sync_crdt::{Doc, FUTURE_MS_MAX, PeerId, VersionVector, Writer};
 use leptos_sync_protocol::{
     Changes, ClientEvent, ClientInput, Hello, Message as Said, NackCode, Open, encode_frame,
 };
+use leptos_sync_storage::{SqliteStorage, Storage};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 fn hello(version: u32) -> Message {
@@ -73,6 +74,41 @@ async fn large_changes_cross_in_pieces() {
     bob.until_text(&text).await;
     let late = Client::open(&server, 3, "d").await;
     assert_eq!(late.text(), text);
+}
+
+/// A long history takes a byte or two for each change on disk and on its way to whoever is new, and
+/// is the same after a kill.
+#[tokio::test]
+async fn a_long_history_is_packed() {
+    const CHANGES: usize = 6_000;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut ada = Client::open(&server, 1, "d").await;
+    for _ in 0..CHANGES / 500 {
+        ada.save_all(&["x"; 500]).await;
+    }
+    let new = Client::open(&server, 2, "d").await;
+    assert_eq!((new.text(), new.version()), (ada.text(), ada.version()));
+    assert!(new.heard_bytes < 2 * CHANGES, "{} bytes for {CHANGES} changes", new.heard_bytes);
+    // Who has some of it gets the rest.
+    let half = [(PeerId(1), CHANGES as u32 / 2)].into_iter().collect();
+    let known = ada.doc.checkout(PeerId(3), &half).unwrap();
+    drop((new, ada));
+    server.kill();
+    let server = Server::start(dir.path(), &[]);
+    let mut late = Client::connect(&server, 3, "d", None).await;
+    late.doc = known;
+    late.open_doc().await;
+    late.until(|event| matches!(event, ClientEvent::CaughtUp { .. })).await;
+    assert_eq!(late.text(), "x".repeat(CHANGES));
+    late.save("the end").await;
+    let again = Client::open(&server, 4, "d").await;
+    assert_eq!(again.version(), late.version());
+    let store = SqliteStorage::open(dir.path().join("leptos-sync.sqlite")).unwrap();
+    let stored = store.load(&doc_id("d")).await.unwrap();
+    let snapshot = stored.snapshot.expect("it was packed").bytes.len();
+    assert!(snapshot < CHANGES, "{snapshot} bytes for {CHANGES} changes");
+    assert!(stored.blocks.len() < CHANGES / 2, "{} are not packed", stored.blocks.len());
 }
 
 /// Every kind of malformed frame closes its own socket with a typed code; others go on.

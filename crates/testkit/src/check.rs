@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use leptos_sync_crdt::{Doc, DocId, PeerId, VersionVector};
 use leptos_sync_engine::SyncState;
+use leptos_sync_server::stored_blocks;
 use leptos_sync_storage::StoredDoc;
 
 use crate::device::WALL_START_MS;
@@ -141,10 +142,11 @@ impl World {
 
     /// The tokens that the server's disk has of a document.
     pub(crate) fn stored_tokens(&mut self, id: &DocId) -> Result<BTreeSet<Token>, Violation> {
-        let stored = self.server.disk.peek(id);
+        let stored = stored_blocks(self.server.disk.peek(id));
+        let stored = stored.map_err(|error| format!("{id} on the server: {error}"))?;
         let doc = self.stored.entry(id.clone()).or_insert_with(|| Doc::new(PeerId(1)));
         let version = doc.version();
-        let new = stored.blocks.into_iter().filter(|b| b.end() > version.get(b.peer()));
+        let new = stored.into_iter().filter(|b| b.end() > version.get(b.peer()));
         let new: Vec<_> = new.collect();
         let now_ms = WALL_START_MS + self.start.elapsed().as_millis() as u64;
         let now_ms = now_ms.saturating_add_signed(self.server_ahead_ms);

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use leptos_sync_crdt::{Block, BlockReader, BlockWriter, PeerId, VersionVector};
+use leptos_sync_crdt::{
+    Block, BlockReader, BlockWriter, PeerId, VersionVector, pack_blocks, unpack_blocks,
+};
 use leptos_sync_protocol::{
-    Ack, AckLevel, Changes, Credit, Message, Piece, PresenceState, decode_frame, encode_frame,
+    Ack, AckLevel, Changes, Credit, Message, Pack, Piece, PresenceState, decode_frame, encode_frame,
 };
 
 use crate::planted::{Bug, planted};
@@ -111,6 +113,13 @@ impl Mitm {
                 let cut = |blocks: &mut Vec<Block>| blocks.truncate(blocks.len().div_ceil(2));
                 passed.on(&self.edited(false, &changes, cut));
             }
+            (Bug::PackIsCut, Message::Pack(pack)) => {
+                let mut blocks = unpack_blocks(&pack.update).expect("the server's own pack");
+                blocks.pop();
+                let update = pack_blocks(&blocks).expect("what is left of it").into();
+                passed.on(&Message::Pack(Pack { ch: pack.ch, update }));
+            }
+            (Bug::PackIsLost, Message::Pack(_)) => {}
             (_, message) => {
                 self.caught_up |= matches!(message, Message::CaughtUp(_));
                 passed.on(&message);

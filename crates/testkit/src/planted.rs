@@ -40,6 +40,8 @@ bugs! {
     FanOutSkipsOne: "of several changes for a reader the first is skipped",
     FanOutStops: "a reader gets no changes after it has caught up",
     BlocksAreCut: "a reader gets only half of the changes of a frame",
+    PackIsCut: "a pack for a reader lacks its last change",
+    PackIsLost: "packs do not reach their readers",
     OpenedClaimsTooMuch: "the server claims to have what it has not",
     CaughtUpIsLost: "the server never says that all was sent",
     UploadSkipsOne: "the client leaves out the last change of each message",

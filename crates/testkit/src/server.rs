@@ -90,6 +90,8 @@ impl SimServer {
             clock_error_ms: self.clock_error_ms.clone(),
         };
         let (storage, recovering) = (self.disk.open(), self.recovering);
+        // So few that most documents have packs, of which clients lack all or a part.
+        let pack_blocks = 2 + self.rng.split(self.starts).index(8);
         let (server, failed) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let process =
             Process { tasks: tasks.clone(), server: server.clone(), failed: failed.clone() };
@@ -99,7 +101,8 @@ impl SimServer {
             // A window that is soon full, so that credit matters.
             let limits = Limits { window_bytes: 4 << 10, ..Limits::default() };
             let builder = SyncServer::builder(storage).auth(auth).limits(limits).env(env);
-            let started = builder.recovering(recovering).start().await;
+            let builder = builder.recovering(recovering).pack_blocks(pack_blocks);
+            let started = builder.start().await;
             let Ok(started) = started else { return failed.store(true, Ordering::Relaxed) };
             let started = Arc::new(started);
             *lock(&server) = Some(started.clone());

@@ -1,10 +1,12 @@
-//! A text of more than 100,000 characters, from the command line into two browsers.
+//! Large documents, from the command line into browsers: a text of more than 100,000 characters,
+//! and one of more than 100,000 changes.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Latency, Notebook, perform, summary};
 use futures::future::try_join;
+use leptos_sync_crdt::{Doc, PeerId, VersionVector};
 use serde_json::Value;
 
 use crate::together::same_text;
@@ -80,6 +82,70 @@ async fn a_text_of_120_000_characters_stays_responsive_while_two_people_type() -
         report(&ann, &ben).await
     })
     .await
+}
+
+const CHANGES: usize = 100_000;
+
+/// A long history is a small download, shown at once, and there without a server from then on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_of_100_000_changes_opens_on_a_new_device_and_stays_there() -> Result<()> {
+    perform("history", async |stage| {
+        let mut server = stage.server().await?;
+        let file = stage.folder().join("history.update");
+        std::fs::write(&file, typed_history()?).context("could not write the history")?;
+        let start = Instant::now();
+        server.cli(&["doc", "import", "history", &file.to_string_lossy()])?;
+        println!("    imported {CHANGES} changes in {:.1?}", start.elapsed());
+
+        let whole = format!("text.length === {}", CHANGES / 4 * 2);
+        let browsers = [stage.browser("ann").await?, stage.browser("ben").await?];
+        let mut pages = Vec::new();
+        for browser in &browsers {
+            let page = browser.open("about:blank").await?;
+            let start = Instant::now();
+            page.goto(&server.url("/d/history")).await?;
+            let page = Notebook::on(page).await?;
+            page.wait_for_text(&whole, Duration::from_secs(60)).await?;
+            println!("    a new browser shows it after {:.1?}", start.elapsed());
+            page.wait_until_saved().await?;
+            page.wait_until_stored().await?;
+            pages.push(page);
+        }
+        let [ann, ben] = &pages[..] else { unreachable!("there are two") };
+        ann.put_caret(0).await?;
+        ann.page().type_text("both see this ").await?;
+        ben.wait_for_part("both see this ").await?;
+        ann.wait_until_saved().await?;
+        ben.wait_until_installed().await?;
+
+        server.kill();
+        ben.page().reload().await?;
+        let ben = Notebook::on(ben.page().clone()).await?;
+        ben.wait_for_part("both see this ").await?;
+        ensure!(ben.text().await?.len() == CHANGES / 2 + 14, "the text is cut");
+        Ok(())
+    })
+    .await
+}
+
+/// As somebody types: three letters and a line break in eighty, of each four changes one takes a
+/// letter back. A change every 150 ms.
+fn typed_history() -> Result<Vec<u8>> {
+    let mut doc = Doc::new(PeerId(77));
+    let (mut at, mut now_ms) = (0, 1_700_000_000_000);
+    for change in 0..CHANGES {
+        now_ms += 150;
+        let (deleted, letter) = match change % 4 {
+            3 => (1, ""),
+            _ if change % 80 == 0 => (0, "\n"),
+            _ => (0, "x"),
+        };
+        at -= deleted;
+        let edit = doc.transact(now_ms, |tx| tx.text("text").splice(at, deleted, letter));
+        edit.0.context("the history cannot be written")?;
+        at += letter.len();
+    }
+    Ok(doc.encode_update(&VersionVector::new()))
 }
 
 async fn report(ann: &Notebook, ben: &Notebook) -> Result<()> {

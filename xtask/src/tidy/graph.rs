@@ -38,7 +38,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("notebook", &["leptos-sync"]),
     ("baseline", &[]),
-    ("e2e", &[]),
+    // A long history is written, and not typed.
+    ("e2e", &["leptos-sync-crdt"]),
     ("xtask", &[]),
 ];
 

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use leptos_sync_crdt::{Block, Doc, DocId, ImportError, PeerId, VersionVector, is_update};
+use leptos_sync_server::stored_blocks;
 use leptos_sync_storage::{SqliteStorage, Storage as _};
 
 use super::{DataDir, json, print};
@@ -101,13 +102,11 @@ async fn list(storage: &SqliteStorage) -> Result<()> {
 /// The document as it is stored; empty if it is unknown.
 async fn load(storage: &SqliteStorage, id: &DocId, peer: PeerId) -> Result<Doc> {
     let stored = storage.load(id).await.with_context(|| format!("cannot read document {id}"))?;
-    let mut doc = match &stored.snapshot {
-        Some(snapshot) => Doc::from_snapshot(peer, &snapshot.bytes)
-            .with_context(|| format!("the stored snapshot of {id} is corrupt"))?,
-        None => Doc::new(peer),
-    };
+    let blocks =
+        stored_blocks(stored).with_context(|| format!("the stored snapshot of {id} is corrupt"))?;
+    let mut doc = Doc::new(peer);
     // What the store holds was accepted once: the clock must not refuse it now.
-    doc.import(u64::MAX, stored.blocks)
+    doc.import(u64::MAX, blocks)
         .with_context(|| format!("the stored changes of {id} do not fit together"))?;
     Ok(doc)
 }

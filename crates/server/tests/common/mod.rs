@@ -227,6 +227,8 @@ pub(crate) struct Client {
     started: tokio::time::Instant,
     events: VecDeque<ClientEvent>,
     pub(crate) closed: Option<u16>,
+    /// How many bytes the server has sent.
+    pub(crate) heard_bytes: usize,
     pub(crate) id: DocId,
     pub(crate) doc: Doc,
 }
@@ -259,6 +261,7 @@ impl Client {
             started: tokio::time::Instant::now(),
             events: VecDeque::new(),
             closed: None,
+            heard_bytes: 0,
             id: doc_id(id),
             doc: Doc::new(PeerId(peer)),
         };
@@ -283,6 +286,11 @@ impl Client {
                 ClientOutput::Event(event) => {
                     if let ClientEvent::Blocks { blocks, .. } = &event {
                         self.doc.import(now_ms(), blocks.clone()).expect("valid blocks");
+                    }
+                    if let ClientEvent::Packs { updates, .. } = &event {
+                        for update in updates {
+                            self.doc.import_update(now_ms(), update).expect("a valid update");
+                        }
                     }
                     self.events.push_back(event);
                 }
@@ -315,7 +323,10 @@ impl Client {
     /// Takes a message in; none is the end of the connection.
     pub(crate) async fn take(&mut self, message: Option<Message>) {
         match message {
-            Some(Message::Binary(frame)) => self.input(ClientInput::Frame(frame)).await,
+            Some(Message::Binary(frame)) => {
+                self.heard_bytes += frame.len();
+                self.input(ClientInput::Frame(frame)).await;
+            }
             Some(Message::Close(frame)) => {
                 self.closed = Some(frame.map_or(0, |frame| frame.code.into()));
             }
@@ -360,9 +371,15 @@ impl Client {
 
     /// Appends, sends, and waits until the server has it durably.
     pub(crate) async fn save(&mut self, content: &str) {
-        let block = self.write(content);
-        let (peer, end) = (block.peer(), block.end());
-        self.send(vec![block]).await;
+        self.save_all(&[content]).await;
+    }
+
+    /// The same with a change for each of these.
+    pub(crate) async fn save_all(&mut self, contents: &[&str]) {
+        let blocks: Vec<Block> = contents.iter().map(|content| self.write(content)).collect();
+        let last = blocks.last().expect("something is written");
+        let (peer, end) = (last.peer(), last.end());
+        self.send(blocks).await;
         self.until(|event| match event {
             ClientEvent::Acked { through, .. } => through.get(peer) >= end,
             ClientEvent::Rejected { code, .. } => panic!("rejected: {code:?}"),
