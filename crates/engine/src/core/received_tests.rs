@@ -91,6 +91,30 @@ fn what_is_written_after_a_pack_is_stored_and_told_with_it() {
 }
 
 #[test]
+fn what_was_written_before_a_pack_is_not_counted_as_the_servers() {
+    let mut core = loaded(true);
+    let block = write(&mut core, at(0));
+    store(&mut core, at(0));
+    let (mut wire, _) = Wire::new(at(0), core);
+    assert_eq!(wire.open(at(0), version(&[(8, MANY as u32)]), None).blocks, [block]);
+    let message = pack(&wire, &letters(8, MANY));
+    wire.say(at(1), &message);
+    assert_eq!(wire.pending(), 1);
+    wire.ack(at(2), version(&[(7, 1)]));
+    assert_eq!(wire.pending(), 0);
+}
+
+#[test]
+fn what_came_in_a_pack_is_not_sent_back() {
+    let (mut wire, _) = Wire::opened(at(0), loaded(true), VersionVector::new());
+    let message = pack(&wire, &letters(8, MANY));
+    wire.say(at(1), &message);
+    let block = write(&mut wire.core, at(2));
+    store(&mut wire.core, at(2));
+    assert_eq!(wire.sent().blocks, [block]);
+}
+
+#[test]
 fn a_pack_that_cannot_be_stored_is_stored_later_and_what_follows_waits() {
     let mut wire = packed(MANY);
     snapshot(&mut wire.core, 2);

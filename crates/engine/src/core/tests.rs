@@ -334,14 +334,14 @@ fn stored() -> (Core, Block) {
 }
 
 /// Has a change written again, as if another tab had done that.
-fn move_away(core: &mut Core, block: &Block) -> OpId {
+pub(super) fn move_away(core: &mut Core, block: &Block) -> OpId {
     let from = OpId::new(block.peer(), block.seq());
     let moved = TabMessage::Moved { doc: board(), from, to: block.successor() };
     core.tab_message(at(2), &moved.encode());
     from
 }
 
-fn replacement(core: &mut Core) -> Vec<OpId> {
+pub(super) fn replacement(core: &mut Core) -> Vec<OpId> {
     match core.next_job(at(60_000)) {
         Some(Job::Replace { moved, .. }) => moved,
         other => panic!("no replacement, but {other:?}"),
@@ -405,6 +405,24 @@ fn what_a_failed_replacement_would_have_stored_is_stored_later() {
     replacement(&mut core);
     core.job_finished(at(60_000), JobResult::Replace(board(), Ok(())));
     assert!(core.status().saved_here && core.next_job(at(60_000)).is_none());
+}
+
+#[test]
+fn what_is_written_again_while_a_replacement_fails_is_not_stored_under_its_old_name() {
+    let (mut core, first) = stored();
+    move_away(&mut core, &first);
+    let unsaved = write(&mut core, at(2));
+    replacement(&mut core);
+    outputs(&mut core);
+    move_away(&mut core, &unsaved);
+    core.job_finished(at(3), JobResult::Replace(board(), Err(CompactError::QuotaExceeded)));
+    let all = core.open(&board()).borrow().blocks_since(&VersionVector::new());
+    assert!(all.len() == 2 && !all.contains(&unsaved));
+    let told = posted(&outputs(&mut core)).into_iter().filter_map(|message| match message {
+        TabMessage::Changes { parts, .. } => Some(parts[0].1.clone()),
+        _ => None,
+    });
+    assert!(told.flatten().all(|block| all.contains(&block)), "under old names");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, ReadError, StoredDoc};
 
+use super::doc::name;
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, outputs, posted, write};
+use super::tests::{at, board, loaded, move_away, outputs, posted, replacement, write};
 use super::{Core, Job, JobResult, Loaded, Now, Output};
 use crate::event::DocEvent;
 
@@ -308,4 +309,18 @@ fn what_builds_on_the_next_change_of_one_that_comes_with_it_lacks_that() {
     core.tab_message(at(1), &told(true, &parts).encode());
     assert!(outputs(&mut core).iter().any(|output| matches!(output, Output::Reread(..))));
     assert_eq!(core.open(&board()).borrow().counter("n"), 0, "none of it is shown yet");
+}
+
+#[test]
+fn what_a_replacement_has_of_tied_changes_is_replaced_when_they_are_written_again() {
+    let mut core = both_loaded(false);
+    let first = write(&mut core, at(1));
+    assert!(core.next_job(at(1)).is_some());
+    core.job_finished(at(1), JobResult::Append(Ok(())));
+    move_away(&mut core, &first);
+    let parts = write_both(&mut core, at(2));
+    assert_eq!(replacement(&mut core), [name(&first)]);
+    let from = move_away(&mut core, &parts[0].1[0]);
+    core.job_finished(at(3), JobResult::Replace(board(), Ok(())));
+    assert_eq!(replacement(&mut core), [from]);
 }
