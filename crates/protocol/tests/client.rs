@@ -288,9 +288,15 @@ fn packs_are_handed_on_for_a_document_that_is_open() {
     assert_eq!(client.hears(pack(0)), [packs(1)]);
     let frame = [pack(0), pack(0)].map(|message| encode_frame(&message).to_vec()).concat();
     assert_eq!(client.input(ClientInput::Frame(frame.into())), [packs(2)], "of one frame");
+    client.opens("e");
+    client.hears(opened(1));
+    let frame = [pack(0), pack(1)].map(|message| encode_frame(&message).to_vec()).concat();
+    let of_other =
+        ClientEvent::Packs { doc: doc("e"), updates: vec![Bytes::from_static(b"an update")] };
+    assert_eq!(client.input(ClientInput::Frame(frame.into())), [packs(1), Told(of_other)]);
     client.opens("d");
     assert_eq!(client.hears(pack(0)), [], "of a channel that was closed");
-    assert_eq!(client.hears(pack(1)), [], "before it is open");
+    assert_eq!(client.hears(pack(2)), [], "before it is open");
 }
 
 #[test]
