@@ -181,18 +181,19 @@ mod tests {
     use crate::columns::encode_ints;
     use crate::import::ImportError;
     use crate::packing::Packer;
+    use crate::stamp::Stamp;
     use crate::{ContainerId, ContainerKind, Doc, OpId, PeerId};
 
     /// An update file of one addition each by peers 1, 2 and 1 again, which had seen both.
-    fn file(stamps: [i64; 3]) -> Vec<u8> {
+    fn file(stamps: [u64; 3]) -> Vec<u8> {
         file_by([1, 2], stamps)
     }
 
-    fn file_by(peers: [u64; 2], stamps: [i64; 3]) -> Vec<u8> {
+    fn file_by(peers: [u64; 2], stamps: [u64; 3]) -> Vec<u8> {
         file_of(peers, &[&[0, 1, 0], &[2, 1, 0], &[1, 1]], &stamps)
     }
 
-    fn file_of(peers: [u64; 2], heads: &[&[u8]], stamps: &[i64]) -> Vec<u8> {
+    fn file_of(peers: [u64; 2], heads: &[&[u8]], stamps: &[u64]) -> Vec<u8> {
         let count: u8 = heads.iter().map(|head| head[1]).sum();
         let mut out = Writer::new();
         out.len(2);
@@ -202,11 +203,11 @@ mod tests {
         ContainerId::root("c").encode(&mut out);
         // Peer and whether it follows the one before, length, seq if first, stamp, parents.
         out.len(heads.len());
-        let mut before = 0;
+        let mut before = Stamp(0);
         for (head, stamp) in heads.iter().zip(stamps) {
             out.raw(head);
-            out.varint_i64(stamp - before);
-            before = stamp + i64::from(head[1]);
+            out.varint(Stamp(*stamp).code_after(before));
+            before = Stamp(stamp + u64::from(head[1]));
             if head[0] & 1 == 0 {
                 out.len(0);
             }

@@ -35,7 +35,7 @@
 use crate::block::{Block, BlockHeader};
 use crate::codec::{DecodeError, Reader, Writer, unzigzag, zigzag};
 use crate::id::{OpId, PeerId};
-use crate::stamp::{Stamp, WALL_LEAD_MS};
+use crate::stamp::Stamp;
 
 mod body;
 #[cfg(test)]
@@ -46,9 +46,6 @@ const REFERENCE_BYTES_MAX: usize = 256;
 
 /// How many authors are remembered.
 const AUTHORS_MAX: usize = 127;
-
-/// A stamp that jumps to the wall clock has a counter below this, unless it was long unseen.
-const JUMP_COUNTERS: u64 = 8;
 
 const WHOLE: u64 = 0;
 const MOVED: u64 = 1;
@@ -206,7 +203,7 @@ impl Seen {
         let expected = self.expected_stamp(author, &header.deps);
         if header.stamp != expected {
             flags |= STAMP;
-            put_stamp(header.stamp, expected, &mut fields);
+            fields.varint(header.stamp.code_after(expected));
         }
         let (form, body) = body::shorten(last, block)?;
         let mut out = Writer::new();
@@ -230,7 +227,7 @@ impl Seen {
         let deps = if head & DEPS == 0 { Vec::new() } else { self.get_deps(input)? };
         let mut stamp = self.expected_stamp(author, &deps);
         if head & STAMP != 0 {
-            stamp = get_stamp(stamp, input)?;
+            stamp = Stamp::from_code(input.varint()?, stamp);
         }
         let len = body::restore(last, head, input, &mut room.body)?;
         let header = BlockHeader { peer: author.peer, seq: last.end(), len, stamp, deps };
@@ -276,26 +273,4 @@ impl Seen {
         }
         Ok(deps)
     }
-}
-
-/// Appends a stamp that is not the expected one.
-fn put_stamp(stamp: Stamp, expected: Stamp, out: &mut Writer) {
-    let jump = stamp.wall_ms().checked_sub(expected.wall_ms() + WALL_LEAD_MS);
-    let counter = stamp.0 & 0xffff;
-    out.varint(match jump {
-        Some(ms) if counter < JUMP_COUNTERS => (ms * JUMP_COUNTERS + counter) << 1,
-        _ => zigzag(stamp.0.cast_signed() - expected.0.cast_signed()) << 1 | 1,
-    });
-}
-
-/// Reads a stamp that is not the expected one; it may be out of range.
-fn get_stamp(expected: Stamp, input: &mut Reader<'_>) -> Result<Stamp, DecodeError> {
-    let code = input.varint()?;
-    let number = code >> 1;
-    Ok(Stamp(if code & 1 == 0 {
-        let ms = expected.wall_ms() + WALL_LEAD_MS + number / JUMP_COUNTERS;
-        (ms << 16) + number % JUMP_COUNTERS
-    } else {
-        expected.0.wrapping_add_signed(unzigzag(number))
-    }))
 }

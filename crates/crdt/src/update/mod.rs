@@ -13,15 +13,15 @@
 //! | operations | one chunk a container, length first |
 //!
 //! A stretch is peer ≪ 1 \| follows-the-one-before, length, seq in the peer's first stretch, stamp
-//! as a difference; and its parents unless it follows. A text's operations are its runs, and if
-//! there are marks among them, those.
+//! after the end of the stretch before ([`Stamp::code_after`]); and its parents unless it follows.
+//! A text's operations are its runs, and if there are marks among them, those.
 
 mod cells;
 #[cfg(test)]
 mod tests;
 
 use crate::cells::CellOp;
-use crate::codec::{DecodeError, Input, Writer, zigzag};
+use crate::codec::{DecodeError, Input, Writer};
 use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Containers};
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
@@ -218,7 +218,7 @@ pub(crate) fn encode_stretches(
     peers: &mut Peers<'_>,
 ) -> Writer {
     let mut out = Writer::new();
-    let (mut count, mut place, mut stamp) = (0, 0, 0u64);
+    let (mut count, mut place, mut stamp) = (0, 0, Stamp(0));
     // Where each range starts in the file.
     let mut starts: Vec<(Lv, Lv, Lv)> = Vec::new();
     for (start, end) in ranges {
@@ -239,8 +239,8 @@ pub(crate) fn encode_stretches(
             if is_first {
                 out.varint(u64::from(stretch.seq));
             }
-            out.varint(zigzag(stretch.stamp.0.wrapping_sub(stamp).cast_signed()));
-            stamp = stretch.stamp.plus(upto - at).0;
+            out.varint(stretch.stamp.code_after(stamp));
+            stamp = stretch.stamp.plus(upto - at);
             if !follows {
                 out.len(parents.len());
                 for parent in parents.iter() {
@@ -333,7 +333,7 @@ impl Update {
 
     pub(crate) fn read_stretches(&mut self, input: &mut Input<'_>, peers: &[PeerId]) {
         let mut authors: Vec<Option<(u32, u32)>> = vec![None; peers.len()];
-        let (mut place, mut stamp) = (0u32, 0u64);
+        let (mut place, mut stamp) = (0u32, Stamp(0));
         for number in 0..input.count(3) as u32 {
             let head = input.varint();
             let (peer, follows) = ((head >> 1) as usize, head & 1 == 1);
@@ -346,9 +346,9 @@ impl Update {
                 None => (NONE, input.varint_u32()),
             };
             *author = Some((number, input.some(seq.checked_add(len), "seq")));
-            let first = stamp.wrapping_add(input.varint_i64().cast_unsigned());
-            let last = first.checked_add(u64::from(len)).filter(|last| *last <= STAMP_END);
-            stamp = input.some(last, "stamp");
+            let first = Stamp::from_code(input.varint(), stamp);
+            let last = first.0.checked_add(u64::from(len)).filter(|last| *last <= STAMP_END);
+            stamp = Stamp(input.some(last, "stamp"));
             if follows {
                 self.read_parent(input, place, 1);
             } else {
@@ -358,7 +358,7 @@ impl Update {
             let end = place.checked_add(len);
             let end = end.filter(|end| len > 0 && *end < crate::import::OPS_MAX);
             place = input.some(end, "length");
-            let (id, stamp) = (OpId::new(*id, seq), Stamp(first));
+            let (id, stamp) = (OpId::new(*id, seq), first);
             let parents_end = self.parents.len() as u32;
             self.stretches.push(FileStretch { start, len, id, stamp, previous, parents_end });
         }
