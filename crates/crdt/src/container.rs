@@ -418,7 +418,8 @@ pub(crate) struct Container {
 /// What this program has asked some document for, and so has to be told of from now on. One that
 /// never asks for trees or marks does without the code for them: imports and undo reach it through
 /// here alone, and what imports take into the log is all that a later question needs. One that
-/// merges updates only does without that for blocks: none of them waits.
+/// merges updates only does without that for blocks: none of them waits. One that never undoes does
+/// without what undoes trees and marks, which asks whether it does ([`crate::undo::undoes`]).
 pub(crate) struct Followed {
     pub(crate) blocks: OnceLock<ImportBlocks>,
     pub(crate) trees: OnceLock<&'static dyn FollowTree>,

@@ -6,6 +6,7 @@
 //! that someone else deleted too stays deleted.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::container::{ContainerIx, Containers, Content, FOLLOWED};
 use crate::doc::{Commit, Doc};
@@ -27,6 +28,16 @@ const STEP_EDITS_MAX: usize = 1_000;
 
 /// Older steps than this many are forgotten.
 const STEPS_MAX: usize = 1_000;
+
+/// Whether this program has undone something. An app without undo has no code that sets it, so a
+/// compiler that sees the whole app knows what it is, and leaves out what asks for it.
+static UNDOES: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program undoes. What only undo needs, of types that not every app has, asks first:
+/// see [`crate::container::Followed`].
+pub(crate) fn undoes() -> bool {
+    UNDOES.load(Ordering::Relaxed)
+}
 
 /// How to undo an edit. Values that were overwritten are named by the operation that wrote them.
 #[derive(Clone, Copy, Debug)]
@@ -269,6 +280,7 @@ impl Doc {
     }
 
     fn apply_step(&mut self, wall_ms: u64, step: Step) -> (Option<Commit>, Step) {
+        UNDOES.store(true, Ordering::Relaxed);
         self.undo.note_peer(self.peer());
         let mut tx = Transaction::new(self, wall_ms);
         for inverse in step.inverses.iter().rev() {

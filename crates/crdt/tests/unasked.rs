@@ -52,4 +52,12 @@ fn what_came_before_anybody_asked_is_shown_and_what_comes_later_is_told() {
     let spans = plain.text("text").spans();
     let shown: Vec<_> = spans.iter().map(|span| (&*span.text, span.marks.len())).collect();
     assert_eq!(shown, [("mi", 0), ("lk", 1)], "who knows of no marks brings none back");
+
+    // Some undid before they asked for marks, others ask first.
+    for doc in [&mut plain, &mut asked, &mut unasked] {
+        let spans = doc.text("text").spans();
+        doc.transact(0, |tx| tx.text("text").delete(2, 2)).0.unwrap();
+        doc.undo(0).unwrap();
+        assert_eq!(doc.text("text").spans(), spans, "who knows of marks brings them back");
+    }
 }

@@ -11,6 +11,7 @@ use crate::text::marking::{bring_back, take_back};
 use crate::text::marks::{changes, marks_from, patches_of, values_of};
 use crate::text::{Runs, TextState};
 use crate::transaction::Transaction;
+use crate::undo::undoes;
 
 /// What knows about marks, for who asks: see [`crate::container::Followed`].
 pub(crate) trait FollowMarks: Sync {
@@ -62,10 +63,14 @@ impl FollowMarks for AllMarks {
     }
 
     fn take_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
-        take_back(tx, index, lv);
+        if undoes() {
+            take_back(tx, index, lv);
+        }
     }
 
     fn bring_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, back: &[(Lv, u32)]) {
-        bring_back(tx, index, back);
+        if undoes() {
+            bring_back(tx, index, back);
+        }
     }
 }

@@ -26,6 +26,7 @@ use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
+use crate::undo::undoes;
 
 pub(crate) use changes::changes;
 #[cfg(test)]
@@ -163,7 +164,9 @@ impl FollowTree for Trees {
     }
 
     fn put_back(&self, mut tree: TreeMut<'_, '_>, node: Lv, previous: Option<Lv>) {
-        tree.put_back(node, previous);
+        if undoes() {
+            tree.put_back(node, previous);
+        }
     }
 }
 
