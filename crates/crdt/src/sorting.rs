@@ -20,11 +20,14 @@ pub(crate) fn sort_set(numbers: &mut Vec<u32>) {
 
 /// Sorts by an order of one's own; equal items may change places.
 pub(crate) fn sort_by<T>(items: &mut [T], is_less: impl Fn(&T, &T) -> bool) {
-    heap_sort(items.len(), &mut |step, a, b| match step {
-        Step::IsLess => is_less(&items[a], &items[b]),
-        Step::Swap => {
-            items.swap(a, b);
-            true
+    heap_sort(items.len(), &mut |step, a, b| {
+        let (first, second) = (&items[a], &items[b]);
+        match step {
+            Step::IsLess => is_less(first, second),
+            Step::Swap => {
+                items.swap(a, b);
+                true
+            }
         }
     });
 }
