@@ -8,6 +8,7 @@ use crate::graph::{Graph, Lv};
 use crate::history::History;
 use crate::import::{Import, ImportError, ToMerge, intern_name, row_resolver};
 use crate::pack::read_pack;
+use crate::search::Search;
 use crate::snapshot::read_update;
 use crate::sorting::sort_set;
 use crate::update::{Column, Parent};
@@ -87,7 +88,7 @@ impl Doc {
                     history.note_bounds(here(place), len, count);
                 });
             }
-            let span = update.spans.partition_point(|span| span.1 <= from);
+            let span = update.spans.count_while(|span| span.1 <= from);
             for (first, upto, place) in update.spans[span..].iter().take_while(|s| s.0 < end) {
                 let (first, upto, index) = ((*first).max(from), (*upto).min(end), places[*place]);
                 history.note_span(here(first), index);
@@ -104,7 +105,7 @@ impl Doc {
                 if update.containers[*place].0 == ContainerKind::Tree {
                     texts.touch(index);
                 }
-                let first = ops.partition_point(|(lv, _)| *lv < first);
+                let first = ops.count_while(|(lv, _)| *lv < first);
                 for (lv, op) in ops[first..].iter_mut().take_while(|(lv, _)| *lv < upto) {
                     let lv = here(*lv);
                     let content = &mut containers.get_mut(index).content;

@@ -14,6 +14,7 @@ use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::names::NameIx;
 use crate::packing::{Packer, unpack};
+use crate::search::Search;
 use crate::value::Value;
 
 /// A page with so many operations, or so many bytes of them, is full. Small in tests, so that short
@@ -206,7 +207,7 @@ impl CellLog {
 
     /// The page that an operation would be in.
     fn page_of(&self, lv: Lv) -> &Ops {
-        let at = self.pages.partition_point(|page| page.range.1 < lv);
+        let at = self.pages.count_while(|page| page.range.1 < lv);
         self.pages.get(at).map_or(&self.open, Page::ops)
     }
 
@@ -234,11 +235,11 @@ impl CellLog {
 
     /// The operations from `start` to `end` (exclusive): a page each, the first there and the last.
     fn stretches(&self, start: Lv, end: Lv) -> impl Iterator<Item = (&Ops, usize, usize)> {
-        let first = self.pages.partition_point(|page| page.range.1 < start);
+        let first = self.pages.count_while(|page| page.range.1 < start);
         let pages = self.pages[first..].iter().take_while(move |page| page.range.0 < end);
         pages.map(Page::ops).chain([&self.open]).map(move |ops| {
-            let first = ops.starts.partition_point(|(lv, _)| *lv < start);
-            let last = ops.starts.partition_point(|(lv, _)| *lv < end);
+            let first = ops.starts.count_while(|(lv, _)| *lv < start);
+            let last = ops.starts.count_while(|(lv, _)| *lv < end);
             (ops, first, last.max(first))
         })
     }

@@ -12,6 +12,7 @@
 use std::ops::Range;
 
 use crate::id::{OpId, PeerId};
+use crate::search::Search;
 use crate::sorting::sort;
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
@@ -262,7 +263,7 @@ impl Graph {
 
     /// The latest operation below `lv` that all others are either before or after.
     pub(crate) fn critical_before(&self, lv: Lv) -> Option<Lv> {
-        let at = self.critical.partition_point(|(start, _)| *start < lv);
+        let at = self.critical.count_while(|(start, _)| *start < lv);
         let (_, end) = self.critical.get(at.checked_sub(1)?)?;
         Some((*end).min(lv) - 1)
     }
@@ -270,7 +271,7 @@ impl Graph {
     /// Whether an operation is before or after every other, and up to where that holds of those
     /// that come next.
     pub(crate) fn critical_at(&self, lv: Lv) -> (bool, Lv) {
-        let at = self.critical.partition_point(|(_, end)| *end <= lv);
+        let at = self.critical.count_while(|(_, end)| *end <= lv);
         match self.critical.get(at) {
             Some((start, end)) if *start <= lv => (true, *end),
             Some((start, _)) => (false, *start),
@@ -281,7 +282,7 @@ impl Graph {
     fn run_at(&self, lv: Lv) -> usize {
         match self.runs.last() {
             Some(last) if last.start <= lv => self.runs.len() - 1,
-            _ => self.runs.partition_point(|run| run.start <= lv) - 1,
+            _ => self.runs.count_while(|run| run.start <= lv) - 1,
         }
     }
 
@@ -297,7 +298,7 @@ impl Graph {
             step *= 2;
         }
         let rest = &self.runs[low..high.min(self.runs.len())];
-        low + rest.partition_point(|run| run.start <= lv).max(1) - 1
+        low + rest.count_while(|run| run.start <= lv).max(1) - 1
     }
 
     fn run_end(&self, index: usize) -> Lv {
@@ -372,9 +373,7 @@ impl Graph {
         let runs = &self.runs_by_peer[peer as usize];
         let at = match runs.last() {
             Some(last) if self.runs[*last as usize].seq <= id.seq => runs.len() - 1,
-            _ => {
-                runs.partition_point(|run| self.runs[*run as usize].seq <= id.seq).checked_sub(1)?
-            }
+            _ => runs.count_while(|run| self.runs[*run as usize].seq <= id.seq).checked_sub(1)?,
         };
         let index = runs[at] as usize;
         let lv = self.runs[index].start + (id.seq - self.runs[index].seq);
@@ -386,7 +385,7 @@ impl Graph {
         let mut missing: Vec<(Lv, Lv)> = Vec::new();
         for (index, runs) in self.runs_by_peer.iter().enumerate() {
             let known = version.get(self.peers[index]);
-            let first = runs.partition_point(|run| {
+            let first = runs.count_while(|run| {
                 let run = *run as usize;
                 self.runs[run].seq + (self.run_end(run) - self.runs[run].start) <= known
             });

@@ -11,6 +11,7 @@ use crate::container::ContainerIx;
 use crate::graph::{Graph, Lv};
 use crate::id::{OpId, PeerId};
 use crate::numbers::{self, Numbers};
+use crate::search::Search;
 use crate::shallow::Base;
 use crate::stamp::Stamp;
 use crate::text::Runs;
@@ -160,7 +161,7 @@ impl History {
 
     /// The transaction that holds an operation above the base: its first operation and its length.
     pub(crate) fn transaction_at(&self, lv: Lv) -> (Lv, u32) {
-        let at = self.bounds.partition_point(|(from, _)| *from <= lv) - 1;
+        let at = self.bounds.count_while(|(from, _)| *from <= lv) - 1;
         let (from, len) = self.bounds[at];
         (lv - (lv - from) % len, len)
     }
@@ -170,7 +171,7 @@ impl History {
     pub(crate) fn transactions(&self, start: Lv, end: Lv) -> Vec<(Lv, u32, u32)> {
         let mut out = Vec::new();
         let mut at = start;
-        let mut index = self.bounds.partition_point(|(from, _)| *from <= start);
+        let mut index = self.bounds.count_while(|(from, _)| *from <= start);
         while at < end {
             let len = self.bounds[index - 1].1;
             let upto = self.bounds.get(index).map_or(end, |(from, _)| *from).min(end);
@@ -183,7 +184,7 @@ impl History {
 
     /// The stretches about one container each, between two operations, as `(start, end, which)`.
     pub(crate) fn spans(&self, start: Lv, end: Lv) -> impl Iterator<Item = (Lv, Lv, ContainerIx)> {
-        let first = self.spans.partition_point(|(from, _)| *from <= start).saturating_sub(1);
+        let first = self.spans.count_while(|(from, _)| *from <= start).saturating_sub(1);
         let ends = self.spans[first..].iter().skip(1).map(|(from, _)| *from).chain([Lv::MAX]);
         self.spans[first..]
             .iter()

@@ -68,6 +68,7 @@ mod rebase;
 mod repeats;
 mod rollback;
 mod rope;
+mod search;
 mod shallow;
 mod snapshot;
 mod sorted;

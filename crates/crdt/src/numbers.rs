@@ -1,6 +1,7 @@
 //! The one map of numbers to numbers: whatever it is from and to, it is compiled once.
 
 use crate::codec::Writer;
+use crate::search::Search;
 
 /// How many entries lie together at the most.
 const CHUNK_MAX: usize = 128;
@@ -25,7 +26,7 @@ impl Numbers {
 
     /// The chunk that has a key, and where in it the key is or belongs.
     fn find(&self, key: u64) -> Option<(usize, Result<usize, usize>)> {
-        let after = self.chunks.partition_point(|chunk| chunk[0].0 <= key);
+        let after = self.chunks.count_while(|chunk| chunk[0].0 <= key);
         let at = after.saturating_sub(1);
         Some((at, self.chunks.get(at)?.binary_search_by(|(other, _)| other.cmp(&key))))
     }

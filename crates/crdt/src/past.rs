@@ -10,6 +10,7 @@ use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
 use crate::patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
+use crate::search::Search;
 use crate::sorting::sort;
 use crate::text::{Values, changes, patches_of};
 use crate::tree::{NodeId, Tree};
@@ -401,7 +402,7 @@ fn kept_by(delta: &[TextDelta]) -> Vec<(u32, u32, u32)> {
 fn moved(values: &Values, kept: &[(u32, u32, u32)]) -> Values {
     let mut moved = Values::new();
     for (old, end, new) in kept {
-        let first = values.partition_point(|(_, until, _)| until <= old);
+        let first = values.count_while(|(_, until, _)| until <= old);
         for (from, until, value) in values[first..].iter().take_while(|(from, _, _)| from < end) {
             let at = |pos: u32| pos - old + new;
             moved.push((at(*from.max(old)), at(*until.min(end)), value.clone()));

@@ -9,6 +9,7 @@ use crate::id::{OpId, PeerId};
 use crate::import::ImportError;
 use crate::numbers::{pair, parts};
 use crate::op::Body;
+use crate::search::Search;
 use crate::sorting::sort_by;
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
@@ -98,7 +99,7 @@ impl Queue {
         let ready = &self.authors[self.author(op.peer)?].ready;
         // Mostly, an operation of the last one is asked for.
         let last = ready.last().filter(|last| last.seq <= op.seq);
-        let before = || ready.partition_point(|block| block.seq <= op.seq).checked_sub(1);
+        let before = || ready.count_while(|block| block.seq <= op.seq).checked_sub(1);
         let block = last.or_else(|| ready.get(before()?))?;
         (op.seq < block.end).then(|| block.stamp.plus(op.seq - block.seq))
     }
@@ -179,7 +180,7 @@ impl Queue {
 /// An operation that a block depends on and a version lacks; it has those of peers below `from`.
 pub(crate) fn missing_dep(block: &Block, from: PeerId, version: &VersionVector) -> Option<OpId> {
     let header = block.header();
-    let first = header.deps.partition_point(|dep| dep.peer < from);
+    let first = header.deps.count_while(|dep| dep.peer < from);
     let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
     let mut all = header.deps[first..].iter().copied().chain(previous);
     all.find(|dep| !version.contains(*dep))

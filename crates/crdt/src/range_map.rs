@@ -1,5 +1,7 @@
 //! A map from every integer to a value, stored as where the value changes.
 
+use crate::search::Search;
+
 /// Entries per chunk. Small in tests, so that short maps have several.
 const CHUNK_LEN_MAX: usize = if cfg!(test) { 4 } else { 256 };
 
@@ -16,8 +18,8 @@ pub(crate) struct RangeMap {
 
 impl RangeMap {
     fn position(&self, key: u32) -> Option<(usize, usize)> {
-        let chunk = self.firsts.partition_point(|first| *first <= key).checked_sub(1)?;
-        let entry = self.chunks[chunk].partition_point(|(start, _)| *start <= key) - 1;
+        let chunk = self.firsts.count_while(|first| *first <= key).checked_sub(1)?;
+        let entry = self.chunks[chunk].count_while(|(start, _)| *start <= key) - 1;
         Some((chunk, entry))
     }
 
@@ -72,7 +74,7 @@ impl RangeMap {
     /// Removes the entries from a place on that start below `end`.
     fn remove_between(&mut self, chunk: usize, entry: usize, end: u32) {
         let here = &mut self.chunks[chunk];
-        let upto = entry + here[entry..].partition_point(|(start, _)| *start < end);
+        let upto = entry + here[entry..].count_while(|(start, _)| *start < end);
         let is_rest = upto == here.len();
         here.drain(entry..upto);
         if !is_rest {
@@ -85,7 +87,7 @@ impl RangeMap {
         self.chunks.drain(chunk + 1..gone);
         self.firsts.drain(chunk + 1..gone);
         if let Some(next) = self.chunks.get_mut(chunk + 1) {
-            let below = next.partition_point(|(start, _)| *start < end);
+            let below = next.count_while(|(start, _)| *start < end);
             next.drain(..below);
             self.firsts[chunk + 1] = next[0].0;
         }

@@ -20,6 +20,7 @@ use crate::id::{OpId, PeerId};
 use crate::import::intern_name;
 use crate::op::{Action, Body};
 use crate::past::PastError;
+use crate::search::Search;
 use crate::text::{Anchor, MarkRange, RunKind};
 use crate::transaction::Transaction;
 use crate::undo::Undo;
@@ -67,7 +68,7 @@ impl Order {
     }
 
     fn place_of(&self, id: Lv) -> Option<usize> {
-        let at = self.sorted.partition_point(|place| self.items[*place].0 <= id);
+        let at = self.sorted.count_while(|place| self.items[*place].0 <= id);
         let place = self.sorted[at.checked_sub(1)?];
         (id < self.items[place].0 + self.items[place].1).then_some(place)
     }

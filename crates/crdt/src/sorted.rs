@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::search::Search;
+
 /// How many numbers lie together at the most.
 const CHUNK_MAX: usize = if cfg!(test) { 8 } else { 256 };
 
@@ -24,7 +26,7 @@ impl Sorted {
     /// The number of what is looked for, or where it belongs. `compare` tells how what a number
     /// stands for compares with that.
     pub(crate) fn find(&self, compare: &dyn Fn(u32) -> Ordering) -> Result<u32, Place> {
-        let after = self.chunks.partition_point(|chunk| compare(chunk[0]).is_le());
+        let after = self.chunks.count_while(|chunk| compare(chunk[0]).is_le());
         let at = after.saturating_sub(1);
         let Some(chunk) = self.chunks.get(at) else { return Err(Place(0, 0)) };
         match chunk.binary_search_by(|number| compare(*number)) {

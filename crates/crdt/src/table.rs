@@ -15,6 +15,7 @@ use crate::id::{OpId, RowId};
 use crate::lww::overrules;
 use crate::names::{NameIx, Names};
 use crate::numbers::{self, Numbers, pair, parts};
+use crate::search::Search;
 use crate::sorting::{sort, sort_set};
 use crate::stamp::Stamp;
 use crate::value::Value;
@@ -33,7 +34,7 @@ pub(crate) struct TableState {
 impl TableState {
     /// Whether this operation inserted a row.
     pub(crate) fn has_row(&self, lv: Lv) -> bool {
-        let at = self.rows.partition_point(|(start, _)| *start <= lv);
+        let at = self.rows.count_while(|(start, _)| *start <= lv);
         at > 0 && lv < self.rows[at - 1].1
     }
 

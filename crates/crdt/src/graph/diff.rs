@@ -1,6 +1,7 @@
 //! What of the history is before one version and not before another.
 
 use crate::graph::{Graph, Lv};
+use crate::search::Search;
 
 /// What is before only one of two versions, each as descending ranges, and what it takes to find
 /// out.
@@ -34,7 +35,7 @@ impl Diff {
 
     /// Notes that the versions have the operations of a run up to there, or further.
     fn touch(&mut self, run: u32, ends: [Lv; 2]) {
-        let at = self.reach.partition_point(|(other, _)| *other < run);
+        let at = self.reach.count_while(|(other, _)| *other < run);
         let known = self.reach.get_mut(at).filter(|(other, _)| *other == run);
         let ends = match known {
             Some((_, reach)) => {

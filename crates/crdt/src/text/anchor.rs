@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::graph::Lv;
+use crate::search::Search;
 use crate::text::tracker::{Item, NONE, PRESENT, Place, Tracker};
 
 impl Tracker {
@@ -76,7 +77,7 @@ impl Tracker {
     /// What the deletions from `start` to `end` hid, in their order, as `(first deletion, first
     /// target, length, whether the targets go down)`.
     pub(crate) fn hidden_by(&self, start: Lv, end: Lv) -> Vec<(Lv, Lv, u32, bool)> {
-        let first = self.deletions.partition_point(|d| d.start + d.len <= start);
+        let first = self.deletions.count_while(|d| d.start + d.len <= start);
         let mut hidden = Vec::new();
         for deletion in &self.deletions[first..] {
             if deletion.start >= end {

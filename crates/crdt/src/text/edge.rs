@@ -13,6 +13,7 @@ use crate::cells::RowRef;
 use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
 use crate::numbers::{self, Numbers};
+use crate::search::Search;
 use crate::sorting::sort_by;
 use crate::text::Ground;
 use crate::text::marks::{Anchor, MarkRange};
@@ -87,7 +88,7 @@ impl<'a> Edges<'a> {
             }
             sorted
         });
-        let upto = sorted.partition_point(|(first, _, _)| *first < high);
+        let upto = sorted.count_while(|(first, _, _)| *first < high);
         let mut found = Vec::new();
         for (_, highest, deletion) in sorted[..upto].iter().rev() {
             if low >= *highest {

@@ -3,6 +3,7 @@
 use crate::codec::{Input, Writer};
 use crate::graph::{Graph, Lv};
 use crate::rope::cut_at_scalar;
+use crate::search::Search;
 use crate::sorting::sort;
 use crate::text::tracker::Tracker;
 
@@ -32,7 +33,7 @@ impl Ground {
             if is_shown {
                 ground.push(id, len, true);
             } else {
-                let first = named.partition_point(|named| *named < id);
+                let first = named.count_while(|named| *named < id);
                 let named = named[first..].iter().take_while(|named| **named < id + len);
                 named.for_each(|id| ground.push(*id, 1, false));
             }
@@ -58,7 +59,7 @@ impl Ground {
     pub(crate) fn note_past(&mut self, past: impl Iterator<Item = (Lv, (Lv, Lv))>) {
         let runs = self.sorted();
         for (char, (start, end)) in past {
-            let first = runs.partition_point(|(id, len, _)| id + len <= start);
+            let first = runs.count_while(|(id, len, _)| id + len <= start);
             for (id, len, _) in runs[first..].iter().take_while(|(id, ..)| *id < end) {
                 self.past.push((char, start.max(*id), end.min(id + len)));
             }
@@ -73,7 +74,7 @@ impl Ground {
     }
 
     pub(crate) fn typed_past(&self, char: Lv) -> impl Iterator<Item = (Lv, Lv)> {
-        let first = self.past.partition_point(|(of, ..)| *of < char);
+        let first = self.past.count_while(|(of, ..)| *of < char);
         let past = self.past[first..].iter().take_while(move |(of, ..)| *of == char);
         past.map(|(_, start, end)| (*start, *end))
     }
@@ -188,7 +189,7 @@ impl Ground {
             for _ in 0..input.count(3) {
                 let past = (input.varint_u32(), input.varint_u32(), input.varint_u32());
                 let is_next = ground.past.last().is_none_or(|last| last.0 <= past.0);
-                let run = sorted.partition_point(|(id, len, _)| id + len <= past.1);
+                let run = sorted.count_while(|(id, len, _)| id + len <= past.1);
                 let is_within = sorted.get(run).is_some_and(|(id, len, _)| {
                     *id <= past.1 && past.1 < past.2 && past.2 <= id + len
                 });

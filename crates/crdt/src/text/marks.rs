@@ -21,6 +21,7 @@ use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::names::{NameIx, Names};
 use crate::patch::Patch;
+use crate::search::Search;
 use crate::sorting::sort_set;
 use crate::text::edge::{Edges, without};
 use crate::text::{Reborn, Runs, TextState, Tracker, earlier_life};
@@ -166,8 +167,8 @@ impl Holding {
             return;
         }
         let holds = self.of_mut(key);
-        let first = holds.partition_point(|(_, end, _)| *end <= start);
-        let last = holds.partition_point(|(start, _, _)| *start < end);
+        let first = holds.count_while(|(_, end, _)| *end <= start);
+        let last = holds.count_while(|(start, _, _)| *start < end);
         let (mut left, mut right) = (None, None);
         if first < last {
             let (cut, other) = (holds[first], holds[last - 1]);
@@ -185,7 +186,7 @@ impl Holding {
 
 /// The mark of a list that holds at a position.
 pub(crate) fn hold_at(holds: &[Hold], pos: u32) -> Option<Lv> {
-    let (start, _, lv) = holds.get(holds.partition_point(|(_, end, _)| *end <= pos))?;
+    let (start, _, lv) = holds.get(holds.count_while(|(_, end, _)| *end <= pos))?;
     (*start <= pos).then_some(*lv)
 }
 
@@ -205,7 +206,7 @@ pub(crate) fn values_of(log: &CellLog, holds: &[Hold]) -> Values {
 /// The values of marks that hold between two positions, cut off there.
 pub(crate) fn values_in(log: &CellLog, holds: &[Hold], (from, to): (u32, u32)) -> Values {
     let mut values = Values::new();
-    for (start, end, lv) in &holds[holds.partition_point(|(_, end, _)| *end <= from)..] {
+    for (start, end, lv) in &holds[holds.count_while(|(_, end, _)| *end <= from)..] {
         if *start >= to {
             break;
         }
@@ -231,7 +232,7 @@ pub(crate) fn changes(before: &Values, after: &Values) -> Values {
     for cut in cuts.windows(2) {
         let (start, end) = (cut[0], cut[1]);
         let [old, new] = [before, after].map(|values| {
-            let at = values.get(values.partition_point(|(_, end, _)| *end <= start));
+            let at = values.get(values.count_while(|(_, end, _)| *end <= start));
             at.filter(|(from, _, _)| *from <= start).map(|(_, _, value)| value)
         });
         if old == new {
@@ -513,7 +514,7 @@ impl Edges<'_> {
         let at = |anchor, edge| self.whole.offset_of_anchor(anchor, (first, upto), edge);
         let ends = [at(range[0], 0), at(range[1], upto - first)];
         self.places_of(range, ends, &|(start, end)| {
-            let (start, end) = (start.clamp(first, upto), end.clamp(first, upto));
+            let (start, end) = (start.max(first).min(upto), end.max(first).min(upto));
             vec![(start - first, end - first)]
         })
     }

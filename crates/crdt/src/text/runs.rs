@@ -5,6 +5,7 @@
 
 use crate::graph::Lv;
 use crate::rope::byte_of_scalar;
+use crate::search::Search;
 use crate::text::Ground;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,7 +283,7 @@ impl Runs {
     fn index_of(&self, lv: Lv) -> usize {
         match self.runs.last() {
             Some(last) if last.start <= lv => self.runs.len() - 1,
-            _ => self.runs.partition_point(|run| run.start + run.len <= lv),
+            _ => self.runs.count_while(|run| run.start + run.len <= lv),
         }
     }
 
@@ -310,7 +311,7 @@ impl Runs {
         let first = self.index_of(start);
         let rest = &self.runs[first..];
         let count = match rest.get(1) {
-            Some(second) if second.start < end => rest.partition_point(|run| run.start < end),
+            Some(second) if second.start < end => rest.count_while(|run| run.start < end),
             _ => rest.len().min(1),
         };
         for at in 0..count {

@@ -2,6 +2,7 @@
 //! are needed.
 
 use crate::graph::{Diff, Graph, Lv};
+use crate::search::Search;
 use crate::text::runs::{Kind, Runs, Stroke};
 use crate::text::tracker::{Place, Tracker};
 
@@ -123,7 +124,7 @@ impl Tracker {
             Kind::Aside => {}
             Kind::Insert => self.see(view, (start, end), Seen::Inserted(add), moved),
             Kind::Delete | Kind::Backspace => {
-                let mut at = self.deletions.partition_point(|d| d.start + d.len <= start);
+                let mut at = self.deletions.count_while(|d| d.start + d.len <= start);
                 while let Some(deletion) = self.deletions.get(at).copied()
                     && deletion.start < end
                 {

@@ -4,6 +4,7 @@ use crate::gather::Gather;
 use crate::graph::Graph;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
+use crate::search::Search;
 use crate::sorting::{sort, sort_by};
 use crate::tree::{Before, NodeId, NodeIx, Parent, Place, TreeState};
 
@@ -204,9 +205,7 @@ impl Telling<'_> {
         let (tree, graph) = (self.tree, self.graph);
         let (old, new) = (self.place_before(node), tree.place(node));
         let find = |leaving: &Leaving, place: Place| {
-            leaving
-                .nodes
-                .partition_point(|other| tree.compare(graph, *other, (place, node)).is_lt())
+            leaving.nodes.count_while(|other| tree.compare(graph, *other, (place, node)).is_lt())
         };
         if let Some(there) = self.leaving_from(old.parent) {
             let leaving = &mut self.leaving[there];

@@ -26,6 +26,7 @@ use crate::graph::{Graph, Lv};
 use crate::id::OpId;
 use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
+use crate::search::Search;
 use crate::undo::undoes;
 
 pub(crate) use changes::changes;
@@ -330,7 +331,7 @@ impl TreeState {
         let from = if is_last {
             self.moves.len()
         } else {
-            self.moves.partition_point(|old| graph.rank_of(old.lv) < first)
+            self.moves.count_while(|old| graph.rank_of(old.lv) < first)
         };
         let later = self.moves.split_off(from);
         for old in later.iter().rev() {
@@ -401,7 +402,7 @@ impl TreeState {
             |other: &NodeIx| self.compare(graph, (self.place(*other), *other), node).is_lt();
         let siblings = self.children(parent);
         match siblings.last() {
-            Some(last) if !is_before(last) => siblings.partition_point(is_before),
+            Some(last) if !is_before(last) => siblings.count_while(is_before),
             _ => siblings.len(),
         }
     }

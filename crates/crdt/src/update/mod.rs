@@ -30,6 +30,7 @@ use crate::id::{OpId, PeerId};
 use crate::names::Names;
 use crate::op::are_distinct;
 use crate::repeats::{decode_text, encode_text};
+use crate::search::Search;
 use crate::stamp::{STAMP_END, Stamp};
 use crate::text::{Piece, RunKind, Runs};
 
@@ -383,7 +384,7 @@ impl Update {
         let parent = place.checked_sub(back).and_then(|parent| {
             let number = match self.stretches.last() {
                 Some(last) if last.start <= parent => self.stretches.len(),
-                _ => self.stretches.partition_point(|stretch| stretch.start <= parent),
+                _ => self.stretches.count_while(|stretch| stretch.start <= parent),
             };
             let number = number.checked_sub(1)?;
             Some((number as u32, parent - self.stretches[number].start))
@@ -421,7 +422,7 @@ impl Update {
 
     /// Reports the transactions between two places, as `(first, length of each, count)`.
     pub(crate) fn transactions(&self, from: Lv, end: Lv, mut report: impl FnMut(Lv, u32, u32)) {
-        let mut entry = self.bounds.partition_point(|(start, _)| *start <= from);
+        let mut entry = self.bounds.count_while(|(start, _)| *start <= from);
         let mut at = from;
         while at < end {
             let upto = self.bounds.get(entry).map_or(end, |(start, _)| end.min(*start));
@@ -441,7 +442,7 @@ impl Update {
 
     /// Whether a transaction begins at a place.
     pub(crate) fn is_bound(&self, place: Lv) -> bool {
-        let entry = self.bounds.partition_point(|(start, _)| *start <= place) - 1;
+        let entry = self.bounds.count_while(|(start, _)| *start <= place) - 1;
         let (start, len) = self.bounds[entry];
         (place - start).is_multiple_of(len)
     }
