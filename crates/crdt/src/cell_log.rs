@@ -134,7 +134,7 @@ struct May {
 impl May {
     fn have(self, op: &CellOp) -> bool {
         let is_above = |row| matches!(row, RowRef::Known(row) if row >= self.end);
-        op.fits(self.kind, self.names) && !op.rows().any(is_above)
+        op.fits(self.kind, self.names) && !op.has_row(&is_above)
     }
 }
 

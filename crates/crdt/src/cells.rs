@@ -256,8 +256,8 @@ impl CellOp {
         self
     }
 
-    /// Everything that the operation names.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = RowRef> {
+    /// Whether something that the operation names is so.
+    pub(crate) fn has_row(&self, is_so: &dyn Fn(RowRef) -> bool) -> bool {
         let parent = match self {
             Self::Create { parent, .. } | Self::Place { parent, .. } => *parent,
             _ => None,
@@ -266,7 +266,7 @@ impl CellOp {
             Self::Mark { range, .. } => range.map(Anchor::row),
             _ => [None; 2],
         };
-        [self.row(), parent, start, end].into_iter().flatten()
+        [self.row(), parent, start, end].iter().any(|row| row.is_some_and(is_so))
     }
 
     /// The row, element or node that the operation is about, but for an insertion.

@@ -73,13 +73,19 @@ impl Numbers {
 
     /// The entries from a key on.
     pub(crate) fn from(&self, key: u64) -> impl Iterator<Item = (u64, u64)> {
-        let (chunk, place) = self.find(key).unwrap_or((0, Ok(0)));
-        let (Ok(at) | Err(at)) = place;
-        self.chunks[chunk..].iter().flatten().skip(at).copied()
+        let (mut chunk, place) = self.find(key).unwrap_or((0, Ok(0)));
+        let (Ok(mut at) | Err(mut at)) = place;
+        std::iter::from_fn(move || {
+            if at == self.chunks.get(chunk)?.len() {
+                (chunk, at) = (chunk + 1, 0);
+            }
+            at += 1;
+            self.chunks.get(chunk)?.get(at - 1).copied()
+        })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.chunks.iter().flatten().copied()
+        self.from(0)
     }
 }
 

@@ -338,7 +338,7 @@ fn decode_action(input: &mut Input<'_>, kind: ContainerKind, uses: &mut Uses) ->
     });
     // Lists hold what was set as runs, and move what they hold as those are.
     let is_run = kind.is_list() && matches!(op, CellOp::Set(_) | CellOp::Move { .. });
-    let fits = op.fits(kind, uses.names) && op.rows().all(is_by_id) && !is_run;
+    let fits = op.fits(kind, uses.names) && !op.has_row(&|row| !is_by_id(row)) && !is_run;
     input.ensure(fits, "operation kind");
     Action::Cell(op)
 }

@@ -279,8 +279,14 @@ impl Rope {
     }
 
     fn pieces_from(&self, leaf: u32) -> impl Iterator<Item = &str> {
-        std::iter::successors(Some(leaf), |leaf| self.tree.next(*leaf))
-            .flat_map(|leaf| self.chunks[leaf as usize].parts())
+        let (mut leaf, mut later) = (Some(leaf), None);
+        std::iter::from_fn(move || {
+            later.take().or_else(|| {
+                let [first, second] = self.chunks[leaf? as usize].parts();
+                (leaf, later) = (self.tree.next(leaf?), Some(second));
+                Some(first)
+            })
+        })
     }
 
     /// Appends the scalars from `start` to `end` (exclusive) to `out`.

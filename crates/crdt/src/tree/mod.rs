@@ -189,15 +189,19 @@ impl TreeState {
     /// Of what was noted, keeps each node's last move. Below the base there are no others that
     /// had an effect, but for creations; and as all that stay agree, their order does not matter.
     fn keep_last(&mut self, graph: &Graph) {
-        let mut last = vec![None; self.nodes.len()];
-        for new in std::mem::take(&mut self.incoming) {
+        // By node: the place of its last move so far.
+        let mut last = vec![usize::MAX; self.nodes.len()];
+        let all = std::mem::take(&mut self.incoming);
+        for (at, new) in all.iter().enumerate() {
             let last = &mut last[new.node as usize];
             let is_later = |old: &Move| graph.rank_of(old.lv) < graph.rank_of(new.lv);
-            if last.as_ref().is_none_or(is_later) {
-                *last = Some(new);
+            if all.get(*last).is_none_or(is_later) {
+                *last = at;
             }
         }
-        self.incoming = last.into_iter().flatten().gather();
+        for at in last {
+            self.incoming.extend(all.get(at).cloned());
+        }
     }
 
     /// Whether the node's place follows from this operation, or its being there at all.

@@ -121,8 +121,14 @@ impl Update {
                 }
             }
         }
-        let each = |(start, end, is_slot)| (start..end).map(move |lv| (lv, is_slot));
-        stretches.into_iter().flat_map(each)
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (next, end, is_slot) = stretches.get_mut(at)?;
+            let lv = *next;
+            *next += 1;
+            at += usize::from(*next == *end);
+            Some((lv, *is_slot))
+        })
     }
 }
 

@@ -323,7 +323,7 @@ impl Update {
                 read.runs = update.read_runs(&mut column, place, !with_cells);
             }
             let is_text = kind == ContainerKind::Text;
-            if with_cells && (!is_text || read.runs.asides().next().is_some()) {
+            if with_cells && (!is_text || read.runs.has_asides()) {
                 update.read_cells(&mut column, place, &peers, &mut read);
             }
             input.join_whole(column);
