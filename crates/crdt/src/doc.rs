@@ -89,7 +89,7 @@ impl Doc {
     pub fn new(peer: PeerId) -> Self {
         Self {
             peer,
-            history: OnceCell::from(History::default()),
+            history: OnceCell::from(History::new()),
             cold: None,
             containers: Containers::default(),
             pending: Vec::new(),

@@ -41,14 +41,20 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// A history without anything.
+    #[inline(never)]
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
     /// The history of a document that was trimmed, from its base on.
     pub(crate) fn on(graph: Graph, base: Base) -> Self {
-        Self { graph, base, ..Self::default() }
+        Self { graph, base, ..Self::new() }
     }
 
     /// What is to come after all that another history has, of which only the heads are known.
     pub(crate) fn after(graph: Graph) -> Self {
-        Self { graph, ..Self::default() }
+        Self { graph, ..Self::new() }
     }
 
     /// Adds what was written after all that is here: `since` goes on from where this ends.

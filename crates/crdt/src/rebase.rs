@@ -60,8 +60,8 @@ struct Order {
 
 impl Order {
     fn of(doc: &Doc, index: ContainerIx) -> Self {
-        let items: Vec<(Lv, u32)> = doc
-            .with_whole(index, |whole| whole.all_items().map(|(id, len, _)| (id, len)).collect());
+        let items: Vec<(Lv, u32)> =
+            doc.whole(index).all_items().map(|(id, len, _)| (id, len)).collect();
         let mut sorted: Vec<usize> = (0..items.len()).collect();
         sorted.sort_unstable_by_key(|place| items[*place].0);
         Self { items, sorted }
@@ -320,14 +320,13 @@ impl Rebasing<'_> {
     fn gap(&mut self, doc: &Doc, at: Places, lv: Lv) -> Option<u32> {
         self.orders.entry(at.old).or_insert_with(|| Order::of(self.old, at.old));
         let (mut left, mut right) = self.orders[&at.old].around(lv)?;
-        Some(doc.with_whole(at.new, |whole| {
-            let find = |lv: Lv| {
-                let here = self.here(doc, lv).filter(|here| whole.tracks(*here))?;
-                Some(whole.position_of(here))
-            };
-            let after = left.find_map(find).map(|(pos, is_shown)| pos + u32::from(is_shown));
-            after.or_else(|| right.find_map(find).map(|(pos, _)| pos)).unwrap_or(0)
-        }))
+        let whole = doc.whole(at.new);
+        let find = |lv: Lv| {
+            let here = self.here(doc, lv).filter(|here| whole.tracks(*here))?;
+            Some(whole.position_of(here))
+        };
+        let after = left.find_map(find).map(|(pos, is_shown)| pos + u32::from(is_shown));
+        Some(after.or_else(|| right.find_map(find).map(|(pos, _)| pos)).unwrap_or(0))
     }
 
     /// The range of a mark, from the first of its characters that is shown there to the last; none
@@ -356,29 +355,27 @@ impl Rebasing<'_> {
         let lv = self.old.history().graph.lv_of(id)?;
         self.orders.entry(at.old).or_insert_with(|| Order::of(self.old, at.old));
         let (mut left, mut right) = self.orders[&at.old].around(lv)?;
-        let near = doc.with_whole(at.new, |whole| {
-            let shown = |lv: Lv| {
-                let here = self.here(doc, lv).filter(|here| whole.tracks(*here))?;
-                whole.position_of(here).1.then_some(here)
-            };
-            let beside = || if is_left { left.find_map(shown) } else { right.find_map(shown) };
-            shown(lv).or_else(beside)
-        });
-        near.map(RowRef::Known)
+        let whole = doc.whole(at.new);
+        let shown = |lv: Lv| {
+            let here = self.here(doc, lv).filter(|here| whole.tracks(*here))?;
+            whole.position_of(here).1.then_some(here)
+        };
+        let beside = || if is_left { left.find_map(shown) } else { right.find_map(shown) };
+        shown(lv).or_else(beside).map(RowRef::Known)
     }
 
     /// Where what deletions hid is still shown, as runs from the last to the first.
     fn targets(&self, doc: &Doc, at: Places, lv: Lv, len: u32) -> Vec<(u32, u32)> {
-        let hidden = self.old.with_whole(at.old, |whole| whole.hidden_by(lv, lv + len));
-        let mut positions: Vec<u32> = doc.with_whole(at.new, |whole| {
-            let lowest = |(_, target, len, is_down): (Lv, Lv, u32, bool)| {
-                let first = if is_down { target + 1 - len } else { target };
-                first..first + len
-            };
-            let here = hidden.into_iter().flat_map(lowest).filter_map(|lv| self.here(doc, lv));
-            let there = here.filter(|here| whole.tracks(*here)).map(|lv| whole.position_of(lv));
-            there.filter(|(_, is_shown)| *is_shown).map(|(pos, _)| pos).collect()
-        });
+        let hidden = self.old.whole(at.old).hidden_by(lv, lv + len);
+        let whole = doc.whole(at.new);
+        let lowest = |(_, target, len, is_down): (Lv, Lv, u32, bool)| {
+            let first = if is_down { target + 1 - len } else { target };
+            first..first + len
+        };
+        let here = hidden.into_iter().flat_map(lowest).filter_map(|lv| self.here(doc, lv));
+        let there = here.filter(|here| whole.tracks(*here)).map(|lv| whole.position_of(lv));
+        let shown = there.filter(|(_, is_shown)| *is_shown);
+        let mut positions: Vec<u32> = shown.map(|(pos, _)| pos).collect();
         positions.sort_unstable();
         positions.dedup();
         let mut runs: Vec<(u32, u32)> = Vec::new();

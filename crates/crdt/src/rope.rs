@@ -267,7 +267,7 @@ impl Rope {
     fn move_to(&mut self, leaf: u32, before: Widths) {
         let grown = self.grown();
         if grown != [0; 3] {
-            self.tree.change(self.last.leaf, grown.map(u32::cast_signed));
+            self.tree.change(self.last.leaf, grown);
         }
         self.last = Last { leaf, before, noted: self.chunks[leaf as usize].widths };
     }

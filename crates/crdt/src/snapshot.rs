@@ -222,7 +222,7 @@ impl Doc {
         input.finish()?;
         let base = match chunks.base {
             Some(bytes) => decode_base(bytes, &containers)?,
-            None => History::default(),
+            None => History::new(),
         };
         if !version.covers(base.graph.version()) {
             return Err(DecodeError::Invalid("version"));

@@ -8,9 +8,6 @@
 /// A leaf's widths, in three measures that the owner chooses.
 pub(crate) type Widths = [u32; 3];
 
-/// How much each width of a leaf changes.
-pub(crate) type Change = [i32; 3];
-
 /// Children per node. Small in tests, so that short sequences make deep trees.
 const FANOUT: usize = if cfg!(test) { 4 } else { 16 };
 
@@ -248,19 +245,19 @@ impl SumTree {
         unreachable!("all paths meet at the root")
     }
 
-    /// Changes a leaf's widths.
-    pub(crate) fn change(&mut self, leaf: u32, by: Change) {
+    /// Adds to a leaf's widths; what is to be taken off is added as its negation, which wraps.
+    pub(crate) fn change(&mut self, leaf: u32, by: Widths) {
         let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
         while at != NONE {
             let node = &mut self.nodes[at as usize];
             let slot = node.slot_of(child);
             for (measure, by) in node.widths.iter_mut().zip(by) {
-                measure[slot] = measure[slot].wrapping_add_signed(by);
+                measure[slot] = measure[slot].wrapping_add(by);
             }
             (child, at) = (at, node.parent);
         }
         for (total, by) in self.total.iter_mut().zip(by) {
-            *total = total.wrapping_add_signed(by);
+            *total = total.wrapping_add(by);
         }
     }
 
@@ -355,7 +352,7 @@ impl SumTree {
         let slot = node.slot_of(leaf) + 1;
         node.insert(slot, new, [0; 3], NO_KEY);
         self.leaves[new as usize].parent = parent;
-        self.change(new, widths.map(u32::cast_signed));
+        self.change(new, widths);
         new
     }
 
@@ -364,7 +361,7 @@ impl SumTree {
         let Leaf { parent, previous, next } = self.leaves[leaf as usize];
         let slot = self.nodes[parent as usize].slot_of(leaf);
         let widths = self.nodes[parent as usize].width(slot);
-        self.change(leaf, widths.map(|width| width.wrapping_neg().cast_signed()));
+        self.change(leaf, widths.map(u32::wrapping_neg));
         if previous == NONE {
             self.first = next;
         } else {
@@ -488,7 +485,7 @@ mod tests {
                         list.insert(at + 1, (new, widths));
                     }
                     2 => {
-                        tree.change(leaf, [width.cast_signed(), 0, 1]);
+                        tree.change(leaf, [width, 0, 1]);
                         list[at].1[0] += width;
                         list[at].1[2] += 1;
                     }

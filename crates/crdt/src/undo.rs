@@ -5,6 +5,7 @@
 //! a cell is put back only while its value is still ours, a mark where it still holds, and text
 //! that someone else deleted too stays deleted.
 
+use std::cell::RefMut;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +17,7 @@ use crate::import::intern_name;
 use crate::names::NameIx;
 use crate::rope::{cut, cut_at_scalar};
 use crate::sorting::sort;
-use crate::text::{Hidden, Reborn, lives_of};
+use crate::text::{Hidden, Reborn, Tracker, lives_of};
 use crate::transaction::Transaction;
 use crate::value::Value;
 
@@ -431,7 +432,7 @@ fn set_alive(tx: &mut Transaction<'_>, index: ContainerIx, row: Lv, alive: bool)
 /// Deletes what is shown of a run of characters, under every id it has had.
 fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
-        let mut shown = tx.doc().with_whole(index, |whole| whole.shown(start, end));
+        let mut shown = tx.doc().whole(index).shown(start, end);
         // From the right, so that the positions of the others stay true.
         sort(&mut shown);
         for (pos, len) in shown.into_iter().rev() {
@@ -444,7 +445,7 @@ fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
 /// Removes what is in a run of slots, under every name they have had.
 fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
-        let mut there = tx.doc().with_whole(index, |whole| whole.shown(start, end));
+        let mut there = tx.doc().whole(index).shown(start, end);
         // From the right, so that the positions of the others stay true.
         sort(&mut there);
         for (pos, len) in there.into_iter().rev() {
@@ -457,9 +458,8 @@ fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
 fn put_back(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
     let doc = tx.doc();
     let ours = |peer| doc.undo.is_ours(peer);
-    let slots = doc.with_whole(index, |whole| {
-        whole.hidden_ids_only_by(&doc.history().graph, start, end, &ours)
-    });
+    let graph = &doc.history().graph;
+    let slots = doc.whole(index).hidden_ids_only_by(graph, start, end, &ours);
     for (first, upto) in slots {
         for slot in first..upto {
             let Content::List(_, state) = &tx.doc().containers.get(index).content else { return };
@@ -487,15 +487,12 @@ fn bring_back(tx: &mut Transaction<'_>, index: ContainerIx, deleted: Lv, run: Hi
 }
 
 impl Doc {
-    pub(crate) fn with_whole<R>(
-        &self,
-        index: ContainerIx,
-        ask: impl FnOnce(&crate::text::Tracker) -> R,
-    ) -> R {
+    /// The tracker of a whole text or list.
+    pub(crate) fn whole(&self, index: ContainerIx) -> RefMut<'_, Tracker> {
         let (graph, runs) = (&self.history().graph, self.history().runs(index));
         match &self.containers.get(index).content {
-            Content::Text(_, state) => ask(&state.whole(graph, runs)),
-            Content::List(_, state) => ask(&state.merger.whole(graph, runs, state.slots.len())),
+            Content::Text(_, state) => state.whole(graph, runs),
+            Content::List(_, state) => state.merger.whole(graph, runs, state.slots.len()),
             _ => unreachable!("only texts and lists have trackers"),
         }
     }
@@ -504,17 +501,16 @@ impl Doc {
     fn return_position(&self, index: ContainerIx, id: Lv) -> u32 {
         let reborn = &self.undo.reborn;
         let earlier = |id: &Lv| Some(crate::text::earlier_life(reborn, *id)?.0);
-        self.with_whole(index, |whole| {
-            // What was trimmed away is no place to come back to.
-            let lives = std::iter::successors(Some(id), earlier).filter(|id| whole.tracks(*id));
-            whole.return_position(lives.last().unwrap_or(id), reborn)
-        })
+        let whole = self.whole(index);
+        // What was trimmed away is no place to come back to.
+        let lives = std::iter::successors(Some(id), earlier).filter(|id| whole.tracks(*id));
+        whole.return_position(lives.last().unwrap_or(id), reborn)
     }
 
     /// What our deletions from `start` on hid, `content`, as far as nobody else hid it too.
     fn hidden_by_us(&self, index: ContainerIx, start: Lv, content: &str) -> Vec<Hidden> {
         let graph = &self.history().graph;
         let ours = |peer| self.undo.is_ours(peer);
-        self.with_whole(index, |whole| whole.hidden_only_by(graph, start, content, &ours))
+        self.whole(index).hidden_only_by(graph, start, content, &ours)
     }
 }

@@ -25,8 +25,7 @@ impl Links {
         let count = plan.new.len();
         let mut all = Self { first: vec![NONE; count], links: Vec::new(), waits: vec![0; count] };
         for at in 0..count {
-            let parents = plan.parents_of(at).chain(plan.own_of(at));
-            for (before, _) in parents.filter_map(|parent| plan.find_new(parent)) {
+            for (before, _) in plan.before(at).filter_map(|parent| plan.find_new(parent)) {
                 all.links.push((at as u32, all.first[before]));
                 all.first[before] = all.links.len() as u32 - 1;
                 all.waits[at] += 1;

@@ -77,7 +77,7 @@ impl Plan {
         let (peer, seq) = (stretch.id.peer, stretch.id.seq + known);
         // Whoever has seen what is not here yet has seen what a trimmed document starts from.
         let mut sees_base = graph.base() == 0;
-        for parent in self.parents_of(at).chain(self.own_of(at)) {
+        for parent in self.before(at) {
             let after = match self.find_new(parent) {
                 Some((before, offset)) => {
                     sees_base = true;
@@ -112,6 +112,12 @@ impl Plan {
         let New { stretch, known } = self.new[at];
         let parents = if known == 0 { self.update.parents_of(stretch as usize) } else { &[] };
         parents.iter().copied()
+    }
+
+    /// All that `new[at]` follows, the operation of its author among it.
+    pub(super) fn before(&self, at: usize) -> impl Iterator<Item = Parent> {
+        let (mut parents, mut own) = (self.parents_of(at), self.own_of(at));
+        std::iter::from_fn(move || parents.next().or_else(|| own.take()))
     }
 
     /// The operation of the same author before `new[at]`.

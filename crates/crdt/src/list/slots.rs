@@ -100,7 +100,7 @@ impl Slots {
             }
             let hidden = is_hidden(slot);
             self.leaves[leaf as usize].insert(at, slot | if hidden { HIDDEN } else { 0 });
-            self.tree.change(leaf, [1, i32::from(!hidden), 0]);
+            self.tree.change(leaf, [1, u32::from(!hidden), 0]);
             self.leaf_of.set(slot, slot + 1, leaf);
             at += 1;
         }
@@ -113,7 +113,7 @@ impl Slots {
         let keep = if at == slots.len() { at } else { slots.len() / 2 };
         let tail = slots.split_off(keep);
         let (all, shown) = (tail.len() as u32, shown_in(&tail));
-        self.tree.change(leaf, [-all.cast_signed(), -shown.cast_signed(), 0]);
+        self.tree.change(leaf, [all.wrapping_neg(), shown.wrapping_neg(), 0]);
         let new = self.tree.insert_after(leaf, [all, shown, 0]);
         for slot in &tail {
             let slot = slot & !HIDDEN;
@@ -134,7 +134,7 @@ impl Slots {
             let upto = slots.len().min(from + rest as usize);
             let (all, shown) = ((upto - from) as u32, shown_in(&slots[from..upto]));
             slots.drain(from..upto);
-            self.tree.change(leaf, [-all.cast_signed(), -shown.cast_signed(), 0]);
+            self.tree.change(leaf, [all.wrapping_neg(), shown.wrapping_neg(), 0]);
             rest -= all;
             gone += shown;
         }
@@ -146,7 +146,7 @@ impl Slots {
         let index = self.index_of(slot)?;
         let (leaf, at) = self.locate(slot)?;
         self.leaves[leaf as usize][at] |= HIDDEN;
-        self.tree.change(leaf, [0, -1, 0]);
+        self.tree.change(leaf, [0, 1u32.wrapping_neg(), 0]);
         Some(index)
     }
 

@@ -232,7 +232,7 @@ fn deleted_characters_stay_if_something_names_them() {
     doc.transact(0, |tx| tx.text("x").insert(0, "abcdef")).0.unwrap();
     doc.transact(0, |tx| tx.text("x").delete(1, 4)).0.unwrap();
     let index = doc.containers.find(ContainerKind::Text, &"x".into()).unwrap();
-    let ground = doc.with_whole(index, |whole| Ground::of(whole, "af".into(), &[3]));
+    let ground = Ground::of(&doc.whole(index), "af".into(), &[3]);
     assert_eq!(ground.runs(), [(0, 1, true), (3, 1, false), (5, 1, true)]);
     let mut out = Writer::new();
     ground.encode(Some("af"), &mut out);

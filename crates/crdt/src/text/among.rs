@@ -108,7 +108,7 @@ impl Tracker {
             let mut seen = tree.of_same_leaves();
             for (leaf, items) in (0..).zip(leaves) {
                 let [first, second, _] = seen_widths(items);
-                seen.change(leaf, [first, second, 1].map(u32::cast_signed));
+                seen.change(leaf, [first, second, 1]);
             }
             Box::new(seen)
         })

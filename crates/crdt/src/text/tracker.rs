@@ -165,7 +165,7 @@ impl Tracker {
         };
         let mut tree = SumTree::default();
         tree.set_key(0, ground.depth.key());
-        tree.change(0, ground.widths().map(u32::cast_signed));
+        tree.change(0, ground.widths());
         let view = View { heads: base.into_iter().collect(), used: 0 };
         let mut tracker = Self {
             tree,
@@ -305,13 +305,13 @@ impl Tracker {
                 *sum += width;
             }
         }
-        self.tree.change(leaf, moved.map(|width| width.wrapping_neg().cast_signed()));
+        self.tree.change(leaf, moved.map(u32::wrapping_neg));
         let new = self.tree.insert_after(leaf, moved);
         self.tree.set_key(leaf, keys[0]);
         self.tree.set_key(new, keys[1]);
         if let Some(seen) = &mut self.seen {
             let moved = seen_widths(&tail);
-            seen.change(leaf, moved.map(|width| width.wrapping_neg().cast_signed()));
+            seen.change(leaf, moved.map(u32::wrapping_neg));
             let [first, second, _] = moved;
             seen.insert_after(leaf, [first, second, 1]);
         }
@@ -329,7 +329,7 @@ impl Tracker {
         change(item);
         let after = item.widths();
         if before != after {
-            let by = [0, 1, 2].map(|m| after[m].wrapping_sub(before[m]).cast_signed());
+            let by = [0, 1, 2].map(|m| after[m].wrapping_sub(before[m]));
             self.tree.change(place.leaf, by);
         }
     }
@@ -402,9 +402,9 @@ impl Tracker {
         if new.depth.key() < items[0].depth.key() || place.item == 0 {
             self.tree.lower_key(place.leaf, new.depth.key());
         }
-        self.tree.change(place.leaf, new.widths().map(u32::cast_signed));
+        self.tree.change(place.leaf, new.widths());
         if let Some(seen) = &mut self.seen {
-            seen.change(place.leaf, seen_widths(&[new]).map(u32::cast_signed));
+            seen.change(place.leaf, seen_widths(&[new]));
         }
         self.split_leaf(place.leaf);
     }
