@@ -61,6 +61,7 @@ mod pack;
 mod packing;
 mod past;
 mod patch;
+mod pool;
 mod queue;
 mod range_map;
 mod reauthor;

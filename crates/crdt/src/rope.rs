@@ -3,6 +3,7 @@
 //! A chunk is a gap buffer, so typing at one place moves no bytes; a [`SumTree`] over the chunks
 //! finds positions counted in Unicode scalars, UTF-16 code units or bytes.
 
+use crate::pool::Pool;
 use crate::sum_tree::{SumTree, Widths};
 
 /// The largest chunk, in bytes. Small in tests, so that short texts have several.
@@ -202,13 +203,13 @@ struct Last {
 #[derive(Clone, Debug)]
 pub(crate) struct Rope {
     tree: SumTree,
-    chunks: Vec<Chunk>,
+    chunks: Pool<Chunk>,
     last: Last,
 }
 
 impl Default for Rope {
     fn default() -> Self {
-        let (tree, chunks) = (SumTree::default(), vec![Chunk::default()]);
+        let (tree, chunks) = (SumTree::default(), Pool(vec![Chunk::default()]));
         Self { tree, chunks, last: Last::default() }
     }
 }
@@ -239,7 +240,7 @@ impl Rope {
 
     /// What the tree does not know of the last chunk; it wraps around if it became shorter.
     fn grown(&self) -> Widths {
-        let (widths, noted) = (self.chunks[self.last.leaf as usize].widths, self.last.noted);
+        let (widths, noted) = (self.chunks[self.last.leaf].widths, self.last.noted);
         [0, 1, 2].map(|measure| widths[measure].wrapping_sub(noted[measure]))
     }
 
@@ -250,7 +251,7 @@ impl Rope {
         if pos < start || (touching && pos == start && start > 0) {
             return self.tree.find(measure, pos, touching);
         }
-        let end = start + self.chunks[leaf as usize].widths[measure];
+        let end = start + self.chunks[leaf].widths[measure];
         if pos < end || (touching && pos == end) {
             return (leaf, before);
         }
@@ -269,7 +270,7 @@ impl Rope {
         if grown != [0; 3] {
             self.tree.change(self.last.leaf, grown);
         }
-        self.last = Last { leaf, before, noted: self.chunks[leaf as usize].widths };
+        self.last = Last { leaf, before, noted: self.chunks[leaf].widths };
     }
 
     pub(crate) fn text(&self) -> String {
@@ -282,7 +283,7 @@ impl Rope {
         let (mut leaf, mut later) = (Some(leaf), None);
         std::iter::from_fn(move || {
             later.take().or_else(|| {
-                let [first, second] = self.chunks[leaf? as usize].parts();
+                let [first, second] = self.chunks[leaf?].parts();
                 (leaf, later) = (self.tree.next(leaf?), Some(second));
                 Some(first)
             })
@@ -326,7 +327,7 @@ impl Rope {
         }
         let (leaf, before) = self.find(UTF16, unit, true);
         let (mut unit, mut scalar) = (unit - before[UTF16], before[SCALARS] as usize);
-        for c in self.chunks[leaf as usize].parts().into_iter().flat_map(str::chars) {
+        for c in self.chunks[leaf].parts().into_iter().flat_map(str::chars) {
             if unit < c.len_utf16() as u32 {
                 break;
             }
@@ -344,7 +345,7 @@ impl Rope {
             return scalar as usize;
         }
         let (leaf, before) = self.find(SCALARS, scalar, true);
-        let chars = self.chunks[leaf as usize].parts().into_iter().flat_map(str::chars);
+        let chars = self.chunks[leaf].parts().into_iter().flat_map(str::chars);
         let head = chars.take((scalar - before[SCALARS]) as usize);
         before[UTF16] as usize + head.map(char::len_utf16).sum::<usize>()
     }
@@ -355,7 +356,7 @@ impl Rope {
         let start = before[SCALARS];
         // A position at a chunk's start belongs to the one before, except at the text's start.
         let is_here = (pos > start || (pos == 0 && start == 0))
-            && pos <= start + self.chunks[leaf as usize].widths[SCALARS];
+            && pos <= start + self.chunks[leaf].widths[SCALARS];
         if is_here { (leaf, pos - start) } else { self.look_up(pos) }
     }
 
@@ -369,7 +370,7 @@ impl Rope {
     /// Inserts a text that measures so much.
     pub(crate) fn insert(&mut self, pos: usize, text: &str, widths: Widths) {
         let (leaf, offset) = self.locate(pos as u32);
-        let chunk = &mut self.chunks[leaf as usize];
+        let chunk = &mut self.chunks[leaf];
         if chunk.len() + text.len() <= CHUNK_BYTES_MAX {
             chunk.open_gap(offset, text.len());
             chunk.insert_at_gap(text, widths);
@@ -386,7 +387,7 @@ impl Rope {
     /// Puts text after what the last chunk holds, into it as far as it fits, then into new ones.
     fn append_after(&mut self, leaf: u32, text: &str) -> u32 {
         let mut leaf = leaf;
-        let chunk = &mut self.chunks[leaf as usize];
+        let chunk = &mut self.chunks[leaf];
         let (head, mut rest) = cut(text, text.floor_char_boundary(CHUNK_BYTES_MAX - chunk.len()));
         if !head.is_empty() {
             chunk.open_gap(chunk.widths[SCALARS], head.len());
@@ -407,7 +408,7 @@ impl Rope {
         if leaf as usize == self.chunks.len() {
             self.chunks.push(chunk);
         } else {
-            self.chunks[leaf as usize] = chunk;
+            self.chunks[leaf] = chunk;
         }
         leaf
     }
@@ -423,14 +424,14 @@ impl Rope {
         let (pos, mut left) = (pos as u32, len as u32);
         while left > 0 {
             let (mut leaf, mut offset) = self.locate(pos);
-            let widths = self.chunks[leaf as usize].widths;
+            let widths = self.chunks[leaf].widths;
             if offset == widths[SCALARS] {
                 // At a chunk's end: what is to be deleted starts with the next.
                 let before = self.last.before;
                 (leaf, offset) = (self.tree.next(leaf).expect("the range is in the text"), 0);
                 self.move_to(leaf, [0, 1, 2].map(|measure| before[measure] + widths[measure]));
             }
-            let chunk = &mut self.chunks[leaf as usize];
+            let chunk = &mut self.chunks[leaf];
             let here = left.min(chunk.widths[SCALARS] - offset);
             chunk.open_gap(offset, 0);
             chunk.delete_at_gap(here, gone.as_deref_mut());
@@ -443,22 +444,22 @@ impl Rope {
 
     /// Removes the last chunk if it is empty, or joins it, which is small, with the next.
     fn shrink(&mut self, leaf: u32) {
-        let len = self.chunks[leaf as usize].len();
+        let len = self.chunks[leaf].len();
         if len == 0 && self.tree.first() != self.tree.last() {
             self.tree.remove(leaf);
-            self.chunks[leaf as usize] = Chunk::default();
+            self.chunks[leaf] = Chunk::default();
             let first = self.tree.first();
-            let noted = self.chunks[first as usize].widths;
+            let noted = self.chunks[first].widths;
             self.last = Last { leaf: first, before: [0; 3], noted };
             return;
         }
         let Some(next) = self.tree.next(leaf) else { return };
-        if len + self.chunks[next as usize].len() > CHUNK_BYTES_MAX / 2 {
+        if len + self.chunks[next].len() > CHUNK_BYTES_MAX / 2 {
             return;
         }
         self.tree.remove(next);
-        let right = std::mem::take(&mut self.chunks[next as usize]);
-        let chunk = &mut self.chunks[leaf as usize];
+        let right = std::mem::take(&mut self.chunks[next]);
+        let chunk = &mut self.chunks[leaf];
         chunk.open_gap(chunk.widths[SCALARS], right.len());
         let [a, b] = right.parts();
         chunk.insert_at_gap(a, measure(a));

@@ -5,6 +5,8 @@
 //! also have a *key*, by which the next leaf of a low key is found. Being non-generic, one copy
 //! serves the rope and the merge tracker.
 
+use crate::pool::Pool;
+
 /// A leaf's widths, in three measures that the owner chooses.
 pub(crate) type Widths = [u32; 3];
 
@@ -107,8 +109,8 @@ struct Leaf {
 /// The tree: see the module's documentation. It always has at least one leaf.
 #[derive(Clone, Debug)]
 pub(crate) struct SumTree {
-    nodes: Vec<Node>,
-    leaves: Vec<Leaf>,
+    nodes: Pool<Node>,
+    leaves: Pool<Leaf>,
     free_nodes: Vec<u32>,
     free_leaves: Vec<u32>,
     root: u32,
@@ -124,8 +126,8 @@ impl Default for SumTree {
         let mut root = Node::new(NONE);
         root.insert(0, 0, [0; 3], NO_KEY);
         Self {
-            nodes: vec![root],
-            leaves: vec![Leaf { parent: 0, previous: NONE, next: NONE }],
+            nodes: Pool(vec![root]),
+            leaves: Pool(vec![Leaf { parent: 0, previous: NONE, next: NONE }]),
             free_nodes: Vec::new(),
             free_leaves: Vec::new(),
             root: 0,
@@ -158,12 +160,12 @@ impl SumTree {
     }
 
     pub(crate) fn next(&self, leaf: u32) -> Option<u32> {
-        let next = self.leaves[leaf as usize].next;
+        let next = self.leaves[leaf].next;
         (next != NONE).then_some(next)
     }
 
     pub(crate) fn previous(&self, leaf: u32) -> Option<u32> {
-        let previous = self.leaves[leaf as usize].previous;
+        let previous = self.leaves[leaf].previous;
         (previous != NONE).then_some(previous)
     }
 
@@ -173,7 +175,7 @@ impl SumTree {
         let mut before: Widths = [0; 3];
         let mut at = self.root;
         for _ in 0..self.height {
-            let node = &self.nodes[at as usize];
+            let node = &self.nodes[at];
             let (slot, _) = node.slot_at(measure, before[measure], pos, touching);
             if slot > 0 {
                 add(&mut before, node.sum_before(slot));
@@ -187,7 +189,7 @@ impl SumTree {
     pub(crate) fn find_in(&self, measure: usize, pos: u32, touching: bool) -> (u32, u32) {
         let (mut before, mut at) = (0, self.root);
         for _ in 0..self.height {
-            let node = &self.nodes[at as usize];
+            let node = &self.nodes[at];
             let (slot, sum) = node.slot_at(measure, before, pos, touching);
             before = sum;
             at = node.children[slot];
@@ -197,10 +199,10 @@ impl SumTree {
 
     /// The sums over all leaves before this one.
     pub(crate) fn before(&self, leaf: u32) -> Widths {
-        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let (mut child, mut at) = (leaf, self.leaves[leaf].parent);
         let mut sum: Widths = [0; 3];
         while at != NONE {
-            let node = &self.nodes[at as usize];
+            let node = &self.nodes[at];
             add(&mut sum, node.sum_before(node.slot_of(child)));
             (child, at) = (at, node.parent);
         }
@@ -209,10 +211,10 @@ impl SumTree {
 
     /// The sum in one measure over all leaves before this one.
     pub(crate) fn before_in(&self, leaf: u32, measure: usize) -> u32 {
-        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let (mut child, mut at) = (leaf, self.leaves[leaf].parent);
         let mut sum = 0u32;
         while at != NONE {
-            let node = &self.nodes[at as usize];
+            let node = &self.nodes[at];
             let before = &node.widths[measure][..node.slot_of(child)];
             sum = before.iter().fold(sum, |sum, width| sum.wrapping_add(*width));
             (child, at) = (at, node.parent);
@@ -227,17 +229,13 @@ impl SumTree {
             return std::cmp::Ordering::Equal;
         }
         let parent = |child: u32, level: usize| {
-            if level == 0 {
-                self.leaves[child as usize].parent
-            } else {
-                self.nodes[child as usize].parent
-            }
+            if level == 0 { self.leaves[child].parent } else { self.nodes[child].parent }
         };
         // All leaves are equally deep, so the two paths meet at one level.
         for level in 0..self.height {
             let (up_a, up_b) = (parent(a, level), parent(b, level));
             if up_a == up_b {
-                let node = &self.nodes[up_a as usize];
+                let node = &self.nodes[up_a];
                 return node.slot_of(a).cmp(&node.slot_of(b));
             }
             (a, b) = (up_a, up_b);
@@ -247,9 +245,9 @@ impl SumTree {
 
     /// Adds to a leaf's widths; what is to be taken off is added as its negation, which wraps.
     pub(crate) fn change(&mut self, leaf: u32, by: Widths) {
-        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let (mut child, mut at) = (leaf, self.leaves[leaf].parent);
         while at != NONE {
-            let node = &mut self.nodes[at as usize];
+            let node = &mut self.nodes[at];
             let slot = node.slot_of(child);
             for (measure, by) in node.widths.iter_mut().zip(by) {
                 measure[slot] = measure[slot].wrapping_add(by);
@@ -263,9 +261,9 @@ impl SumTree {
 
     /// Changes a leaf's width in one measure.
     pub(crate) fn change_in(&mut self, leaf: u32, measure: usize, by: i32) {
-        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let (mut child, mut at) = (leaf, self.leaves[leaf].parent);
         while at != NONE {
-            let node = &mut self.nodes[at as usize];
+            let node = &mut self.nodes[at];
             let slot = node.slot_of(child);
             let width = &mut node.widths[measure][slot];
             *width = width.wrapping_add_signed(by);
@@ -276,7 +274,7 @@ impl SumTree {
 
     /// Says what a leaf's key is. A tree whose leaves have keys removes none.
     pub(crate) fn set_key(&mut self, leaf: u32, key: u64) {
-        let (mut child, mut at, mut key) = (leaf, self.leaves[leaf as usize].parent, key);
+        let (mut child, mut at, mut key) = (leaf, self.leaves[leaf].parent, key);
         while let Some(node) = self.nodes.get_mut(at as usize) {
             let slot = node.slot_of(child);
             if std::mem::replace(&mut node.keys[slot], key) == key {
@@ -289,7 +287,7 @@ impl SumTree {
 
     /// Makes a leaf's key this one, unless it is lower already.
     pub(crate) fn lower_key(&mut self, leaf: u32, key: u64) {
-        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let (mut child, mut at) = (leaf, self.leaves[leaf].parent);
         while let Some(node) = self.nodes.get_mut(at as usize) {
             let slot = node.slot_of(child);
             if node.keys[slot] <= key {
@@ -302,7 +300,7 @@ impl SumTree {
 
     /// The first leaf after another whose key is not above this one.
     pub(crate) fn next_of_key(&self, leaf: u32, upto: u64) -> Option<u32> {
-        let (mut child, mut at) = (leaf, self.leaves[leaf as usize].parent);
+        let (mut child, mut at) = (leaf, self.leaves[leaf].parent);
         let mut height = 0;
         let has = |key: &u64| *key <= upto;
         let mut found = loop {
@@ -315,7 +313,7 @@ impl SumTree {
             height += 1;
         };
         for _ in 0..height {
-            let node = &self.nodes[found as usize];
+            let node = &self.nodes[found];
             let slot = node.keys[..node.len].iter().position(has);
             found = node.children[slot.expect("a node's key is that of a child")];
         }
@@ -325,7 +323,7 @@ impl SumTree {
     /// A tree of the same leaves, which have neither widths nor keys.
     pub(crate) fn of_same_leaves(&self) -> Self {
         let mut same = self.clone();
-        for node in &mut same.nodes {
+        for node in same.nodes.iter_mut() {
             (node.widths, node.keys) = ([[0; FANOUT]; 3], [NO_KEY; FANOUT]);
         }
         same.total = [0; 3];
@@ -338,64 +336,64 @@ impl SumTree {
             self.leaves.push(Leaf { parent: NONE, previous: NONE, next: NONE });
             (self.leaves.len() - 1) as u32
         });
-        let next = self.leaves[leaf as usize].next;
-        self.leaves[new as usize] = Leaf { parent: NONE, previous: leaf, next };
-        self.leaves[leaf as usize].next = new;
+        let next = self.leaves[leaf].next;
+        self.leaves[new] = Leaf { parent: NONE, previous: leaf, next };
+        self.leaves[leaf].next = new;
         if next == NONE {
             self.last = new;
         } else {
-            self.leaves[next as usize].previous = new;
+            self.leaves[next].previous = new;
         }
-        let parent = self.leaves[leaf as usize].parent;
+        let parent = self.leaves[leaf].parent;
         let parent = self.with_room(parent, leaf);
-        let node = &mut self.nodes[parent as usize];
+        let node = &mut self.nodes[parent];
         let slot = node.slot_of(leaf) + 1;
         node.insert(slot, new, [0; 3], NO_KEY);
-        self.leaves[new as usize].parent = parent;
+        self.leaves[new].parent = parent;
         self.change(new, widths);
         new
     }
 
     /// Removes a leaf that is not the only one.
     pub(crate) fn remove(&mut self, leaf: u32) {
-        let Leaf { parent, previous, next } = self.leaves[leaf as usize];
-        let slot = self.nodes[parent as usize].slot_of(leaf);
-        let widths = self.nodes[parent as usize].width(slot);
+        let Leaf { parent, previous, next } = self.leaves[leaf];
+        let slot = self.nodes[parent].slot_of(leaf);
+        let widths = self.nodes[parent].width(slot);
         self.change(leaf, widths.map(u32::wrapping_neg));
         if previous == NONE {
             self.first = next;
         } else {
-            self.leaves[previous as usize].next = next;
+            self.leaves[previous].next = next;
         }
         if next == NONE {
             self.last = previous;
         } else {
-            self.leaves[next as usize].previous = previous;
+            self.leaves[next].previous = previous;
         }
         self.free_leaves.push(leaf);
         let (mut at, mut slot) = (parent, slot);
         loop {
-            let node = &mut self.nodes[at as usize];
+            let node = &mut self.nodes[at];
             node.remove(slot);
             let up = node.parent;
             if node.len > 0 || up == NONE {
                 break;
             }
             self.free_nodes.push(at);
-            slot = self.nodes[up as usize].slot_of(at);
+            slot = self.nodes[up].slot_of(at);
             at = up;
         }
-        while self.height > 1 && self.nodes[self.root as usize].len == 1 {
+        while self.height > 1 && self.nodes[self.root].len == 1 {
             self.free_nodes.push(self.root);
-            self.root = self.nodes[self.root as usize].children[0];
-            self.nodes[self.root as usize].parent = NONE;
+            self.root = self.nodes[self.root].children[0];
+            self.nodes[self.root].parent = NONE;
             self.height -= 1;
         }
     }
 
     fn new_node(&mut self, parent: u32) -> u32 {
         if let Some(at) = self.free_nodes.pop() {
-            self.nodes[at as usize] = Node::new(parent);
+            self.nodes[at] = Node::new(parent);
             return at;
         }
         self.nodes.push(Node::new(parent));
@@ -404,15 +402,15 @@ impl SumTree {
 
     /// Splits `at` if it is full; returns the node that then has `child`, with room for one more.
     fn with_room(&mut self, at: u32, child: u32) -> u32 {
-        if self.nodes[at as usize].len < FANOUT {
+        if self.nodes[at].len < FANOUT {
             return at;
         }
-        let mut parent = self.nodes[at as usize].parent;
+        let mut parent = self.nodes[at].parent;
         if parent == NONE {
             parent = self.new_node(NONE);
-            self.nodes[at as usize].parent = parent;
-            let key = self.nodes[at as usize].lowest_key();
-            self.nodes[parent as usize].insert(0, at, self.total, key);
+            self.nodes[at].parent = parent;
+            let key = self.nodes[at].lowest_key();
+            self.nodes[parent].insert(0, at, self.total, key);
             self.root = parent;
             self.height += 1;
         }
@@ -420,25 +418,25 @@ impl SumTree {
         let right = self.new_node(parent);
         let is_bottom = self.is_bottom(at);
         // Appending is common: then the left node stays nearly full.
-        let slot = self.nodes[at as usize].slot_of(child);
+        let slot = self.nodes[at].slot_of(child);
         let keep = if slot + 1 == FANOUT { FANOUT - 1 } else { FANOUT / 2 };
         let mut moved: Widths = [0; 3];
         for from in keep..FANOUT {
             let (child, widths, key) = {
-                let node = &self.nodes[at as usize];
+                let node = &self.nodes[at];
                 (node.children[from], node.width(from), node.keys[from])
             };
             add(&mut moved, widths);
-            self.nodes[right as usize].insert(from - keep, child, widths, key);
+            self.nodes[right].insert(from - keep, child, widths, key);
             if is_bottom {
-                self.leaves[child as usize].parent = right;
+                self.leaves[child].parent = right;
             } else {
-                self.nodes[child as usize].parent = right;
+                self.nodes[child].parent = right;
             }
         }
-        self.nodes[at as usize].len = keep;
-        let keys = [at, right].map(|node| self.nodes[node as usize].lowest_key());
-        let node = &mut self.nodes[parent as usize];
+        self.nodes[at].len = keep;
+        let keys = [at, right].map(|node| self.nodes[node].lowest_key());
+        let node = &mut self.nodes[parent];
         let slot_of_left = node.slot_of(at);
         let mut left = node.width(slot_of_left);
         for (left, moved) in left.iter_mut().zip(moved) {
@@ -452,10 +450,10 @@ impl SumTree {
 
     fn is_bottom(&self, at: u32) -> bool {
         let mut depth = 1;
-        let mut up = self.nodes[at as usize].parent;
+        let mut up = self.nodes[at].parent;
         while up != NONE {
             depth += 1;
-            up = self.nodes[up as usize].parent;
+            up = self.nodes[up].parent;
         }
         depth == self.height
     }

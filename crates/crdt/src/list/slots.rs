@@ -1,6 +1,7 @@
 //! The slots of a list in order: which operations put something where, as far as it is still there.
 
 use crate::graph::Lv;
+use crate::pool::Pool;
 use crate::range_map::RangeMap;
 use crate::sum_tree::SumTree;
 
@@ -18,7 +19,7 @@ const SHOWN: usize = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
     tree: SumTree,
-    leaves: Vec<Vec<u32>>,
+    leaves: Pool<Vec<u32>>,
     /// The leaf of each slot that was ever put in.
     leaf_of: RangeMap,
 }
@@ -27,7 +28,7 @@ impl Default for Slots {
     fn default() -> Self {
         let mut tree = SumTree::default();
         tree.change(0, [0; 3]);
-        Self { tree, leaves: vec![Vec::new()], leaf_of: RangeMap::default() }
+        Self { tree, leaves: Pool(vec![Vec::new()]), leaf_of: RangeMap::default() }
     }
 }
 
@@ -55,7 +56,7 @@ impl Slots {
     /// How many slots before `pos` show something.
     pub(crate) fn shown_before(&self, pos: u32) -> u32 {
         let (leaf, at) = self.place(pos);
-        self.tree.before(leaf)[SHOWN] + shown_in(&self.leaves[leaf as usize][..at])
+        self.tree.before(leaf)[SHOWN] + shown_in(&self.leaves[leaf][..at])
     }
 
     /// The position of the slot that shows the element at `index`, and the slot.
@@ -65,7 +66,7 @@ impl Slots {
         }
         let (leaf, before) = self.tree.find(SHOWN, index, false);
         let mut rest = index - before[SHOWN];
-        for (at, slot) in self.leaves[leaf as usize].iter().enumerate() {
+        for (at, slot) in self.leaves[leaf].iter().enumerate() {
             if slot & HIDDEN == 0 {
                 if rest == 0 {
                     return Some((before[ALL] + at as u32, *slot));
@@ -79,7 +80,7 @@ impl Slots {
     /// Where a slot is: its leaf and its place there.
     fn locate(&self, slot: Lv) -> Option<(u32, usize)> {
         let leaf = self.leaf_of.get(slot).filter(|leaf| (*leaf as usize) < self.leaves.len())?;
-        let slots = &self.leaves[leaf as usize];
+        let slots = &self.leaves[leaf];
         let at = slots.iter().position(|other| other & !HIDDEN == slot)?;
         Some((leaf, at))
     }
@@ -87,7 +88,7 @@ impl Slots {
     /// The index of what a slot shows, if it is there and shows something.
     pub(crate) fn index_of(&self, slot: Lv) -> Option<u32> {
         let (leaf, at) = self.locate(slot)?;
-        let slots = &self.leaves[leaf as usize];
+        let slots = &self.leaves[leaf];
         (slots[at] & HIDDEN == 0).then(|| self.tree.before(leaf)[SHOWN] + shown_in(&slots[..at]))
     }
 
@@ -95,11 +96,11 @@ impl Slots {
     pub(crate) fn insert(&mut self, pos: u32, start: Lv, end: Lv, is_hidden: impl Fn(Lv) -> bool) {
         let (mut leaf, mut at) = self.place(pos);
         for slot in start..end {
-            if self.leaves[leaf as usize].len() == LEAF_SLOTS_MAX {
+            if self.leaves[leaf].len() == LEAF_SLOTS_MAX {
                 (leaf, at) = self.split(leaf, at);
             }
             let hidden = is_hidden(slot);
-            self.leaves[leaf as usize].insert(at, slot | if hidden { HIDDEN } else { 0 });
+            self.leaves[leaf].insert(at, slot | if hidden { HIDDEN } else { 0 });
             self.tree.change(leaf, [1, u32::from(!hidden), 0]);
             self.leaf_of.set(slot, slot + 1, leaf);
             at += 1;
@@ -108,7 +109,7 @@ impl Slots {
 
     /// Makes room in a full leaf; returns where the place in it has gone.
     fn split(&mut self, leaf: u32, at: usize) -> (u32, usize) {
-        let slots = &mut self.leaves[leaf as usize];
+        let slots = &mut self.leaves[leaf];
         // What is appended goes on in a leaf of its own, so that full ones stay full.
         let keep = if at == slots.len() { at } else { slots.len() / 2 };
         let tail = slots.split_off(keep);
@@ -129,7 +130,7 @@ impl Slots {
         let (mut rest, mut gone) = (len, 0);
         while rest > 0 {
             let (leaf, before) = self.tree.find_in(ALL, pos, false);
-            let slots = &mut self.leaves[leaf as usize];
+            let slots = &mut self.leaves[leaf];
             let from = (pos - before) as usize;
             let upto = slots.len().min(from + rest as usize);
             let (all, shown) = ((upto - from) as u32, shown_in(&slots[from..upto]));
@@ -145,7 +146,7 @@ impl Slots {
     pub(crate) fn hide(&mut self, slot: Lv) -> Option<u32> {
         let index = self.index_of(slot)?;
         let (leaf, at) = self.locate(slot)?;
-        self.leaves[leaf as usize][at] |= HIDDEN;
+        self.leaves[leaf][at] |= HIDDEN;
         self.tree.change(leaf, [0, 1u32.wrapping_neg(), 0]);
         Some(index)
     }
@@ -153,9 +154,7 @@ impl Slots {
     /// All slots in order, and whether each shows something.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Lv, bool)> {
         let leaves = std::iter::successors(Some(self.tree.first()), |leaf| self.tree.next(*leaf));
-        leaves
-            .flat_map(|leaf| &self.leaves[leaf as usize])
-            .map(|slot| (slot & !HIDDEN, slot & HIDDEN == 0))
+        leaves.flat_map(|leaf| &self.leaves[leaf]).map(|slot| (slot & !HIDDEN, slot & HIDDEN == 0))
     }
 }
 

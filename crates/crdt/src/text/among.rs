@@ -97,7 +97,7 @@ impl Tracker {
 
     /// The same in one leaf.
     fn seen_in(&self, view: usize, from: Place) -> Option<Place> {
-        let items = &self.leaves[from.leaf as usize][from.item..];
+        let items = &self.leaves[from.leaf][from.item..];
         let item = items.iter().position(|item| item.seen[view] > 0)?;
         Some(Place { item: from.item + item, ..from })
     }
@@ -106,7 +106,7 @@ impl Tracker {
         let (tree, leaves) = (&self.tree, &self.leaves);
         self.seen.get_or_insert_with(|| {
             let mut seen = tree.of_same_leaves();
-            for (leaf, items) in (0..).zip(leaves) {
+            for (leaf, items) in (0..).zip(leaves.iter()) {
                 let [first, second, _] = seen_widths(items);
                 seen.change(leaf, [first, second, 1]);
             }
@@ -184,7 +184,7 @@ impl Tracker {
         let Some(last) = siblings.last_before(from, end) else { return from };
         let next = self.next_of_key(Place { item: last.item + 1, ..last }, upto(new.depth.left));
         let leaf = self.tree.last();
-        let behind = Place { leaf, item: self.leaves[leaf as usize].len() };
+        let behind = Place { leaf, item: self.leaves[leaf].len() };
         self.first_of(next, end).unwrap_or(behind)
     }
 
@@ -199,7 +199,7 @@ impl Tracker {
 
     /// The same in one leaf.
     fn of_key_in(&self, from: Place, upto: u64) -> Option<Place> {
-        let items = &self.leaves[from.leaf as usize][from.item..];
+        let items = &self.leaves[from.leaf][from.item..];
         let item = items.iter().position(|item| item.depth.key() <= upto)?;
         Some(Place { item: from.item + item, ..from })
     }
@@ -250,7 +250,7 @@ impl Siblings<'_> {
         });
         let leaf = leaf_of(number);
         let start = if leaf == from.leaf { from.item } else { 0 };
-        let items = &tracker.leaves[leaf as usize];
+        let items = &tracker.leaves[leaf];
         let stop = end.filter(|end| end.leaf == leaf).map_or(items.len(), |end| end.item);
         let count = last_where(0, (stop - start) as u32, |count| {
             let mut rest = items[start + count as usize - 1..stop].iter();

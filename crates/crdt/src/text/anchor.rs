@@ -11,7 +11,7 @@ impl Tracker {
     pub(crate) fn id_at(&self, pos: u32) -> Option<Lv> {
         let (leaf, before) = self.tree.find_in(PRESENT, pos, false);
         let mut start = before;
-        for item in &self.leaves[leaf as usize] {
+        for item in &self.leaves[leaf] {
             let width = item.width(PRESENT);
             if pos < start + width {
                 return Some(item.id + (pos - start)).filter(|id| *id < NONE / 2);
@@ -64,7 +64,7 @@ impl Tracker {
             let mut at = next?;
             while at.item == 0 {
                 let leaf = self.tree.previous(at.leaf)?;
-                at = Place { leaf, item: self.leaves[leaf as usize].len() };
+                at = Place { leaf, item: self.leaves[leaf].len() };
             }
             at.item -= 1;
             next = Some(at);
@@ -112,15 +112,14 @@ impl Tracker {
         let from = char.map_or(first, |char| self.find(char).0);
         let leaves = std::iter::successors(Some(from.leaf), |leaf| self.tree.next(*leaf));
         let mut skip = from.item;
-        let items =
-            leaves.flat_map(move |leaf| &self.leaves[leaf as usize][std::mem::take(&mut skip)..]);
+        let items = leaves.flat_map(move |leaf| &self.leaves[leaf][std::mem::take(&mut skip)..]);
         items.filter(|item| item.id < NONE / 2).map(|item| (item.id, item.end()))
     }
 
     /// All items in order, but for the anonymous text.
     pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
         let leaves = std::iter::successors(Some(self.tree.first()), |leaf| self.tree.next(*leaf));
-        leaves.flat_map(|leaf| &self.leaves[leaf as usize]).filter(|item| item.id < NONE / 2)
+        leaves.flat_map(|leaf| &self.leaves[leaf]).filter(|item| item.id < NONE / 2)
     }
 
     /// All items in order, deleted ones too: `(first id, length, whether shown)`.

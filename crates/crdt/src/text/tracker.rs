@@ -15,6 +15,7 @@ use std::cell::OnceCell;
 use std::cmp::Ordering;
 
 use crate::graph::{Diff, Graph, Lv};
+use crate::pool::Pool;
 use crate::range_map::RangeMap;
 use crate::sum_tree::{SumTree, Widths};
 use crate::text::among::{Depth, seen_widths};
@@ -117,7 +118,7 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug)]
 pub(crate) struct Tracker {
     pub(super) tree: SumTree,
-    pub(super) leaves: Vec<Vec<Item>>,
+    pub(super) leaves: Pool<Vec<Item>>,
     /// The leaf of each operation's character, and of each anonymous one.
     leaf_of: LeafMap,
     leaf_of_ground: RangeMap,
@@ -169,7 +170,7 @@ impl Tracker {
         let view = View { heads: base.into_iter().collect(), used: 0 };
         let mut tracker = Self {
             tree,
-            leaves: vec![vec![ground]],
+            leaves: Pool(vec![vec![ground]]),
             leaf_of: LeafMap::default(),
             leaf_of_ground: RangeMap::default(),
             deletions: Vec::new(),
@@ -237,18 +238,18 @@ impl Tracker {
     }
 
     pub(super) fn widths_before(&self, place: Place, measure: usize) -> u32 {
-        let items = &self.leaves[place.leaf as usize][..place.item];
+        let items = &self.leaves[place.leaf][..place.item];
         let here: u32 = items.iter().map(|item| item.width(measure)).sum();
         self.tree.before_in(place.leaf, measure) + here
     }
 
     pub(super) fn item(&self, place: Place) -> &Item {
-        &self.leaves[place.leaf as usize][place.item]
+        &self.leaves[place.leaf][place.item]
     }
 
     /// The place itself, or the next leaf's start if it is at its leaf's end.
     pub(super) fn normal(&self, mut place: Place) -> Option<Place> {
-        while place.item == self.leaves[place.leaf as usize].len() {
+        while place.item == self.leaves[place.leaf].len() {
             place = Place { leaf: self.tree.next(place.leaf)?, item: 0 };
         }
         Some(place)
@@ -282,7 +283,7 @@ impl Tracker {
 
     /// Cuts the item at a place after `len` characters, which are some, if that is inside it.
     pub(super) fn split(&mut self, place: Place, len: u32) {
-        let items = &mut self.leaves[place.leaf as usize];
+        let items = &mut self.leaves[place.leaf];
         if len < items[place.item].len {
             let rest = items[place.item].split_off(len);
             items.insert(place.item + 1, rest);
@@ -292,7 +293,7 @@ impl Tracker {
 
     /// Moves the upper half of a leaf that has grown too large to a new one.
     pub(super) fn split_leaf(&mut self, leaf: u32) {
-        let items = &mut self.leaves[leaf as usize];
+        let items = &mut self.leaves[leaf];
         if items.len() <= LEAF_ITEMS_MAX {
             return;
         }
@@ -324,7 +325,7 @@ impl Tracker {
 
     /// Changes an item and the sums over it.
     fn change(&mut self, place: Place, change: impl FnOnce(&mut Item)) {
-        let item = &mut self.leaves[place.leaf as usize][place.item];
+        let item = &mut self.leaves[place.leaf][place.item];
         let before = item.widths();
         change(item);
         let after = item.widths();
@@ -342,7 +343,7 @@ impl Tracker {
         }
         let (leaf, before) = self.tree.find_in(measure, pos, true);
         let mut end = before;
-        for (index, item) in self.leaves[leaf as usize].iter().enumerate() {
+        for (index, item) in self.leaves[leaf].iter().enumerate() {
             let width = item.width(measure);
             if end + width >= pos {
                 let last = pos - end - 1;
@@ -383,7 +384,7 @@ impl Tracker {
     fn put(&mut self, gap: Gap, new: Item) {
         let Gap { place, left, .. } = gap;
         self.note_leaf(new, place.leaf);
-        let items = &mut self.leaves[place.leaf as usize];
+        let items = &mut self.leaves[place.leaf];
         let joins = |last: &Item| {
             last.end() == new.id
                 && left == last.end() - 1
@@ -437,7 +438,7 @@ impl Tracker {
         while done < len {
             let (leaf, before) = self.tree.find_in(measure, pos, false);
             let mut end = before;
-            let items = &self.leaves[leaf as usize];
+            let items = &self.leaves[leaf];
             let index = items.iter().position(|item| {
                 end += item.width(measure);
                 end > pos

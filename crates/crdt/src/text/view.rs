@@ -185,11 +185,9 @@ impl Tracker {
             place.item += 1;
         }
         let mut id = self.item(place).id;
-        while id < high
-            && self.leaves[place.leaf as usize].get(place.item).is_some_and(|i| i.id == id)
-        {
+        while id < high && self.leaves[place.leaf].get(place.item).is_some_and(|i| i.id == id) {
             self.split(place, high - id);
-            let item = &mut self.leaves[place.leaf as usize][place.item];
+            let item = &mut self.leaves[place.leaf][place.item];
             let before = [item.width(view), item.seen_width(view)];
             change.apply(&mut item.seen[view]);
             moved.by += item.width(view).wrapping_sub(before[0]).cast_signed();
