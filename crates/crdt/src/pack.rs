@@ -17,6 +17,7 @@ use crate::import::{ToMerge, note_ops};
 use crate::names::Names;
 use crate::numbers::{self, Numbers};
 use crate::op::Body;
+use crate::search::Search;
 use crate::snapshot::read_update;
 use crate::sorting::sort;
 use crate::stamp::Stamp;
@@ -150,7 +151,7 @@ fn block_of(update: &Update, number: usize, start: Lv, len: u32) -> Block {
 fn body_of(update: &Update, start: Lv, end: Lv) -> Body {
     let (mut body, mut names) = (Body::default(), Names::default());
     let mut places = Numbers::new();
-    let span = update.spans.partition_point(|span| span.1 <= start);
+    let span = update.spans.count_while(|span| span.1 <= start);
     for (first, upto, container) in update.spans[span..].iter().take_while(|span| span.0 < end) {
         let (first, upto) = ((*first).max(start), (*upto).min(end));
         let (place, _) = numbers::number(&mut places, *container as u64);
