@@ -207,18 +207,39 @@ mod tests {
     #[test]
     fn a_pack_has_at_most_so_many_blocks() {
         let mut doc = Doc::new(PeerId(1));
+        let twice = |tx: &mut crate::Transaction<'_>| (0..2).for_each(|_| tx.counter("c").add(1));
         for _ in 0..PACK_BLOCKS_MAX {
-            doc.transact(0, |tx| tx.counter("c").add(1));
+            doc.transact(0, twice);
         }
         let start = VersionVector::new();
         let pack = pack_blocks(&doc.blocks_since(&start)).unwrap();
         assert_eq!(unpack_blocks(&pack).map(|blocks| blocks.len()), Ok(PACK_BLOCKS_MAX));
-        doc.transact(0, |tx| tx.counter("c").add(1));
+        doc.transact(0, twice);
         assert_eq!(pack_blocks(&doc.blocks_since(&start)), Err(TOO_MANY));
         let update = doc.encode_update(&start);
         assert_eq!(unpack_blocks(&update), Err(TOO_MANY));
         let refused = Doc::new(PeerId(2)).import_pack(0, &update);
         assert_eq!(refused.err(), Some(crate::ImportError::Update(TOO_MANY)));
+    }
+
+    #[test]
+    fn what_goes_on_is_one_stretch_whoever_wrote_before() {
+        let mut blocks = vec![write(1, &[], |tx| tx.counter("c").add(1))];
+        let mut doc = Doc::new(PeerId(2));
+        doc.import(0, blocks.clone()).unwrap();
+        for at in 0..1_000 {
+            doc.transact(0, |tx| tx.text("t").insert(at, "x")).0.unwrap();
+        }
+        blocks = doc.blocks_since(&VersionVector::new());
+        assert_eq!(pack_blocks(&blocks).unwrap(), doc.encode_update(&VersionVector::new()));
+        // What follows two, of which one was written before by the same author.
+        let mut other = Doc::new(PeerId(1));
+        other.import(0, blocks).unwrap();
+        other.transact(0, |tx| tx.counter("c").add(1));
+        let all = other.blocks_since(&VersionVector::new());
+        assert_eq!(unpack_blocks(&pack_blocks(&all).unwrap()).unwrap(), all);
+        let whole = other.encode_update(&VersionVector::new());
+        assert_eq!(pack_blocks(&all).unwrap(), whole, "as a document writes it");
     }
 
     #[test]
