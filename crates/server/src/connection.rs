@@ -304,8 +304,10 @@ impl<S: Store, K: Socket> Connection<S, K> {
         let blocks = match news {
             News::Blocks(blocks) => blocks,
             News::Packs(updates) => {
-                let packs = updates.into_iter().map(|update| Said::Pack(Pack { ch, update }));
-                let frame: Vec<u8> = packs.flat_map(|pack| encode_frame(&pack)).collect();
+                let mut frame = Vec::new();
+                for update in updates {
+                    frame.extend_from_slice(&encode_frame(&Said::Pack(Pack { ch, update })));
+                }
                 return self.write(frame.into()).await;
             }
         };

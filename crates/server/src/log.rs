@@ -102,12 +102,13 @@ impl DocLog {
     /// What is wrong with the stored snapshot.
     pub(crate) fn from_stored(stored: StoredDoc, batch: usize) -> Result<Self, DecodeError> {
         let mut log = Self::default();
-        let packs = stored.snapshot.map_or(Ok(Vec::new()), |stored| read_packs(&stored.bytes))?;
-        for pack in packs {
-            for block in pack.blocks() {
-                log.link(&block);
-            }
-            log.push_pack(pack);
+        if let Some(snapshot) = stored.snapshot {
+            read_packs(&snapshot.bytes, |pack, blocks| {
+                for block in blocks {
+                    log.link(&block);
+                }
+                log.push_pack(pack);
+            })?;
         }
         log.stored = log.packed();
         log.add(stored.blocks);
@@ -485,6 +486,11 @@ mod tests {
         assert_eq!(log.check(&other, NOW), Check::Refused(NackCode::DuplicatePeer, 0));
         let late = write(2, &blocks[..3], "after the third");
         assert_eq!(log.check(&late, NOW), Check::New);
+    }
+
+    #[test]
+    fn sixteen_bytes_stay_of_a_block_in_a_pack() {
+        assert_eq!(size_of::<Link>(), 16);
     }
 
     #[test]

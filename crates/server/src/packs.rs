@@ -62,17 +62,6 @@ impl Pack {
         Self { content, count, spans }
     }
 
-    fn read(content: Content) -> Result<Self, DecodeError> {
-        let (count, spans) = match &content {
-            Content::Blocks(blocks) => (blocks.len(), spans_of(blocks)),
-            Content::Update(update) => {
-                let blocks = unpack_blocks(update)?;
-                (blocks.len(), spans_of(&blocks))
-            }
-        };
-        Ok(Self { content, count, spans })
-    }
-
     /// How many of its operations `have` lacks, and how many there are.
     pub(crate) fn lacking(&self, have: &VersionVector) -> (u64, u64) {
         self.spans.iter().fold((0, 0), |(lacking, all), (peer, from, end)| {
@@ -136,24 +125,30 @@ pub(crate) fn snapshot_of(packs: &[Pack]) -> Snapshot {
     Snapshot { version, bytes: out.into_vec() }
 }
 
-/// What [`snapshot_of`] wrote.
-pub(crate) fn read_packs(bytes: &[u8]) -> Result<Vec<Pack>, DecodeError> {
+/// Reads what [`snapshot_of`] wrote; reports each pack and its blocks.
+pub(crate) fn read_packs(
+    bytes: &[u8],
+    mut report: impl FnMut(Pack, Vec<Block>),
+) -> Result<(), DecodeError> {
     let mut input = Reader::new(bytes);
     if input.take(MAGIC.len())? != MAGIC {
         return Err(DecodeError::Magic);
     }
-    let mut packs = Vec::new();
     while !input.is_empty() {
         let kind = input.u8()?;
         let bytes = input.bytes()?;
-        let content = match kind {
-            KIND_UPDATE => Content::Update(Bytes::copy_from_slice(bytes)),
-            KIND_BLOCK => Content::Blocks(vec![Block::parse(bytes)?]),
+        let (content, blocks) = match kind {
+            KIND_UPDATE => (Content::Update(Bytes::copy_from_slice(bytes)), unpack_blocks(bytes)?),
+            KIND_BLOCK => {
+                let blocks = vec![Block::parse(bytes)?];
+                (Content::Blocks(blocks.clone()), blocks)
+            }
             other => return Err(DecodeError::UnsupportedVersion(other)),
         };
-        packs.push(Pack::read(content)?);
+        let (count, spans) = (blocks.len(), spans_of(&blocks));
+        report(Pack { content, count, spans }, blocks);
     }
-    Ok(packs)
+    Ok(())
 }
 
 /// All blocks of a document of a server's store, each after what it depends on.
@@ -161,8 +156,10 @@ pub(crate) fn read_packs(bytes: &[u8]) -> Result<Vec<Pack>, DecodeError> {
 /// # Errors
 /// What is wrong with the stored snapshot.
 pub fn stored_blocks(stored: StoredDoc) -> Result<Vec<Block>, DecodeError> {
-    let packs = stored.snapshot.map_or(Ok(Vec::new()), |snapshot| read_packs(&snapshot.bytes))?;
-    let mut blocks: Vec<Block> = packs.iter().flat_map(Pack::blocks).collect();
-    blocks.extend(stored.blocks);
-    Ok(blocks)
+    let mut all = Vec::new();
+    if let Some(snapshot) = stored.snapshot {
+        read_packs(&snapshot.bytes, |_, blocks| all.extend(blocks))?;
+    }
+    all.extend(stored.blocks);
+    Ok(all)
 }

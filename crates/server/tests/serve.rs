@@ -111,6 +111,31 @@ async fn a_long_history_is_packed() {
     assert!(stored.blocks.len() < CHANGES / 2, "{} are not packed", stored.blocks.len());
 }
 
+/// What came into the store by another way, or from before there were packs, is packed when it is
+/// opened.
+#[tokio::test]
+async fn what_is_stored_as_it_came_is_packed_when_it_is_opened() {
+    const CHANGES: usize = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("leptos-sync.sqlite");
+    let mut doc = Doc::new(PeerId(7));
+    for at in 0..CHANGES {
+        doc.transact(now_ms(), |tx| tx.text("text").insert(at, "x")).0.unwrap();
+    }
+    let store = SqliteStorage::open(&path).unwrap();
+    let blocks = doc.blocks_since(&VersionVector::new());
+    store.append(vec![(doc_id("d"), blocks.clone())]).await.unwrap();
+    store.close().await;
+    let server = Server::start(dir.path(), &[]);
+    let client = Client::open(&server, 1, "d").await;
+    assert_eq!(client.text(), "x".repeat(CHANGES));
+    client.close().await;
+    assert!(server.terminate(), "it finishes what it does");
+    let stored = SqliteStorage::open(&path).unwrap().load(&doc_id("d")).await.unwrap();
+    assert!(stored.snapshot.is_some() && stored.blocks.len() < 2_048, "{}", stored.blocks.len());
+    assert_eq!(leptos_sync_server::stored_blocks(stored), Ok(blocks));
+}
+
 /// Every kind of malformed frame closes its own socket with a typed code; others go on.
 #[tokio::test]
 async fn malformed_frames_close_their_own_socket() {

@@ -10,17 +10,12 @@ use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
 use leptos_sync_protocol::NackCode;
-use leptos_sync_storage::{CompactError, Snapshot};
 
 use super::doc::{Load, OpenDoc, Phase, Rejection, Unsaved};
-use super::store::Job;
 use super::tabs::TabMessage;
 use super::{Core, Now, Output, Parts};
 use crate::event::DocEvent;
-use crate::status::{Reason, StorageFault};
-
-/// After so many replacements in a row that lacked what is stored, packs are stored as blocks.
-const STALE_MAX: u32 = 3;
+use crate::status::Reason;
 
 impl Core {
     /// Somebody else writes under an id of ours: later changes get a fresh one.
@@ -154,61 +149,6 @@ impl Core {
         self.emit(id, DocEvent::Loaded);
         self.outputs.push_back(Output::Work);
         Some(were_stored)
-    }
-
-    /// Puts the document as it is now in the place of what is stored.
-    pub(super) fn replace_job(&mut self) -> Option<Job> {
-        let is_due = |doc: &OpenDoc| doc.store.is_outdated() && doc.load != Load::Reading;
-        let (id, doc) = self.docs.iter_mut().find(|(_, doc)| is_due(doc))?;
-        doc.store.replacing = doc.store.moved.len();
-        doc.store.is_packing = std::mem::take(&mut doc.store.packed);
-        if doc.store.ties.is_empty() {
-            // All of it is in the snapshot.
-            doc.store.in_flight = std::mem::take(&mut doc.store.queue);
-        }
-        let content = doc.content.borrow();
-        let snapshot =
-            Snapshot { version: content.version().clone(), bytes: content.encode_snapshot() };
-        Some(Job::Replace { doc: id.clone(), snapshot, moved: doc.store.moved.clone() })
-    }
-
-    pub(super) fn replaced(&mut self, now: Now, id: &DocId, result: Result<(), CompactError>) {
-        let Some(doc) = self.docs.get_mut(id) else { return };
-        let replaced = std::mem::take(&mut doc.store.replacing);
-        let was_packing = std::mem::take(&mut doc.store.is_packing);
-        if result.is_err() {
-            doc.store.put_back();
-            doc.store.packed |= was_packing;
-            if !doc.store.ties.is_empty() {
-                doc.unpack();
-            }
-        }
-        match result {
-            Ok(()) => {
-                doc.store.moved.drain(..replaced);
-                doc.store.stale = 0;
-                self.appended(now);
-                let Some(doc) = self.docs.get_mut(id) else { return };
-                doc.store.log_blocks = 0;
-                doc.store.log_bytes = 0;
-            }
-            // Another tab compacted what this one has not seen: merge it first.
-            Err(CompactError::Stale { .. }) => {
-                doc.store.stale += 1;
-                if doc.store.stale > STALE_MAX {
-                    // What is stored is damaged, or changes all the time.
-                    doc.unpack();
-                }
-                self.outputs.push_back(Output::Reread(vec![id.clone()], Parts::new()));
-                self.jobs.pause(now);
-            }
-            Err(error) => {
-                if matches!(error, CompactError::Corrupt { .. }) {
-                    doc.store.refuse();
-                }
-                self.jobs.fail(now, StorageFault::from(&error));
-            }
-        }
     }
 }
 

@@ -21,6 +21,9 @@ const RETRY_MS_MIN: u64 = 500;
 const RETRY_MS_MAX: u64 = 30_000;
 const COMPACT_RETRY_MS: u64 = 30_000;
 
+/// After so many replacements in a row that lacked what is stored, packs are stored as blocks.
+const STALE_MAX: u32 = 3;
+
 /// One call to storage.
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -89,6 +92,22 @@ impl Core {
         Some(job)
     }
 
+    /// Puts the document as it is now in the place of what is stored.
+    fn replace_job(&mut self) -> Option<Job> {
+        let is_due = |doc: &OpenDoc| doc.store.is_outdated() && doc.load != Load::Reading;
+        let (id, doc) = self.docs.iter_mut().find(|(_, doc)| is_due(doc))?;
+        doc.store.replacing = doc.store.moved.len();
+        doc.store.is_packing = std::mem::take(&mut doc.store.packed);
+        if doc.store.ties.is_empty() {
+            // All of it is in the snapshot.
+            doc.store.in_flight = std::mem::take(&mut doc.store.queue);
+        }
+        let content = doc.content.borrow();
+        let snapshot =
+            Snapshot { version: content.version().clone(), bytes: content.encode_snapshot() };
+        Some(Job::Replace { doc: id.clone(), snapshot, moved: doc.store.moved.clone() })
+    }
+
     fn append_job(&mut self) -> Option<Job> {
         let mut batch = Vec::new();
         for (id, count) in self.storable() {
@@ -140,7 +159,7 @@ impl Core {
         self.drop_done(now);
     }
 
-    pub(super) fn appended(&mut self, now: Now) {
+    fn appended(&mut self, now: Now) {
         self.jobs.succeed();
         let mut parts = Parts::new();
         for (id, doc) in &mut self.docs {
@@ -160,6 +179,45 @@ impl Core {
             parts.push((id.clone(), new.map(|unsaved| unsaved.block).collect()));
         }
         self.announce(now, parts, true);
+    }
+
+    fn replaced(&mut self, now: Now, id: &DocId, result: Result<(), CompactError>) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        let replaced = std::mem::take(&mut doc.store.replacing);
+        let was_packing = std::mem::take(&mut doc.store.is_packing);
+        if result.is_err() {
+            doc.store.put_back();
+            doc.store.packed |= was_packing;
+            if !doc.store.ties.is_empty() {
+                doc.unpack();
+            }
+        }
+        match result {
+            Ok(()) => {
+                doc.store.moved.drain(..replaced);
+                doc.store.stale = 0;
+                self.appended(now);
+                let Some(doc) = self.docs.get_mut(id) else { return };
+                doc.store.log_blocks = 0;
+                doc.store.log_bytes = 0;
+            }
+            // Another tab compacted what this one has not seen: merge it first.
+            Err(CompactError::Stale { .. }) => {
+                doc.store.stale += 1;
+                if doc.store.stale > STALE_MAX {
+                    // What is stored is damaged, or changes all the time.
+                    doc.unpack();
+                }
+                self.outputs.push_back(Output::Reread(vec![id.clone()], Parts::new()));
+                self.jobs.pause(now);
+            }
+            Err(error) => {
+                if matches!(error, CompactError::Corrupt { .. }) {
+                    doc.store.refuse();
+                }
+                self.jobs.fail(now, StorageFault::from(&error));
+            }
+        }
     }
 
     /// Has all small values written again: which one it was does not matter.
