@@ -6,7 +6,7 @@ use crate::apply::patch_of;
 use crate::block::{Block, BlockHeader};
 use crate::cells::{CellOp, Fields};
 use crate::container::{
-    ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED,
+    Container, ContainerId, ContainerIx, ContainerKey, ContainerKind, Containers, Content, FOLLOWED,
 };
 use crate::gather::Gather;
 use crate::graph::Lv;
@@ -23,7 +23,7 @@ use crate::shallow::TRUNCATED;
 use crate::snapshot::ColdHistory;
 use crate::sorting::sort;
 use crate::table::Table;
-use crate::text::{Piece, RunKind, Text, delta_of};
+use crate::text::{RunKind, Text, delta_of};
 use crate::transaction::Transaction;
 use crate::tree::{Tree, TreeState, Trees};
 use crate::undo::Undo;
@@ -423,19 +423,11 @@ impl Doc {
         let (mut body, mut names) = (Body::default(), Names::default());
         let mut places = Numbers::new();
         for (start, end, index) in history.spans(start, start + len) {
-            let container = self.containers.get(index);
+            let Container { kind, id, content } = self.containers.get(index);
             let (place, _) = numbers::number(&mut places, index.into());
-            if place == body.containers.len() {
-                body.containers.push((container.kind, container.id.clone()));
-            }
-            let runs = history.runs(index);
-            let mut pieces = runs.pieces(start, end).gather();
-            if !container.kind.is_sequence() {
-                let kind = RunKind::Aside;
-                pieces.push(Piece { start, len: end - start, kind, ..Piece::default() });
-            }
-            let (log, all) = (container.content.cells(), container.content.names());
-            body.push(place, &pieces, runs, &mut |lv| {
+            let (log, all) = (content.cells(), content.names());
+            let range = (start, end);
+            body.take(place, (*kind, id), history.runs(index), range, &mut |lv| {
                 let op = log.get(lv)?.map_names(&mut |name| names.intern(all.get(name)));
                 Some(op.map_rows(&mut |row| row.by_id(graph)))
             });

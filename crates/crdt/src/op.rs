@@ -160,6 +160,27 @@ impl Body {
         if is_canonical { Ok(body) } else { Err(DecodeError::Invalid("operation runs")) }
     }
 
+    /// Adds the operations of a container in a range of a log, of which `runs` say where things
+    /// were put and deleted. `place` is that of the container here, which is added if it is new.
+    pub(crate) fn take(
+        &mut self,
+        place: usize,
+        (kind, id): (ContainerKind, &ContainerId),
+        runs: &Runs,
+        (start, end): (Lv, Lv),
+        written: &mut dyn FnMut(Lv) -> Option<CellOp>,
+    ) {
+        if place == self.containers.len() {
+            self.containers.push((kind, id.clone()));
+        }
+        let mut pieces = runs.pieces(start, end).gather();
+        if !kind.is_sequence() {
+            let kind = RunKind::Aside;
+            pieces.push(Piece { start, len: end - start, kind, ..Piece::default() });
+        }
+        self.push(place, &pieces, runs, written);
+    }
+
     /// Adds operations of one container that follow one another, in the one form that they are
     /// encoded in: `pieces` of `log`, which says where things were put and deleted, where all that
     /// is written elsewhere is an aside. `written` tells what an operation of a list, or an aside,

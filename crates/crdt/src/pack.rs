@@ -21,7 +21,6 @@ use crate::search::Search;
 use crate::snapshot::read_update;
 use crate::sorting::sort;
 use crate::stamp::Stamp;
-use crate::text::{Piece, RunKind};
 use crate::update::{Parent, Update};
 use crate::version::VersionVector;
 
@@ -155,16 +154,8 @@ fn body_of(update: &Update, start: Lv, end: Lv) -> Body {
     for (first, upto, container) in update.spans[span..].iter().take_while(|span| span.0 < end) {
         let (first, upto) = ((*first).max(start), (*upto).min(end));
         let (place, _) = numbers::number(&mut places, *container as u64);
-        if place == body.containers.len() {
-            body.containers.push(update.containers[*container].clone());
-        }
-        let column = &update.columns[*container];
-        let mut pieces = column.runs.pieces(first, upto).gather();
-        if !update.containers[*container].0.is_sequence() {
-            let kind = RunKind::Aside;
-            pieces.push(Piece { start: first, len: upto - first, kind, ..Piece::default() });
-        }
-        body.push(place, &pieces, &column.runs, &mut |lv| {
+        let ((kind, id), column) = (&update.containers[*container], &update.columns[*container]);
+        body.take(place, (*kind, id), &column.runs, (first, upto), &mut |lv| {
             let at = column.ops.binary_search_by_key(&lv, |(lv, _)| *lv).ok()?;
             let op: CellOp = column.ops[at].1.clone();
             Some(op.map_names(&mut |name| names.intern(column.names.get(name))))
