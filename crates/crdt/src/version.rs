@@ -3,6 +3,8 @@
 //! A peer's previous operation is always an ancestor of its next (the chain rule), so a count per
 //! peer names an exact set of operations.
 
+use xxhash_rust::xxh64::xxh64;
+
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::id::{OpId, PeerId};
 
@@ -85,6 +87,36 @@ impl VersionVector {
     #[must_use]
     pub fn peer_count(&self) -> usize {
         self.counts.len()
+    }
+
+    /// A number that tells versions apart: the sum of [`VersionVector::digest_of`] over all peers,
+    /// modulo 2⁶⁴. It can be kept up to date as operations come, and proves nothing to somebody who
+    /// chooses peer ids in order to deceive.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{PeerId, VersionVector};
+    /// let mut version = VersionVector::new();
+    /// version.extend(PeerId(1), 3);
+    /// let before = version.digest();
+    /// version.extend(PeerId(2), 1);
+    /// assert_eq!(version.digest(), before.wrapping_add(VersionVector::digest_of(PeerId(2), 1)));
+    /// ```
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.iter().fold(0, |sum, (peer, count)| sum.wrapping_add(Self::digest_of(peer, count)))
+    }
+
+    /// What one peer adds to [`VersionVector::digest`]: xxHash64, seed 0, of the peer (8 bytes) and
+    /// its count (4 bytes), little-endian; and 0 if the count is.
+    #[must_use]
+    pub fn digest_of(peer: PeerId, count: u32) -> u64 {
+        if count == 0 {
+            return 0;
+        }
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&peer.0.to_le_bytes());
+        bytes[8..].copy_from_slice(&count.to_le_bytes());
+        xxh64(&bytes, 0)
     }
 
     /// Appends the vector: a count, then peer (8 bytes) and varint count for each.

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{AbortHandle, LocalBoxFuture, abortable};
-use leptos_sync_crdt::{DocId, VersionVector};
+use leptos_sync_crdt::DocId;
 use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
 use litemap::LiteMap;
@@ -430,7 +430,7 @@ async fn find_unsent(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, wanted: W
         }
         if let Some(known) = known.filter(|_| wanted == Wanted::NoLife) {
             // What was acknowledged is forgotten here too, or the document would count as saved.
-            let forgotten = Acked { acked: VersionVector::new(), ..known }.encode();
+            let forgotten = known.forgotten().encode();
             let Ok(()) = storage.clone().put_meta(key, forgotten).await else { continue };
         }
         unsent.push(id);

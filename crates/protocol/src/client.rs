@@ -18,8 +18,8 @@ use crate::frame::{decode_frame, encode_frame};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::limits::{Limits, VERSION};
 use crate::message::{
-    Changes, Close, Hello, Message, Open, Opened, Pack, PeerMark, Piece, Ping, Pong, PresenceSet,
-    PresenceState, Welcome,
+    Changes, Close, Hello, LogMark, Message, Open, Opened, Pack, PeerMark, Piece, Ping, Pong,
+    PresenceSet, PresenceState, Welcome,
 };
 use crate::pieces::{Assembler, PieceError};
 use crate::time::Instant;
@@ -55,7 +55,7 @@ enum ChannelPhase {
     /// Open was sent.
     Opening { ch: u32 },
     /// The server answered.
-    Open { ch: u32, feed: u32, caught_up: bool },
+    Open { ch: u32, feed: u32 },
 }
 
 #[derive(Debug)]
@@ -63,6 +63,7 @@ struct Channel {
     phase: ChannelPhase,
     have: VersionVector,
     me: Option<PeerMark>,
+    since: Option<LogMark>,
     sent: BlockWriter,
     received: BlockReader,
     presence: OwnPresence,
@@ -115,7 +116,7 @@ impl ClientSession {
         match input {
             ClientInput::Started { wall_ms } => self.start(now, wall_ms),
             ClientInput::Frame(frame) => self.receive(now, &frame),
-            ClientInput::Open { doc, have, me } => self.open(doc, have, me),
+            ClientInput::Open { doc, have, me, since } => self.open(doc, have, me, since),
             ClientInput::Close { doc } => self.close_doc(&doc),
             ClientInput::Changes { doc, blocks } => self.queue_changes(doc, blocks),
             ClientInput::Presence { doc, payload } => {
@@ -212,13 +213,20 @@ impl ClientSession {
         }
     }
 
-    fn open(&mut self, doc: DocId, have: VersionVector, me: Option<PeerMark>) {
+    fn open(
+        &mut self,
+        doc: DocId,
+        have: VersionVector,
+        me: Option<PeerMark>,
+        since: Option<LogMark>,
+    ) {
         let presence = self.channels.get(&doc).map(|channel| channel.presence.again());
         self.close_doc(&doc);
         let channel = Channel {
             phase: ChannelPhase::Queued,
             have,
             me,
+            since,
             sent: BlockWriter::default(),
             received: BlockReader::default(),
             presence: presence.unwrap_or_default(),
@@ -236,7 +244,7 @@ impl ClientSession {
                 self.doc_by_ch.remove(&ch);
                 self.send(&Message::Close(Close { ch }));
             }
-            ChannelPhase::Open { ch, feed, .. } => {
+            ChannelPhase::Open { ch, feed } => {
                 self.doc_by_ch.remove(&ch);
                 self.doc_by_feed.remove(&feed);
                 self.assembler.forget(ch);
@@ -277,7 +285,8 @@ impl ClientSession {
                     channel.phase = ChannelPhase::Opening { ch };
                     self.doc_by_ch.insert(ch, doc.clone());
                     let have = std::mem::take(&mut channel.have);
-                    let open = Open { ch, doc: doc.clone(), have, me: channel.me };
+                    let Channel { me, since, .. } = *channel;
+                    let open = Open { ch, doc: doc.clone(), have, me, since };
                     self.outputs.push_back(ClientOutput::Send(encode_frame(&Message::Open(open))));
                 }
                 ChannelPhase::Open { ch, .. } => {
@@ -373,12 +382,8 @@ impl ClientSession {
             Message::Ping(ping) => self.send(&Message::Pong(Pong { id: ping.id })),
             Message::Pong(_) => {}
             Message::CaughtUp(done) => {
-                let Some(doc) = self.doc_by_ch.get(&done.ch).cloned() else { return };
-                if let Some(Channel { phase: ChannelPhase::Open { caught_up, .. }, .. }) =
-                    self.channels.get_mut(&doc)
-                    && !std::mem::replace(caught_up, true)
-                {
-                    self.event(ClientEvent::CaughtUp { doc });
+                if let Some((doc, _)) = self.open_doc(done.ch) {
+                    self.event(ClientEvent::CaughtUp { doc, at: done.at });
                 }
             }
             Message::Ack(ack) => {
@@ -427,7 +432,7 @@ impl ClientSession {
         if !matches!(channel.phase, ChannelPhase::Opening { .. }) {
             return self.fail(CloseCode::Malformed, "a document was opened twice");
         }
-        channel.phase = ChannelPhase::Open { ch, feed, caught_up: false };
+        channel.phase = ChannelPhase::Open { ch, feed };
         self.doc_by_feed.insert(feed, doc.clone());
         let event = ClientEvent::Opened { doc, permission, server_version: have, my_mark: mark };
         self.event(event);

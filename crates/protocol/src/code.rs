@@ -156,6 +156,8 @@ byte_codes! {
         Unavailable = 3,
         /// It holds a block in a format that the receiver is too old to read.
         Unsupported = 4,
+        /// The mark in the client's open is not one of the server's log: it opens without one.
+        UnknownMark = 5,
     }
 }
 

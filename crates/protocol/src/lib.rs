@@ -10,7 +10,8 @@
 //! let now = Instant::from_ms(0);
 //! session.handle(now, ClientInput::Started { wall_ms: 1_700_000_000_000 });
 //! let doc = DocId::new("board/42").expect("a valid id");
-//! session.handle(now, ClientInput::Open { doc, have: VersionVector::new(), me: None });
+//! let have = VersionVector::new();
+//! session.handle(now, ClientInput::Open { doc, have, me: None, since: None });
 //!
 //! // Hello leaves at once; Open waits for the server's Welcome.
 //! let Some(ClientOutput::Send(frame)) = session.poll_output() else { panic!("no frame") };
@@ -57,8 +58,8 @@ pub use limits::{
     PRESENCE_BYTES_MAX, SUBPROTOCOL, VERSION, VERSION_PEERS_MAX,
 };
 pub use message::{
-    Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Message, Nack, Open, Opened,
-    Pack, PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
+    Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, LogMark, Message, Nack, Open,
+    Opened, Pack, PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
 };
 pub use pieces::{Assembler, ChangesFrames, PieceError, changes_frames};
 pub use server::{Admission, Rejection, ServerEvent, ServerInput, ServerOutput, ServerSession};

@@ -162,6 +162,15 @@ pub struct PeerMark {
     pub hash: u64,
 }
 
+/// How far the log of a document at a server was read: a position, and what is below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogMark {
+    /// How many blocks are below.
+    pub position: u64,
+    /// The [digest](VersionVector::digest) of the version that they make.
+    pub digest: u64,
+}
+
 /// Client: subscribe to a document under a channel number that it has not used before on this
 /// connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +183,8 @@ pub struct Open {
     pub have: VersionVector,
     /// The client's own chain.
     pub me: Option<PeerMark>,
+    /// What the client has besides: all that is below in the server's log, as a [`CaughtUp`] said.
+    pub since: Option<LogMark>,
 }
 
 /// Server: the document is open.
@@ -185,7 +196,8 @@ pub struct Opened {
     pub feed: u32,
     /// What the user may do.
     pub permission: Permission,
-    /// What the server has, durably; it may claim less than it has.
+    /// What the server has, durably; it may claim less than it has. If the client named a mark,
+    /// only the peers of which there is more above it.
     pub have: VersionVector,
     /// The server's view of the chain of the peer that the client named in its open.
     pub mark: Option<PeerMark>,
@@ -251,11 +263,14 @@ pub struct Pack {
     pub update: Bytes,
 }
 
-/// Server: everything listed in [`Opened::have`] that the client lacked has been sent.
+/// Server: everything listed in [`Opened::have`] that the client lacked has been sent. It is said
+/// again from time to time with a later mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaughtUp {
     /// The client's channel.
     pub ch: u32,
+    /// Up to where all has been sent, but for what the client sent itself.
+    pub at: LogMark,
 }
 
 /// Server: the blocks of these peers up to these seqs are as safe as `level` says.

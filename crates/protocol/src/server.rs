@@ -17,8 +17,8 @@ use crate::code::{AckLevel, CloseCode, DocErrCode, NackCode, Permission};
 use crate::frame::{FrameError, decode_frame, encode_frame};
 use crate::limits::{Limits, VERSION};
 use crate::message::{
-    Ack, CaughtUp, Changes, Credit, DocErr, GoAway, Hello, Message, Nack, Open, Opened, PeerMark,
-    Piece, Pong, PresenceSet, Welcome,
+    Ack, CaughtUp, Changes, Credit, DocErr, GoAway, Hello, LogMark, Message, Nack, Open, Opened,
+    PeerMark, Piece, Pong, PresenceSet, Welcome,
 };
 use crate::pieces::{Assembler, PieceError};
 use crate::time::Instant;
@@ -52,7 +52,8 @@ pub enum ServerInput {
         feed: u32,
         /// What the user may do.
         permission: Permission,
-        /// What is durable here.
+        /// What is durable here; if the client named a mark, of the peers of which there is more
+        /// above it.
         version: VersionVector,
         /// How far the chain of the client's peer goes here.
         mark: Option<PeerMark>,
@@ -66,10 +67,12 @@ pub enum ServerInput {
         /// For a log.
         detail: String,
     },
-    /// All that the document had when it was opened has been sent.
+    /// All that the document had when it was opened, or has by now, has been sent.
     CaughtUp {
         /// The client's channel.
         ch: u32,
+        /// Up to where in the log that is.
+        at: LogMark,
     },
     /// The fate of one [`ServerEvent::Changes`] is decided. Exactly one answer for each.
     Settled {
@@ -164,6 +167,8 @@ pub enum ServerEvent {
         have: VersionVector,
         /// The client's own chain.
         me: Option<PeerMark>,
+        /// Up to where in the log the client has everything besides.
+        since: Option<LogMark>,
     },
     /// To unsubscribe.
     Close {
@@ -262,9 +267,9 @@ impl ServerSession {
                 self.send(&Message::Opened(opened));
             }
             ServerInput::DocError { ch, code, detail } => self.fail_doc(ch, code, detail),
-            ServerInput::CaughtUp { ch } => {
+            ServerInput::CaughtUp { ch, at } => {
                 if self.is_in_use(ch) {
-                    self.send(&Message::CaughtUp(CaughtUp { ch }));
+                    self.send(&Message::CaughtUp(CaughtUp { ch, at }));
                 }
             }
             ServerInput::Settled { ch, durable, rejected, bytes } => {
@@ -417,7 +422,7 @@ impl ServerSession {
     }
 
     fn open(&mut self, open: Open) {
-        let Open { ch, doc, have, me } = open;
+        let Open { ch, doc, have, me, since } = open;
         if self.channels.contains_key(&ch) {
             return self.fail(CloseCode::Malformed, "channel number used twice");
         }
@@ -427,7 +432,7 @@ impl ServerSession {
             return self.send(&Message::DocErr(DocErr { ch, code, detail }));
         }
         self.channels.insert(ch, Channel::Opening);
-        self.event(ServerEvent::Open { ch, doc, have, me });
+        self.event(ServerEvent::Open { ch, doc, have, me, since });
     }
 
     fn presence(&mut self, set: PresenceSet) {

@@ -6,7 +6,8 @@ mod wire;
 use bytes::Bytes;
 use ends::Did::{Closed, Said, Told};
 use ends::{
-    Client, Did, NEWER_BLOCK, block_of, changes, closed, hello, opened, piece, version, welcome,
+    Client, Did, NEWER_BLOCK, ONE_READ, block_of, changes, closed, hello, opened, piece, version,
+    welcome,
 };
 use leptos_sync_crdt::{PeerId, VersionVector};
 use leptos_sync_protocol::{
@@ -28,11 +29,17 @@ fn close(ch: u32) -> Did<ClientEvent> {
 }
 
 fn asks(ch: u32, name: &str) -> Did<ClientEvent> {
-    Said(Message::Open(Open { ch, doc: doc(name), have: VersionVector::new(), me: None }))
+    Said(Message::Open(Open {
+        ch,
+        doc: doc(name),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    }))
 }
 
 fn caught_up(ch: u32) -> Message {
-    Message::CaughtUp(CaughtUp { ch })
+    Message::CaughtUp(CaughtUp { ch, at: ONE_READ })
 }
 
 fn ack(ch: u32, level: AckLevel) -> Message {
@@ -185,14 +192,15 @@ fn what_the_server_has_is_told_when_it_opened_a_document() {
 }
 
 #[test]
-fn a_document_catches_up_once() {
+fn a_document_that_is_open_catches_up_again_and_again() {
     let mut client = Client::welcomed(Limits::default());
     client.opens("d");
     assert_eq!(client.hears(caught_up(0)), [], "it is not open");
     client.hears(opened(0));
     assert_eq!(client.hears(caught_up(1)), []);
-    assert_eq!(client.hears(caught_up(0)), [Told(ClientEvent::CaughtUp { doc: doc("d") })]);
-    assert_eq!(client.hears(caught_up(0)), []);
+    let event = ClientEvent::CaughtUp { doc: doc("d"), at: ONE_READ };
+    assert_eq!(client.hears(caught_up(0)), [Told(event.clone())]);
+    assert_eq!(client.hears(caught_up(0)), [Told(event)]);
 }
 
 #[test]

@@ -78,7 +78,12 @@ fn a_nudge_soon_after_a_sign_of_life_does_not_shorten_the_patience() {
 #[test]
 fn presence_is_repeated_and_rapid_changes_are_thinned() {
     let mut wire = welcomed();
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.run_clock(100);
     for payload in [&b"a"[..], b"b", b"c"] {
         wire.client(ClientInput::Presence { doc: doc("d"), payload: Some(payload.to_vec()) });

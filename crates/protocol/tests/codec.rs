@@ -5,9 +5,9 @@ use leptos_sync_crdt::{DecodeError, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, CaughtUp, Changes, ClientConfig, ClientInput, ClientSession, Close,
     Credit, DocErr, DocErrCode, FRAME_BYTES_MAX, FrameError, GoAway, Hello, Instant, Limits,
-    Message, Nack, NackCode, Open, Opened, PACK_BYTES_MAX, Pack, PeerMark, Permission, Piece, Ping,
-    Pong, PresenceEntry, PresenceSet, PresenceState, ServerInput, ServerSession, Welcome,
-    decode_frame, encode_frame,
+    LogMark, Message, Nack, NackCode, Open, Opened, PACK_BYTES_MAX, Pack, PeerMark, Permission,
+    Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, ServerInput, ServerSession,
+    Welcome, decode_frame, encode_frame,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -28,6 +28,10 @@ fn mark() -> impl Strategy<Value = PeerMark> {
         seq,
         hash,
     })
+}
+
+fn log_mark() -> impl Strategy<Value = LogMark> {
+    any::<(u64, u64)>().prop_map(|(position, digest)| LogMark { position, digest })
 }
 
 fn doc() -> impl Strategy<Value = DocId> {
@@ -82,8 +86,8 @@ fn greetings() -> impl Strategy<Value = Message> {
 }
 
 fn documents() -> impl Strategy<Value = Message> {
-    let open = (any::<u32>(), doc(), version(), option::of(mark()))
-        .prop_map(|(ch, doc, have, me)| Message::Open(Open { ch, doc, have, me }));
+    let open = (any::<u32>(), doc(), version(), option::of(mark()), option::of(log_mark()))
+        .prop_map(|(ch, doc, have, me, since)| Message::Open(Open { ch, doc, have, me, since }));
     let opened = (any::<(u32, u32)>(), permission(), version(), option::of(mark())).prop_map(
         |((ch, feed), permission, have, mark)| {
             Message::Opened(Opened { ch, feed, permission, have, mark })
@@ -107,7 +111,7 @@ fn documents() -> impl Strategy<Value = Message> {
         Message::DocErr(DocErr { ch, code: DocErrCode::from_u8(code), detail })
     });
     let short = prop_oneof![
-        any::<u32>().prop_map(|ch| Message::CaughtUp(CaughtUp { ch })),
+        (any::<u32>(), log_mark()).prop_map(|(ch, at)| Message::CaughtUp(CaughtUp { ch, at })),
         any::<u32>().prop_map(|ch| Message::Close(Close { ch })),
     ];
     prop_oneof![open, opened, changes, piece, pack, ack, nack, error, short]
@@ -143,7 +147,8 @@ fn ready_client() -> ClientSession {
     let now = Instant::from_ms(0);
     client.handle(now, ClientInput::Started { wall_ms: 0 });
     let doc = DocId::new("d").expect("a valid id");
-    client.handle(now, ClientInput::Open { doc, have: VersionVector::new(), me: None });
+    client
+        .handle(now, ClientInput::Open { doc, have: VersionVector::new(), me: None, since: None });
     let welcome = Message::Welcome(Welcome {
         version: 1,
         features: 0,

@@ -59,7 +59,8 @@ fn document_errors_are_numbered_as_documented() {
         (2, DocErrCode::TooMany),
         (3, DocErrCode::Unavailable),
         (4, DocErrCode::Unsupported),
-        (5, DocErrCode::Other(5)),
+        (5, DocErrCode::UnknownMark),
+        (6, DocErrCode::Other(6)),
     ];
     for (number, code) in codes {
         assert_eq!((DocErrCode::from_u8(number), code.as_u8()), (code, number));

@@ -5,7 +5,7 @@ mod wire;
 
 use bytes::Bytes;
 use ends::Did::{Closed, Said, Told};
-use ends::{Server, admission, closed, hello, open, version, welcome};
+use ends::{ONE_READ, Server, admission, closed, hello, open, version, welcome};
 use leptos_sync_protocol::{
     CaughtUp, Close, CloseCode, Credit, DocErr, DocErrCode, FRAME_BYTES_MAX, GoAway, Limits,
     Message, Opened, Permission, Ping, Pong, PresenceSet, ServerEvent, ServerInput,
@@ -118,7 +118,9 @@ fn a_ping_is_answered_with_its_number() {
 
 #[test]
 fn what_only_a_server_says_ends_the_connection() {
-    for message in [Message::Credit(Credit { bytes: 1 }), Message::CaughtUp(CaughtUp { ch: 0 })] {
+    for message in
+        [Message::Credit(Credit { bytes: 1 }), Message::CaughtUp(CaughtUp { ch: 0, at: ONE_READ })]
+    {
         let mut server = Server::open(Limits::default(), Permission::Write);
         assert_eq!(server.hears(message), [Closed(4400)]);
     }
@@ -146,15 +148,15 @@ fn a_frame_may_have_the_limit_and_not_a_byte_more() {
 fn the_caller_opens_what_the_client_asks_for() {
     let mut server = Server::admitted(Limits::default());
     let have = version(&[(1, 2)]);
-    let asks = ServerEvent::Open { ch: 5, doc: doc("d"), have, me: None };
+    let asks = ServerEvent::Open { ch: 5, doc: doc("d"), have, me: None, since: None };
     assert_eq!(server.hears(open(5)), [Told(asks)]);
     let (permission, have) = (Permission::Read, version(&[(3, 4)]));
     let answer = Opened { ch: 5, feed: 105, permission, have, mark: None };
     assert_eq!(server.opens(5, Permission::Read), [Said(Message::Opened(answer))]);
     assert_eq!(server.opens(5, Permission::Write), [], "it is open already");
     assert_eq!(server.opens(6, Permission::Write), [], "nobody asked for it");
-    let caught_up = Said(Message::CaughtUp(CaughtUp { ch: 5 }));
-    assert_eq!(server.input(ServerInput::CaughtUp { ch: 5 }), [caught_up]);
+    let caught_up = Said(Message::CaughtUp(CaughtUp { ch: 5, at: ONE_READ }));
+    assert_eq!(server.input(ServerInput::CaughtUp { ch: 5, at: ONE_READ }), [caught_up]);
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn a_closed_document_is_of_no_more_use() {
     let mut server = Server::open(Limits::default(), Permission::Write);
     assert_eq!(server.hears(close(0)), [Told(ServerEvent::Close { ch: 0 })]);
     assert_eq!(server.hears(close(0)), []);
-    assert_eq!(server.input(ServerInput::CaughtUp { ch: 0 }), []);
+    assert_eq!(server.input(ServerInput::CaughtUp { ch: 0, at: ONE_READ }), []);
     assert_eq!(server.input(doc_error(0)), []);
     assert_eq!(server.hears(presence(0, 1)), []);
 }
@@ -200,7 +202,7 @@ fn a_document_fails_once_and_its_close_is_no_news() {
     let failed = DocErr { ch: 0, code: DocErrCode::Unavailable, detail };
     assert_eq!(server.input(doc_error(0)), [Said(Message::DocErr(failed.clone()))]);
     assert_eq!(server.input(doc_error(0)), []);
-    assert_eq!(server.input(ServerInput::CaughtUp { ch: 0 }), []);
+    assert_eq!(server.input(ServerInput::CaughtUp { ch: 0, at: ONE_READ }), []);
     assert_eq!(server.hears(presence(0, 1)), []);
     assert_eq!(server.hears(close(0)), []);
 

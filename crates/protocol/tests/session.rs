@@ -13,12 +13,17 @@ fn a_change_is_acknowledged_once_it_is_stored() {
     let mut wire = Wire::new();
     let (blocks, me) = author(1, &["hi"]);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: Some(me) });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: Some(me),
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks });
     expect![[r#"
         Welcome epoch 9
         Opened d Write {} mark None
-        CaughtUp d
+        CaughtUp d at 0
         Acked d {1: 2}"#]]
     .assert_eq(&wire.log());
 }
@@ -31,12 +36,12 @@ fn a_returning_client_receives_what_it_lacks() {
     wire.store(&blocks);
     wire.client(ClientInput::Started { wall_ms: 1 });
     let have = [(blocks[0].peer(), blocks[0].end())].into_iter().collect();
-    wire.client(ClientInput::Open { doc: doc("d"), have, me: None });
+    wire.client(ClientInput::Open { doc: doc("d"), have, me: None, since: None });
     expect![[r#"
         Welcome epoch 9
         Opened d Write {2: 13} mark None
         Blocks d 2.4..8 2.8..13
-        CaughtUp d"#]]
+        CaughtUp d at 3"#]]
     .assert_eq(&wire.log());
 }
 
@@ -47,7 +52,12 @@ fn a_large_block_travels_in_pieces() {
     let mut wire = Wire::new();
     let (blocks, _) = author(3, &[&text, "small"]);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks.clone() });
     assert!(wire.stored() == blocks);
     assert!(wire.frame_bytes_max() <= leptos_sync_protocol::FRAME_BYTES_USUAL);
@@ -55,7 +65,12 @@ fn a_large_block_travels_in_pieces() {
     let mut back = Wire::new();
     back.store(&blocks);
     back.client(ClientInput::Started { wall_ms: 1 });
-    back.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    back.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     let got: Vec<_> = back
         .events()
         .iter()
@@ -76,7 +91,12 @@ fn uploads_wait_for_credit() {
     let line = "y".repeat(30_000);
     let (blocks, _) = author(4, &vec![line.as_str(); 100]);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks.clone() });
     let held = wire.unsettled_bytes();
     assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&held), "{held} bytes under way");
@@ -95,7 +115,12 @@ fn a_typed_character_takes_ten_bytes() {
     let (mine, _) = author(1, &letters);
     let (others, _) = author(2, &letters);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     for (mine, other) in mine.iter().zip(&others) {
         wire.client(ClientInput::Changes { doc: doc("d"), blocks: vec![mine.clone()] });
         wire.publish(0, other);
@@ -120,7 +145,12 @@ fn a_refused_block_is_sent_again() {
         wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks[at].to_vec() });
     };
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     send(&mut wire, 0..1);
     wire.reject_with = Some((NackCode::Quota, 30_000));
     send(&mut wire, 1..2);
@@ -140,11 +170,21 @@ fn changes_that_cross_a_document_error_are_credited() {
     texts.extend([line.as_str(); 100]);
     let (blocks, _) = author(4, &texts);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks[..1].to_vec() });
     wire.fail_doc(0, blocks[1..].to_vec());
     assert!(wire.stored() == blocks[..1]);
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks[1..].to_vec() });
     assert!(wire.stored() == blocks);
     assert_eq!(wire.queued_bytes(), 0);
@@ -159,8 +199,18 @@ fn documents_take_turns() {
     let (first, _) = author(5, &vec![line.as_str(); 30]);
     let (second, _) = author(6, &[line.as_str(); 5]);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("a"), have: VersionVector::new(), me: None });
-    wire.client(ClientInput::Open { doc: doc("b"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("a"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
+    wire.client(ClientInput::Open {
+        doc: doc("b"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.hold_settling();
     wire.client(ClientInput::Changes { doc: doc("a"), blocks: first });
     wire.client(ClientInput::Changes { doc: doc("b"), blocks: second });
@@ -176,12 +226,17 @@ fn changes_without_permission_are_refused_by_name() {
     wire.permission = Permission::Read;
     let (blocks, _) = author(7, &["no"]);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks });
     expect![[r#"
         Welcome epoch 9
         Opened d Read {} mark None
-        CaughtUp d
+        CaughtUp d at 0
         Rejected d 7.0 Forbidden"#]]
     .assert_eq(&wire.log());
 }
@@ -193,14 +248,19 @@ fn a_full_disk_is_a_named_rejection() {
     wire.reject_with = Some((NackCode::Quota, 30_000));
     let (blocks, _) = author(8, &["full"]);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks: blocks.clone() });
     wire.reject_with = None;
     wire.client(ClientInput::Changes { doc: doc("d"), blocks });
     expect![[r#"
         Welcome epoch 9
         Opened d Write {} mark None
-        CaughtUp d
+        CaughtUp d at 0
         Rejected d 8.0 Quota retry 30000
         Acked d {8: 4}"#]]
     .assert_eq(&wire.log());
@@ -213,18 +273,28 @@ fn opening_again_starts_afresh() {
     let (blocks, _) = author(9, &["again"]);
     wire.store(&blocks);
     wire.client(ClientInput::Started { wall_ms: 1 });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
-    wire.client(ClientInput::Open { doc: doc("d"), have: VersionVector::new(), me: None });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
+    wire.client(ClientInput::Open {
+        doc: doc("d"),
+        have: VersionVector::new(),
+        me: None,
+        since: None,
+    });
     wire.client(ClientInput::Close { doc: doc("d") });
     wire.client(ClientInput::Changes { doc: doc("d"), blocks });
     expect![[r#"
         Welcome epoch 9
         Opened d Write {9: 5} mark None
         Blocks d 9.0..5
-        CaughtUp d
+        CaughtUp d at 1
         Opened d Write {9: 5} mark None
         Blocks d 9.0..5
-        CaughtUp d"#]]
+        CaughtUp d at 1"#]]
     .assert_eq(&wire.log());
 }
 

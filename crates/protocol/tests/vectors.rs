@@ -9,7 +9,7 @@ use expect_test::expect_file;
 use leptos_sync_crdt::{BlockWriter, Doc, PeerId, VersionVector, Writer, pack_blocks};
 use leptos_sync_protocol::{
     Ack, AckLevel, CaughtUp, Changes, Close, Credit, DocErr, DocErrCode, GoAway, Hello, Limits,
-    Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission, Piece, Ping, Pong,
+    LogMark, Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission, Piece, Ping, Pong,
     PresenceEntry, PresenceSet, PresenceState, Welcome, decode_frame, encode_frame,
 };
 use wire::{author, doc};
@@ -47,7 +47,13 @@ fn messages() -> Vec<Message> {
     let have: VersionVector = [(peer, 2)].into_iter().collect();
     let mut messages = Vec::from(greeting());
     messages.extend([
-        Message::Open(Open { ch: 3, doc: doc("board/42"), have: have.clone(), me: Some(me) }),
+        Message::Open(Open {
+            ch: 3,
+            doc: doc("board/42"),
+            have: have.clone(),
+            me: Some(me),
+            since: Some(LogMark { position: 300, digest: VersionVector::new().digest() }),
+        }),
         Message::Opened(Opened {
             ch: 3,
             feed: 4,
@@ -64,7 +70,7 @@ fn messages() -> Vec<Message> {
             offset: 61_440,
             data: Bytes::from_static(&[0xaa, 0xbb]),
         }),
-        Message::CaughtUp(CaughtUp { ch: 3 }),
+        Message::CaughtUp(CaughtUp { ch: 3, at: LogMark { position: 301, digest: have.digest() } }),
         Message::Ack(Ack { ch: 3, level: AckLevel::Durable, through: have }),
         Message::Nack(Nack { ch: 3, peer, seq: 2, code: NackCode::Quota, retry_after_ms: 30_000 }),
         Message::Credit(Credit { bytes: 1_000 }),

@@ -15,9 +15,9 @@ use futures::SinkExt;
 use futures::stream::{SplitSink, SplitStream, StreamExt};
 use leptos_sync_crdt::{BlockWriter, DocId, VersionVector};
 use leptos_sync_protocol::{
-    Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, Message as Said, Pack,
-    PeerMark, Permission, ServerEvent, ServerInput, ServerOutput, ServerSession, changes_frames,
-    encode_frame,
+    Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, LogMark, Message as Said,
+    Pack, PeerMark, Permission, ServerEvent, ServerInput, ServerOutput, ServerSession,
+    changes_frames, encode_frame,
 };
 use tokio::sync::mpsc;
 use tokio::time;
@@ -40,6 +40,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const ROUND_BYTES: usize = 256 << 10;
 
 const HEARTBEAT_MS: u32 = 20_000;
+
+/// How often a client is told how far it has read. Less than a heartbeat: that is when it is heard.
+const MARK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// When a client that is sent away should come back.
 const GO_AWAY_RETRY_MS: u32 = 500;
@@ -74,6 +77,9 @@ struct Progress {
     cursor: usize,
     /// The log's length when the document was opened; `None` once the client has all that.
     target: Option<usize>,
+    /// Up to where the client was told that it has everything, and whether that is to be said anew.
+    told: usize,
+    is_mark_due: bool,
     presence_seen: Option<u64>,
 }
 
@@ -93,6 +99,7 @@ pub(crate) struct Connection<S: Store, K> {
     session: ServerSession,
     started: time::Instant,
     budget: Budget,
+    marked_at: time::Instant,
     feeds: BTreeMap<u32, Feed>,
     waker: Arc<Waker>,
     dirty: BTreeSet<u32>,
@@ -120,6 +127,7 @@ pub(crate) async fn serve<S: Store, K: Socket>(
         session: ServerSession::new(Instant::from_ms(0), limits, HEARTBEAT_MS),
         started: time::Instant::now(),
         budget: Budget::new(time::Instant::now()),
+        marked_at: time::Instant::now(),
         feeds: BTreeMap::new(),
         waker: Arc::default(),
         dirty: BTreeSet::new(),
@@ -212,6 +220,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
         match frame {
             Some(Ok(Message::Binary(bytes))) => {
                 self.spend(budget::FRAME);
+                self.ask_for_marks();
                 self.input(ServerInput::Frame(bytes));
             }
             Some(Ok(Message::Text(_))) => {
@@ -232,6 +241,21 @@ impl<S: Store, K: Socket> Connection<S, K> {
             }
         }
         Ok(())
+    }
+
+    /// Has the client told how far it has read, from time to time.
+    fn ask_for_marks(&mut self) {
+        let now = time::Instant::now();
+        if now - self.marked_at < MARK_INTERVAL {
+            return;
+        }
+        self.marked_at = now;
+        for (ch, feed) in &mut self.feeds {
+            if let Some(progress) = &mut feed.progress {
+                progress.is_mark_due = true;
+                self.dirty.insert(*ch);
+            }
+        }
     }
 
     /// Does all that can be done now: the session's effects, then the documents' news.
@@ -272,11 +296,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
         let Some(progress) = &mut feed.progress else { return Ok(()) };
         let (cursor, news) = feed.room.read(progress.cursor, &feed.have);
         let more = std::mem::replace(&mut progress.cursor, cursor) != cursor;
-        let mut caught_up = false;
-        if progress.target.is_some_and(|target| cursor >= target) {
-            progress.target = None;
-            caught_up = true;
-        }
+        let caught_up = progress.target.is_some_and(|target| cursor >= target);
+        let is_due = progress.target.is_none() && progress.is_mark_due && !more;
+        let mark = if caught_up || (is_due && cursor != progress.told) {
+            (progress.target, progress.told, progress.is_mark_due) = (None, cursor, false);
+            Some(feed.room.mark_at(cursor))
+        } else {
+            None
+        };
         // Presence may wait: the newest is read once the changes are out.
         let presence = if more && !caught_up {
             None
@@ -289,8 +316,8 @@ impl<S: Store, K: Socket> Connection<S, K> {
             self.dirty.insert(ch);
             self.tell(ch, news).await?;
         }
-        if caught_up {
-            self.input(ServerInput::CaughtUp { ch });
+        if let Some(at) = mark {
+            self.input(ServerInput::CaughtUp { ch, at });
             self.drain().await?;
         }
         if let Some(frame) = presence {
@@ -351,9 +378,9 @@ impl<S: Store, K: Socket> Connection<S, K> {
             ServerEvent::Hello { client_id, token, wall_ms } => {
                 self.hello(client_id, token.as_deref(), wall_ms);
             }
-            ServerEvent::Open { ch, doc, have, me } => {
+            ServerEvent::Open { ch, doc, have, me, since } => {
                 self.spend(budget::OPEN);
-                self.open(ch, &doc, have, me);
+                self.open(ch, &doc, have, me, since);
             }
             ServerEvent::Close { ch } => drop(self.feeds.remove(&ch)),
             ServerEvent::Changes { ch, blocks } => {
@@ -404,7 +431,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
         }
     }
 
-    fn open(&mut self, ch: u32, doc: &DocId, have: VersionVector, me: Option<PeerMark>) {
+    fn open(
+        &mut self,
+        ch: u32,
+        doc: &DocId,
+        have: VersionVector,
+        me: Option<PeerMark>,
+        since: Option<LogMark>,
+    ) {
         let Some(permission) = self.grant.permission(doc) else {
             let (code, detail) = (DocErrCode::Forbidden, String::new());
             return self.input(ServerInput::DocError { ch, code, detail });
@@ -416,14 +450,14 @@ impl<S: Store, K: Socket> Connection<S, K> {
         let feed = Feed { room, session, ch, permission, have, me, sent, progress: None };
         // The room lives as long as this feed, or has failed, which is noticed when it is read.
         let (me, reply) = (me.map(|mark| mark.peer), self.replies.clone());
-        let _ = feed.room.jobs.send(Job::Subscribe { ch, me, reply });
+        let _ = feed.room.jobs.send(Job::Subscribe { ch, me, since, reply });
         self.feeds.insert(ch, feed);
         self.dirty.insert(ch);
     }
 
     fn reply(&mut self, reply: Reply) {
         match reply {
-            Reply::Opened { ch, version, mark, len } => {
+            Reply::Opened { ch, version, mark, from, len } => {
                 self.budget.spend_load(time::Instant::now(), len);
                 let Some(feed) = self.feeds.get_mut(&ch) else { return };
                 if let (Some(me), Some(mark)) = (feed.me, mark)
@@ -432,16 +466,24 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 {
                     tracing::info!(doc = %feed.room.doc, peer = %me.peer, "peer id used twice");
                 }
-                feed.progress =
-                    Some(Progress { cursor: 0, target: Some(len), presence_seen: None });
+                feed.progress = Some(Progress {
+                    cursor: from,
+                    target: Some(len),
+                    told: 0,
+                    is_mark_due: false,
+                    presence_seen: None,
+                });
                 self.dirty.insert(ch);
                 let (number, permission) = (feed.room.feed, feed.permission);
                 self.input(ServerInput::Opened { ch, feed: number, permission, version, mark });
             }
-            Reply::Failed { ch } => {
+            Reply::Failed { ch, code } => {
                 self.feeds.remove(&ch);
-                let detail = "the document cannot be read now".to_owned();
-                self.input(ServerInput::DocError { ch, code: DocErrCode::Unavailable, detail });
+                let detail = match code {
+                    DocErrCode::UnknownMark => "the log has no such mark",
+                    _ => "the document cannot be read now",
+                };
+                self.input(ServerInput::DocError { ch, code, detail: detail.to_owned() });
             }
             Reply::Settled { ch, durable, rejected, bytes } => {
                 self.input(ServerInput::Settled { ch, durable, rejected, bytes });

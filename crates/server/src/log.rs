@@ -12,7 +12,10 @@ use leptos_sync_crdt::{Block, DecodeError, FUTURE_MS_MAX, OpId, PeerId, VersionV
 use leptos_sync_protocol::{FRAME_MESSAGES_MAX, NackCode, PeerMark};
 use leptos_sync_storage::{Snapshot, StoredDoc};
 
+use self::marks::gain;
 use crate::packs::{Content, PACK_BLOCK_BYTES, Pack, SMALL_BYTES_MAX, read_packs, snapshot_of};
+
+mod marks;
 
 /// How many bytes of blocks one read returns at most, unless a single block is larger.
 const READ_BYTES: usize = 60 << 10;
@@ -91,6 +94,8 @@ pub(crate) struct DocLog {
     blocks: VecDeque<Block>,
     staged: Vec<Staged>,
     chains: BTreeMap<PeerId, Chain>,
+    /// The digest of the version that the durable blocks make.
+    digest: u64,
     /// How many blocks the store has in its snapshot, or was asked to.
     stored: usize,
 }
@@ -106,6 +111,7 @@ impl DocLog {
             read_packs(&snapshot.bytes, |pack, blocks| {
                 for block in blocks {
                     log.link(&block);
+                    log.count_in(&block);
                 }
                 log.push_pack(pack);
             })?;
@@ -203,6 +209,12 @@ impl DocLog {
         before
     }
 
+    /// Takes a durable block into the digest.
+    fn count_in(&mut self, block: &Block) {
+        let gain = gain(block.peer(), block.seq(), block.end());
+        self.digest = self.digest.wrapping_add(gain);
+    }
+
     /// Adds a block that was checked, invisibly.
     pub(crate) fn stage(&mut self, block: Block) {
         let (end, hash) = self.link(&block);
@@ -216,7 +228,10 @@ impl DocLog {
 
     /// Makes the staged blocks visible: they are durable.
     pub(crate) fn commit(&mut self) {
-        self.blocks.extend(self.staged.drain(..).map(|staged| staged.block));
+        for Staged { block, .. } in std::mem::take(&mut self.staged) {
+            self.count_in(&block);
+            self.blocks.push_back(block);
+        }
     }
 
     /// Takes the staged blocks back: they are not stored.
@@ -249,6 +264,7 @@ impl DocLog {
         for block in blocks {
             if block.seq() == self.count(block.peer()) {
                 self.link(&block);
+                self.count_in(&block);
                 self.blocks.push_back(block);
             }
         }
@@ -356,13 +372,13 @@ mod tests {
         doc.block(&commit.expect("something was written"))
     }
 
-    fn log_of(blocks: &[Block]) -> DocLog {
+    pub(super) fn log_of(blocks: &[Block]) -> DocLog {
         DocLog::from_stored(StoredDoc { snapshot: None, blocks: blocks.to_vec() }, 2)
             .expect("nothing is packed")
     }
 
     /// A letter for each of so many changes of `peer`.
-    fn type_letters(peer: u64, after: &[Block], count: usize) -> Vec<Block> {
+    pub(super) fn type_letters(peer: u64, after: &[Block], count: usize) -> Vec<Block> {
         let mut doc = Doc::new(PeerId(peer));
         doc.import(NOW, after.iter().cloned()).expect("valid blocks");
         let before = doc.version().clone();
@@ -373,7 +389,11 @@ mod tests {
     }
 
     /// All that a subscriber with `have` gets, from `cursor` on, and how many packs are among it.
-    fn read_all(log: &DocLog, mut cursor: usize, have: &VersionVector) -> (Vec<Block>, usize) {
+    pub(super) fn read_all(
+        log: &DocLog,
+        mut cursor: usize,
+        have: &VersionVector,
+    ) -> (Vec<Block>, usize) {
         let (mut all, mut packs) = (Vec::new(), 0);
         loop {
             let (next, news) = log.read(cursor, have);

@@ -43,7 +43,7 @@ pub(crate) struct Pack {
     /// How many blocks there are.
     pub(crate) count: usize,
     /// Whose they are: each author's first seq here, and the seq after the last.
-    spans: Vec<(PeerId, u32, u32)>,
+    pub(crate) spans: Vec<(PeerId, u32, u32)>,
 }
 
 impl Pack {

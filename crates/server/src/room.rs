@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
-use leptos_sync_protocol::{NackCode, PeerMark, Rejection};
+use leptos_sync_protocol::{DocErrCode, LogMark, NackCode, PeerMark, Rejection};
 use leptos_sync_storage::{AppendError, CompactError};
 use tokio::sync::{Notify, mpsc};
 
@@ -68,11 +68,13 @@ pub(crate) enum Reply {
         ch: u32,
         version: VersionVector,
         mark: Option<PeerMark>,
+        /// Where to read on in the log.
+        from: usize,
         /// How many blocks the log has.
         len: usize,
     },
-    /// The document could not be loaded.
-    Failed { ch: u32 },
+    /// The document could not be loaded, or not be read on from the mark.
+    Failed { ch: u32, code: DocErrCode },
     /// The fate of a submission.
     Settled { ch: u32, durable: VersionVector, rejected: Vec<Rejection>, bytes: usize },
 }
@@ -92,6 +94,7 @@ pub(crate) enum Job {
     Subscribe {
         ch: u32,
         me: Option<PeerId>,
+        since: Option<LogMark>,
         reply: mpsc::UnboundedSender<Reply>,
     },
     Submit(Submission),
@@ -140,6 +143,11 @@ impl Room {
     /// What comes next for a subscriber; see [`DocLog::read`].
     pub(crate) fn read(&self, cursor: usize, have: &VersionVector) -> (usize, News) {
         lock(&self.log).read(cursor, have)
+    }
+
+    /// The mark of a position that a subscriber has read up to.
+    pub(crate) fn mark_at(&self, position: usize) -> LogMark {
+        lock(&self.log).mark_at(position)
     }
 
     /// The next presence frame for a subscriber; see [`Presence::read`].
@@ -242,11 +250,12 @@ async fn serve<S: Store>(hub: &Hub<S>, room: &Room, mut queue: mpsc::UnboundedRe
             },
         };
         match job {
-            Job::Subscribe { ch, me, reply } => {
+            Job::Subscribe { ch, me, since, reply } => {
                 // A store that did not answer the one before may answer this one.
                 let is_first = !loaded;
                 loaded = loaded || load(hub, room).await;
-                let answer = if loaded { subscribe(room, ch, me) } else { Reply::Failed { ch } };
+                let unread = Reply::Failed { ch, code: DocErrCode::Unavailable };
+                let answer = if loaded { subscribe(room, ch, me, since) } else { unread };
                 // A connection that is gone says so with its own leave.
                 let _ = reply.send(answer);
                 if is_first && loaded {
@@ -273,10 +282,14 @@ async fn serve<S: Store>(hub: &Hub<S>, room: &Room, mut queue: mpsc::UnboundedRe
     }
 }
 
-fn subscribe(room: &Room, ch: u32, me: Option<PeerId>) -> Reply {
+fn subscribe(room: &Room, ch: u32, me: Option<PeerId>, since: Option<LogMark>) -> Reply {
     let log = lock(&room.log);
     let mark = me.and_then(|peer| log.mark(peer));
-    Reply::Opened { ch, version: log.version(), mark, len: log.committed() }
+    let read_on = since.map_or_else(|| Some((0, log.version())), |since| log.since(since));
+    match read_on {
+        Some((from, version)) => Reply::Opened { ch, version, mark, from, len: log.committed() },
+        None => Reply::Failed { ch, code: DocErrCode::UnknownMark },
+    }
 }
 
 /// Takes from the queue what can be stored together with `first`.

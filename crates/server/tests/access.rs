@@ -78,7 +78,9 @@ async fn tokens_are_refused_in_addresses_and_kept_out_of_logs() {
 /// What somebody is told who asks for a document.
 async fn told(client: &mut Client, id: &str) -> String {
     let doc = doc_id(id);
-    client.input(ClientInput::Open { doc, have: VersionVector::new(), me: None }).await;
+    client
+        .input(ClientInput::Open { doc, have: VersionVector::new(), me: None, since: None })
+        .await;
     let opened = |event: &ClientEvent| {
         matches!(event, ClientEvent::DocError { .. } | ClientEvent::Opened { .. })
     };

@@ -168,7 +168,8 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
         token: None,
         wall_ms: 0,
     };
-    let open = Open { ch: 0, doc: ada.id.clone(), have: VersionVector::new(), me: None };
+    let open =
+        Open { ch: 0, doc: ada.id.clone(), have: VersionVector::new(), me: None, since: None };
     for said in [Said::Hello(hello), Said::Open(open)] {
         deaf.send(Message::Binary(encode_frame(&said))).await.unwrap();
     }

@@ -50,7 +50,7 @@ fn hello() -> Bytes {
 }
 
 fn open(ch: u32, id: &str) -> Bytes {
-    let open = Open { ch, doc: doc_id(id), have: VersionVector::new(), me: None };
+    let open = Open { ch, doc: doc_id(id), have: VersionVector::new(), me: None, since: None };
     encode_frame(&Said::Open(open))
 }
 

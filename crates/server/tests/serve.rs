@@ -272,7 +272,7 @@ async fn tokens_decide() {
     let rejected = bob.until(|event| matches!(event, ClientEvent::Rejected { .. })).await;
     assert!(matches!(rejected, ClientEvent::Rejected { code: NackCode::Forbidden, .. }));
     let (doc, have) = (doc_id("other"), VersionVector::new());
-    bob.input(ClientInput::Open { doc, have, me: None }).await;
+    bob.input(ClientInput::Open { doc, have, me: None, since: None }).await;
     bob.until(|event| matches!(event, ClientEvent::DocError { .. })).await;
 
     // Eve writes as Ada's peer, continuing Ada's chain.
@@ -415,7 +415,8 @@ async fn a_channel_number_may_be_used_once() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
     let open = |ch| {
-        let open = Open { ch, doc: doc_id("a/b"), have: VersionVector::new(), me: None };
+        let open =
+            Open { ch, doc: doc_id("a/b"), have: VersionVector::new(), me: None, since: None };
         Message::Binary(encode_frame(&Said::Open(open)))
     };
     let messages = vec![hello(1), open(4), open(5), open(4)];

@@ -1,27 +1,38 @@
 //! What passes on a wire, and what planted bugs make of it.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use leptos_sync_crdt::{
-    Block, BlockReader, BlockWriter, PeerId, VersionVector, pack_blocks, unpack_blocks,
+    Block, BlockReader, BlockWriter, DocId, PeerId, VersionVector, pack_blocks, unpack_blocks,
 };
 use leptos_sync_protocol::{
-    Ack, AckLevel, Changes, Credit, Message, Pack, Piece, PresenceState, decode_frame, encode_frame,
+    Ack, AckLevel, CaughtUp, Changes, Credit, LogMark, Message, Pack, Piece, PresenceState,
+    decode_frame, encode_frame,
 };
 
 use crate::planted::{Bug, planted};
+
+/// How far the log of each document was read by anybody.
+pub(crate) type LatestMarks = Arc<Mutex<BTreeMap<DocId, LogMark>>>;
 
 /// Sees every frame of one connection; without a planted bug it changes none.
 #[derive(Debug, Default)]
 pub(crate) struct Mitm {
     frames: u64,
     caught_up: bool,
+    docs: BTreeMap<u32, DocId>,
+    latest: LatestMarks,
     /// What went on each channel, up or down: as it came, and as it was sent on.
     channels: BTreeMap<(bool, u32), (BlockReader, BlockWriter)>,
 }
 
 impl Mitm {
+    pub(crate) fn new(latest: LatestMarks) -> Self {
+        Self { latest, ..Self::default() }
+    }
+
     /// What is sent in the place of `frame`; `up` if it comes from the client.
     pub(crate) fn pass(&mut self, up: bool, frame: Bytes) -> Passed {
         let Some(bug) = planted() else { return Passed { on: vec![frame], back: Vec::new() } };
@@ -59,6 +70,12 @@ impl Mitm {
             (Bug::HaveClaimsTooMuch, Message::Open(mut open)) => {
                 let more: Vec<_> = open.have.iter().map(|(peer, n)| (peer, n + 4)).collect();
                 open.have = more.into_iter().collect();
+                passed.on(&Message::Open(open));
+            }
+            (Bug::MarkIsTooLate, Message::Open(mut open)) => {
+                let latest = self.latest.lock().expect("one thread").get(&open.doc).copied();
+                open.since = open.since.and(latest);
+                self.docs.insert(open.ch, open.doc.clone());
                 passed.on(&Message::Open(open));
             }
             (Bug::HelloFromTheFuture, Message::Hello(mut hello)) => {
@@ -121,6 +138,9 @@ impl Mitm {
             }
             (Bug::PackIsLost, Message::Pack(_)) => {}
             (_, message) => {
+                if let Message::CaughtUp(CaughtUp { ch, at }) = message {
+                    self.note_mark(ch, at);
+                }
                 self.caught_up |= matches!(message, Message::CaughtUp(_));
                 passed.on(&message);
             }
@@ -129,6 +149,16 @@ impl Mitm {
 }
 
 impl Mitm {
+    /// Remembers how far anybody has read the document.
+    fn note_mark(&self, ch: u32, at: LogMark) {
+        let Some(doc) = self.docs.get(&ch) else { return };
+        let mut latest = self.latest.lock().expect("one thread");
+        let latest = latest.entry(doc.clone()).or_insert(at);
+        if latest.position < at.position {
+            *latest = at;
+        }
+    }
+
     /// The message with other blocks. One whose blocks cannot be read passes as it is.
     fn edited(
         &mut self,

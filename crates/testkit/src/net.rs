@@ -15,7 +15,7 @@ use leptos_sync_transport::{
 };
 use tokio::time::{Instant, Sleep};
 
-use crate::mitm::Mitm;
+use crate::mitm::{LatestMarks, Mitm};
 use crate::rng::Rng;
 use crate::tasks::lock;
 
@@ -224,6 +224,7 @@ pub(crate) struct Net {
     wires: std::cell::RefCell<Vec<Arc<Wire>>>,
     overheard: std::cell::RefCell<VecDeque<(u64, Bytes)>>,
     pub(crate) connections: std::cell::Cell<u64>,
+    latest_marks: LatestMarks,
 }
 
 impl Net {
@@ -236,6 +237,7 @@ impl Net {
             wires: std::cell::RefCell::default(),
             overheard: std::cell::RefCell::default(),
             connections: std::cell::Cell::new(0),
+            latest_marks: LatestMarks::default(),
         }
     }
 
@@ -291,7 +293,7 @@ impl Net {
             rng,
             delay_ms_max: weather.delay_ms_max,
             breaks_after,
-            mitm: Mitm::default(),
+            mitm: Mitm::new(self.latest_marks.clone()),
         };
         let wire = Arc::new(Wire {
             up: Mutex::new(Pipe::new()),

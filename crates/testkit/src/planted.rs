@@ -49,6 +49,7 @@ bugs! {
     PieceIsLost: "of a change that is sent in pieces the last one is lost",
     CreditIsLost: "the server gives no credit back",
     HaveClaimsTooMuch: "the client claims to have what it has not",
+    MarkIsTooLate: "the client claims to have read further than it has",
     PresenceOfTheDead: "that somebody has left is not passed on",
     PresenceIsLost: "nobody is shown to anybody",
     HelloFromTheFuture: "the client speaks a version that the server does not",

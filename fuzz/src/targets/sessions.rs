@@ -7,9 +7,10 @@ use leptos_sync_crdt::{
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, Assembler, CaughtUp, Changes, ClientConfig, ClientEvent, ClientInput,
     ClientOutput, ClientSession, Close, CloseCode, Credit, DocErr, DocErrCode, GoAway, Hello,
-    Instant, Limits, Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission, Piece,
-    Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Rejection, ServerEvent, ServerInput,
-    ServerOutput, ServerSession, VERSION, Welcome, changes_frames, decode_frame, encode_frame,
+    Instant, Limits, LogMark, Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission,
+    Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Rejection, ServerEvent,
+    ServerInput, ServerOutput, ServerSession, VERSION, Welcome, changes_frames, decode_frame,
+    encode_frame,
 };
 
 use super::{Target, choice_examples};
@@ -94,6 +95,10 @@ fn version(choices: &mut Choices<'_>) -> VersionVector {
     (0..count).map(|_| (PeerId(choices.number()), choices.number() as u32)).collect()
 }
 
+fn log_mark(choices: &mut Choices<'_>) -> LogMark {
+    LogMark { position: choices.number(), digest: choices.number() }
+}
+
 fn mark(choices: &mut Choices<'_>) -> Option<PeerMark> {
     let mark = PeerMark { peer: PeerId(choices.number()), seq: 1, hash: choices.number() };
     (choices.below(2) == 0).then_some(mark)
@@ -143,6 +148,7 @@ fn message(choices: &mut Choices<'_>) -> Message {
             doc: doc_id(choices),
             have: version(choices),
             me: mark(choices),
+            since: (choices.below(2) == 0).then(|| log_mark(choices)),
         }),
         1 => {
             let mut entries = Writer::new();
@@ -193,7 +199,7 @@ fn server_message(kind: usize, ch: u32, choices: &mut Choices<'_>) -> Message {
             let (have, mark) = (version(choices), mark(choices));
             Message::Opened(Opened { ch, feed, permission, have, mark })
         }
-        10 => Message::CaughtUp(CaughtUp { ch }),
+        10 => Message::CaughtUp(CaughtUp { ch, at: log_mark(choices) }),
         11 => {
             let level = [AckLevel::Received, AckLevel::Durable][choices.below(2)];
             Message::Ack(Ack { ch, level, through: version(choices) })
@@ -316,7 +322,7 @@ fn server_input(choices: &mut Choices<'_>, held: &mut Vec<(u32, usize)>) -> Serv
             let (code, detail) = (DocErrCode::Unavailable, "no".to_owned());
             ServerInput::DocError { ch, code, detail }
         }
-        5 => ServerInput::CaughtUp { ch },
+        5 => ServerInput::CaughtUp { ch, at: log_mark(choices) },
         6 | 7 if !held.is_empty() => {
             let (ch, bytes) = held.remove(0);
             let code = NackCode::Invalid;
@@ -375,7 +381,8 @@ fn client_input(choices: &mut Choices<'_>) -> ClientInput {
         0 => ClientInput::Started { wall_ms: choices.number() },
         1 | 2 => {
             let (doc, have, me) = (doc_id(choices), version(choices), mark(choices));
-            ClientInput::Open { doc, have, me }
+            let since = (choices.below(2) == 0).then(|| log_mark(choices));
+            ClientInput::Open { doc, have, me, since }
         }
         3 => ClientInput::Close { doc: doc_id(choices) },
         4 | 5 => {

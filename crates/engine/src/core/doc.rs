@@ -9,7 +9,7 @@ use leptos_sync_protocol::PresencePeer;
 use litemap::LiteMap;
 
 use super::pending::Pending;
-use super::records::ServerLife;
+use super::records::{Acked, Read, ServerLife};
 use super::ties::Tie;
 use crate::status::{DocStatus, Reason, SyncState};
 
@@ -134,7 +134,10 @@ impl Store {
 pub(crate) enum Phase {
     #[default]
     Closed,
-    Opening,
+    Opening {
+        /// The server was told how far its log was read, and says only what is above that.
+        read_on: bool,
+    },
     Open {
         /// What the server has, or was sent on this connection.
         sent: VersionVector,
@@ -165,6 +168,8 @@ pub(crate) struct Remote {
     pub(crate) acked: VersionVector,
     /// What any server ever had: others may know it by its names.
     pub(crate) ever: VersionVector,
+    /// Up to where its log was read.
+    pub(crate) read: Option<Read>,
     pub(crate) life: Option<ServerLife>,
     pub(crate) pending: Pending,
     pub(crate) rejected: LiteMap<PeerId, Rejection>,
@@ -178,10 +183,34 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
+    /// What is to be written down of the server's part, if there was a server.
+    pub(crate) fn known(&self) -> Option<Acked> {
+        let Self { acked, ever, read, .. } = self;
+        let known =
+            |life| Acked { life, acked: acked.clone(), ever: ever.clone(), read: read.clone() };
+        self.life.map(known)
+    }
+
+    /// Takes in what was written down. What this connection said meanwhile is newer.
+    pub(crate) fn take_known(&mut self, known: Acked) {
+        self.ever.merge(&known.ever);
+        if self.life.is_none_or(|present| present == known.life) {
+            self.life = Some(known.life);
+            if known.acked.covers(&self.acked) {
+                self.read = known.read;
+            }
+            self.acked.merge(&known.acked);
+        }
+    }
+
     /// Takes in that the server has all of `version` durably; whether that was news.
     pub(crate) fn acknowledge(&mut self, version: &VersionVector) -> bool {
         if self.acked.covers(version) {
             return false;
+        }
+        if let Some(Read { later, .. }) = &mut self.read {
+            let news = version.iter().filter(|(peer, count)| *count > self.acked.get(*peer));
+            news.for_each(|(peer, count)| later.extend(peer, count));
         }
         self.acked.merge(version);
         self.ever.merge(version);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, CloseCode, DocErrCode,
-    Instant, NackCode, PeerMark,
+    Instant, LogMark, NackCode, PeerMark,
 };
 use leptos_sync_transport::{Backoff, Closed, ConnectError};
 
@@ -257,7 +257,7 @@ impl Core {
             }
             ClientEvent::Blocks { doc, blocks } => self.received(now, &doc, blocks),
             ClientEvent::Packs { doc, updates } => self.received_packs(now, &doc, &updates),
-            ClientEvent::CaughtUp { doc } => self.caught_up(now, &doc),
+            ClientEvent::CaughtUp { doc, at } => self.caught_up(now, &doc, at),
             ClientEvent::Acked { doc, through } => self.acked(now, &doc, &through),
             ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
                 self.rejected(now, &doc, peer, seq, code, u64::from(retry_after_ms));
@@ -312,15 +312,17 @@ impl Core {
         if doc.remote.life != Some(life) {
             doc.forget_acknowledgements(now, life);
         }
-        doc.remote.phase = Phase::Opening;
+        let (since, later) = doc.read_up_to().map(|read| (read.mark, read.later.clone())).unzip();
+        doc.remote.phase = Phase::Opening { read_on: since.is_some() };
         let content = doc.content.borrow();
         let (version, peer) = (content.version(), content.peer());
-        let have = version.iter().map(|(peer, count)| (peer, doc.claim(peer, count))).collect();
+        let claims = version.iter().map(|(peer, count)| (peer, doc.claim(peer, count)));
+        let have = later.unwrap_or_else(|| claims.collect());
         let (seq, hash) = content.chain_mark(peer).map_or((0, 0), |mark| (mark.seq, mark.hash));
         let me = Some(PeerMark { peer, seq, hash });
         drop(content);
         let presence = doc.presence.own.clone();
-        self.session_input(now, ClientInput::Open { doc: id.clone(), have, me });
+        self.session_input(now, ClientInput::Open { doc: id.clone(), have, me, since });
         if presence.is_some() {
             self.session_input(now, ClientInput::Presence { doc: id.clone(), payload: presence });
         }
@@ -330,7 +332,7 @@ impl Core {
         self.session_input(now, ClientInput::Close { doc: id.clone() });
     }
 
-    fn caught_up(&mut self, now: Now, id: &DocId) {
+    fn caught_up(&mut self, now: Now, id: &DocId, at: LogMark) {
         let Some(doc) = self.docs.get_mut(id) else { return };
         let Phase::Open { caught_up, contested, .. } = &mut doc.remote.phase else { return };
         *caught_up = true;
@@ -340,6 +342,8 @@ impl Core {
             // All that the server has under this id is merged: somebody else goes on with it.
             doc.forget_rejection(peer);
             self.leave_peer(peer);
+        } else {
+            doc.note_read(now, at);
         }
         if settled || doubted.is_some() {
             self.upload(now, id);
@@ -384,12 +388,17 @@ impl Core {
     }
 
     pub(super) fn refused(&mut self, now: Now, id: &DocId, code: DocErrCode) {
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if code == DocErrCode::UnknownMark && doc.remote.read.take().is_some() {
+            // The server's log is not the one that was read.
+            doc.remote.phase = Phase::Closed;
+            return self.open_on_server(now, id);
+        }
         let (reason, retry) = match code {
             DocErrCode::Forbidden => (Reason::Forbidden, false),
             DocErrCode::Unsupported => (Reason::NewerVersion, false),
             _ => (Reason::ServerBusy, true),
         };
-        let Some(doc) = self.docs.get_mut(id) else { return };
         let retry_at = retry.then_some(now.ms + REFUSED_RETRY_MS);
         doc.remote.phase = Phase::Refused { reason, retry_at };
         doc.presence.from_server.clear();

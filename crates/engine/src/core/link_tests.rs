@@ -2,7 +2,7 @@
 
 use leptos_sync_crdt::{Block, BlockReader, BlockWriter, Doc, PeerId, VersionVector};
 use leptos_sync_protocol::{
-    Ack, AckLevel, CaughtUp, CloseCode, DocErr, DocErrCode, GoAway, Limits, Message, Nack,
+    Ack, AckLevel, CaughtUp, CloseCode, DocErr, DocErrCode, GoAway, Limits, LogMark, Message, Nack,
     NackCode, Open, Opened, PeerMark, Permission, Ping, PresenceEntry, PresenceState, VERSION,
     Welcome, changes_frames, decode_frame, encode_frame,
 };
@@ -40,7 +40,7 @@ pub(super) struct Sent {
     pub(super) blocks: Vec<Block>,
 }
 
-fn welcome(epoch: u64, server_ms: u64) -> Message {
+pub(super) fn welcome(epoch: u64, server_ms: u64) -> Message {
     Message::Welcome(Welcome {
         version: VERSION,
         features: 0,
@@ -159,8 +159,13 @@ impl Wire {
     }
 
     pub(super) fn caught_up(&mut self, now: Now) -> Sent {
+        // A mark of something else than is here, which is not kept.
+        self.read_up_to(now, LogMark { position: 0, digest: 1 })
+    }
+
+    pub(super) fn read_up_to(&mut self, now: Now, at: LogMark) -> Sent {
         let ch = self.ch;
-        self.say(now, &Message::CaughtUp(CaughtUp { ch }))
+        self.say(now, &Message::CaughtUp(CaughtUp { ch, at }))
     }
 
     pub(super) fn refuse(&mut self, now: Now, block: &Block, code: NackCode, retry_after_ms: u32) {

@@ -29,6 +29,8 @@ mod opened;
 #[cfg(test)]
 mod opened_tests;
 mod pending;
+#[cfg(test)]
+mod read_tests;
 mod received;
 #[cfg(test)]
 mod received_tests;
@@ -540,12 +542,7 @@ impl OpenDoc {
             self.store.queue.extend(waited.map(|block| Unsaved { block, announce: false }));
         }
         if let Some(known) = acked.and_then(|bytes| Acked::decode(&bytes).ok()) {
-            self.remote.ever.merge(&known.ever);
-            // What this connection said meanwhile is newer than what was written down.
-            if self.remote.life.is_none_or(|present| present == known.life) {
-                self.remote.life = Some(known.life);
-                self.remote.acked.merge(&known.acked);
-            }
+            self.remote.take_known(known);
         }
         let unacked = content.blocks_since(&self.remote.acked);
         self.remote.pending.reset(&unacked, &self.remote.acked);

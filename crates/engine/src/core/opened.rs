@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{DocId, PeerId, VersionVector};
-use leptos_sync_protocol::{NackCode, PeerMark, VERSION_PEERS_MAX};
+use leptos_sync_protocol::{LogMark, NackCode, PeerMark, VERSION_PEERS_MAX};
 
 use super::doc::{Phase, Rejection, Remote};
-use super::records::ServerLife;
+use super::records::{Read, ServerLife};
 use super::{Core, Now, OpenDoc, Output};
 use crate::status::Reason;
 
@@ -19,10 +19,13 @@ impl Core {
         &mut self,
         now: Now,
         id: &DocId,
-        server: VersionVector,
+        said: VersionVector,
         mark: Option<PeerMark>,
     ) {
         let Some(doc) = self.docs.get_mut(id) else { return };
+        // A message has room for so many authors; of one that it does not name, nothing is known.
+        let is_whole = said.peer_count() < VERSION_PEERS_MAX;
+        let server = doc.server_version(said);
         let Remote { acked, pending, .. } = &doc.remote;
         let is_news = |(peer, n): (PeerId, u32)| pending.has(peer) && n > acked.get(peer);
         let contested: BTreeSet<PeerId> =
@@ -34,8 +37,6 @@ impl Core {
         let is_sure = |peer: PeerId| Some(peer) != doubted && !contested.contains(&peer);
         let sure: VersionVector = server.iter().filter(|(peer, _)| is_sure(*peer)).collect();
         let is_new_doubt = differs.is_some() && differs != doc.remote.doubted;
-        // A message has room for so many authors; of one that it does not name, nothing is known.
-        let is_whole = server.peer_count() < VERSION_PEERS_MAX;
         let lacks =
             |(peer, through)| is_whole && Some(peer) != doubted && server.get(peer) < through;
         doc.remote.phase = Phase::Open {
@@ -108,6 +109,34 @@ impl OpenDoc {
         }
     }
 
+    /// Up to where the server need not be told what is here: all that it acknowledged is. What is
+    /// stored may have lost something that was.
+    pub(super) fn read_up_to(&mut self) -> Option<&Read> {
+        let is_here = self.content.borrow().version().covers(&self.remote.acked);
+        self.remote.read.take_if(|_| !is_here || self.remote.doubted.is_some());
+        self.remote.read.as_ref()
+    }
+
+    /// Everything below this mark of the server's log has arrived: kept, if that is what the server
+    /// is known to have, and it is here.
+    pub(super) fn note_read(&mut self, now: Now, mark: LogMark) {
+        let acked = &self.remote.acked;
+        let is_here = self.content.borrow().version().covers(acked);
+        if is_here && self.remote.doubted.is_none() && acked.digest() == mark.digest {
+            self.remote.read = Some(Read { mark, later: VersionVector::new() });
+            self.note_acknowledged(now);
+        }
+    }
+
+    /// What the server has, by what it said when the document was opened.
+    fn server_version(&self, said: VersionVector) -> VersionVector {
+        let Phase::Opening { read_on: true } = self.remote.phase else { return said };
+        let Some(Read { later, .. }) = &self.remote.read else { return said };
+        // Of whom there is something above the mark, the server has just said it.
+        let below = self.remote.acked.iter().filter(|(peer, _)| later.get(*peer) == 0);
+        below.chain(said.iter()).collect()
+    }
+
     fn compare_chain(&self, mark: PeerMark) -> Chain {
         let content = self.content.borrow();
         let ours = content.version().get(mark.peer);
@@ -127,6 +156,7 @@ impl OpenDoc {
     pub(super) fn forget_acknowledgements(&mut self, now: Now, life: ServerLife) {
         self.remote.life = Some(life);
         self.remote.acked = VersionVector::new();
+        self.remote.read = None;
         self.note_acknowledged(now);
         let blocks = self.content.borrow().blocks_since(&VersionVector::new());
         self.remote.pending.reset(&blocks, &self.remote.acked);

@@ -306,7 +306,7 @@ fn what_was_noted_of_another_life_of_the_server_does_not_count_though_it_is_read
         core.load_finished(at(0), &board(), Err(ReadError::Blocked));
         let (mut wire, _) = Wire::opened(at(1), core, version(&[]));
         let (acked, life) = (version(&[(8, 1)]), ServerLife { server: 9, epoch });
-        let acked = Some(Acked { life, acked: acked.clone(), ever: acked }.encode());
+        let acked = Some(Acked { life, acked: acked.clone(), ever: acked, read: None }.encode());
         let stored = StoredDoc { snapshot: None, blocks: vec![theirs(at(0).wall_ms)] };
         wire.core.load_finished(at(2), &board(), Ok(Loaded { stored, acked }));
         assert_eq!(wire.pending(), pending);

@@ -187,7 +187,7 @@ fn what_a_server_had_keeps_its_name_though_that_is_read_later() {
     tell(&mut core, 2, written_again(&old));
     let ever: VersionVector = [(PeerId(8), 1)].into_iter().collect();
     let life = ServerLife { server: 9, epoch: 1 };
-    let acked = Some(Acked { life, acked: VersionVector::new(), ever }.encode());
+    let acked = Some(Acked { life, acked: VersionVector::new(), ever, read: None }.encode());
     core.load_finished(at(3), &board(), Ok(Loaded { stored: StoredDoc::default(), acked }));
     assert_eq!(version(&mut core, PeerId(8)), 1, "others know it by that");
 }

@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
 
-use super::doc::{Load, OpenDoc, Remote, Unsaved, name};
+use super::doc::{Load, OpenDoc, Unsaved, name};
 use super::local::ADOPT_AFTER_MS;
-use super::records::{Acked, acked_key};
+use super::records::acked_key;
 use super::{Core, Now, Output, Parts};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
@@ -137,9 +137,7 @@ impl Core {
         let mut due = self.docs.iter_mut().filter(|(_, doc)| doc.load == Load::Done);
         let (id, doc) = due.find(|(_, doc)| doc.store.acked_at.is_some_and(|at| at <= now.ms))?;
         doc.store.acked_at = None;
-        let Remote { acked, ever, .. } = &doc.remote;
-        let known = |life| Acked { life, acked: acked.clone(), ever: ever.clone() };
-        let value = doc.remote.life.map(|life| known(life).encode());
+        let value = doc.remote.known().map(|known| known.encode());
         Some(Job::Meta { key: acked_key(id), value })
     }
 

@@ -272,7 +272,7 @@ fn what_the_server_acknowledged_is_noted_a_moment_later() {
         panic!("nothing to note")
     };
     assert_eq!(key, acked_key(&board()));
-    let noted = Acked { life, acked: acked.clone(), ever: acked };
+    let noted = Acked { life, acked: acked.clone(), ever: acked, read: None };
     assert_eq!(Acked::decode(&value), Ok(noted));
     core.job_finished(at(303), JobResult::Meta(Err(AppendError::Blocked)));
     assert_eq!(core.status().storage, StorageHealth::Failing(StorageFault::Blocked));

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use leptos_sync_crdt::{Block, BlockWriter, Doc, DocId, ImportError, PeerId, VersionVector};
 use leptos_sync_protocol::{
-    Admission, Instant, Limits, Message, NackCode, PeerMark, Permission, PresenceEntry,
-    PresenceState, Rejection, ServerEvent, ServerInput, ServerOutput, ServerSession,
+    Admission, DocErrCode, Instant, Limits, LogMark, Message, NackCode, PeerMark, Permission,
+    PresenceEntry, PresenceState, Rejection, ServerEvent, ServerInput, ServerOutput, ServerSession,
     changes_frames, encode_frame,
 };
 use leptos_sync_transport::{
@@ -200,7 +200,14 @@ impl State {
                 auth_expires_ms: None,
                 presence_ttl_ms: 30_000,
             })],
-            ServerEvent::Open { ch, doc, have, me } => self.open(id, ch, doc, &have, me),
+            // It keeps no log, and so knows none of the marks it gave.
+            ServerEvent::Open { ch, since: Some(_), .. } => {
+                let (code, detail) = (DocErrCode::UnknownMark, String::new());
+                vec![ServerInput::DocError { ch, code, detail }]
+            }
+            ServerEvent::Open { ch, doc, have, me, since: None } => {
+                self.open(id, ch, doc, &have, me)
+            }
             ServerEvent::Close { ch } => {
                 self.connections.get_mut(&id).and_then(|found| found.docs.remove(&ch));
                 Vec::new()
@@ -239,6 +246,7 @@ impl State {
         self.docs.entry(doc.clone()).or_insert_with(|| Doc::new(PeerId(0)));
         let feed = self.feed(&doc);
         let content = &self.docs[&doc];
+        let at = LogMark { position: 0, digest: content.version().digest() };
         let (version, missing) = (content.version().clone(), content.blocks_since(have));
         let mark = me.and_then(|me| {
             let mark = content.chain_mark(me.peer)?;
@@ -265,7 +273,7 @@ impl State {
         });
         let state = PresenceState { feed, full: true, entries: entries.collect() };
         self.send(id, encode_frame(&Message::PresenceState(state)));
-        vec![ServerInput::CaughtUp { ch }]
+        vec![ServerInput::CaughtUp { ch, at }]
     }
 
     fn store(&mut self, id: u64, ch: u32, blocks: Vec<Block>) -> Vec<ServerInput> {

@@ -5,7 +5,7 @@ use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
 
 use super::presence::PresencePeer;
 use crate::code::{CloseCode, DocErrCode, NackCode, Permission};
-use crate::message::PeerMark;
+use crate::message::{LogMark, PeerMark};
 
 /// What a client says of itself.
 #[derive(Clone)]
@@ -51,6 +51,8 @@ pub enum ClientInput {
         have: VersionVector,
         /// How far this device's own chain goes in it.
         me: Option<PeerMark>,
+        /// Up to where in the server's log everything is here besides.
+        since: Option<LogMark>,
     },
     /// Leave a document; what was queued for it is dropped.
     Close {
@@ -119,7 +121,8 @@ pub enum ClientEvent {
         doc: DocId,
         /// What the user may do.
         permission: Permission,
-        /// What the server has, durably.
+        /// What the server has, durably. If a mark was named when it was opened, only the peers of
+        /// which there is more above it.
         server_version: VersionVector,
         /// The server's view of this device's own chain; `None` if it knows nothing of the peer.
         my_mark: Option<PeerMark>,
@@ -139,10 +142,13 @@ pub enum ClientEvent {
         /// At least one update, which [`leptos_sync_crdt::unpack_blocks`] reads; not looked at yet.
         updates: Vec<Bytes>,
     },
-    /// All that the server had when the document was opened has arrived.
+    /// All that the server had when the document was opened has arrived; or, said again, all that
+    /// is below a later mark.
     CaughtUp {
         /// The document.
         doc: DocId,
+        /// Up to where in the server's log all has arrived, but for what was sent from here.
+        at: LogMark,
     },
     /// The server keeps these changes durably.
     Acked {

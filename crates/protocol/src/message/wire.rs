@@ -4,8 +4,8 @@ use bytes::Bytes;
 use leptos_sync_crdt::{DecodeError, DocId, PeerId, Reader, VersionVector, Writer};
 
 use super::{
-    Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, Nack, Open, Opened, Pack,
-    PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
+    Ack, CaughtUp, Changes, Close, Credit, DocErr, GoAway, Hello, LogMark, Nack, Open, Opened,
+    Pack, PeerMark, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Welcome,
 };
 use crate::code::{AckLevel, DocErrCode, NackCode, Permission};
 use crate::limits::{Limits, PACK_BYTES_MAX, encode_version};
@@ -53,6 +53,17 @@ impl PeerMark {
     pub(super) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let peer = PeerId(input.u64_le()?);
         Ok(Self { peer, seq: input.varint_u32()?, hash: input.u64_le()? })
+    }
+}
+
+impl LogMark {
+    pub(super) fn encode(self, out: &mut Writer) {
+        out.varint(self.position);
+        out.u64_le(self.digest);
+    }
+
+    pub(super) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { position: input.varint()?, digest: input.u64_le()? })
     }
 }
 
@@ -116,6 +127,7 @@ impl Open {
         out.str(self.doc.as_str());
         encode_version(&self.have, out);
         put_option(out, self.me, |out, mark| mark.encode(out));
+        put_option(out, self.since, |out, mark| mark.encode(out));
     }
 
     pub(super) fn decode(input: &mut Reader<'_>, _: &Bytes) -> Result<Self, DecodeError> {
@@ -124,6 +136,7 @@ impl Open {
             doc: DocId::new(input.str()?).map_err(|_| DecodeError::Invalid("document id"))?,
             have: VersionVector::decode(input)?,
             me: get_option(input, PeerMark::decode)?,
+            since: get_option(input, LogMark::decode)?,
         })
     }
 }
@@ -206,10 +219,11 @@ impl Piece {
 impl CaughtUp {
     pub(super) fn encode(self, out: &mut Writer) {
         out.varint(u64::from(self.ch));
+        self.at.encode(out);
     }
 
     pub(super) fn decode(input: &mut Reader<'_>, _: &Bytes) -> Result<Self, DecodeError> {
-        Ok(Self { ch: input.varint_u32()? })
+        Ok(Self { ch: input.varint_u32()?, at: LogMark::decode(input)? })
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use leptos_sync_crdt::{Block, BlockWriter, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Admission, Changes, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, Hello,
-    Instant, Limits, Message, Open, Opened, Permission, Piece, ServerEvent, ServerInput,
+    Instant, Limits, LogMark, Message, Open, Opened, Permission, Piece, ServerEvent, ServerInput,
     ServerOutput, ServerSession, Welcome, decode_frame, encode_frame,
 };
 
@@ -148,7 +148,12 @@ impl Client {
 
     /// Asks to open a document of which nothing is there.
     pub(crate) fn opens(&mut self, name: &str) -> Vec<Did<ClientEvent>> {
-        self.input(ClientInput::Open { doc: doc(name), have: VersionVector::new(), me: None })
+        self.input(ClientInput::Open {
+            doc: doc(name),
+            have: VersionVector::new(),
+            me: None,
+            since: None,
+        })
     }
 
     /// Queues blocks for a document.
@@ -265,9 +270,12 @@ impl Server {
     }
 }
 
+/// A mark of a log with one block.
+pub(crate) const ONE_READ: LogMark = LogMark { position: 1, digest: 2 };
+
 /// What a client says to open the document `d` as channel `ch`.
 pub(crate) fn open(ch: u32) -> Message {
-    Message::Open(Open { ch, doc: doc("d"), have: version(&[(1, 2)]), me: None })
+    Message::Open(Open { ch, doc: doc("d"), have: version(&[(1, 2)]), me: None, since: None })
 }
 
 /// What the caller of a server lets a client in with.

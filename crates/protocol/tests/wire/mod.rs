@@ -9,8 +9,8 @@ use bytes::Bytes;
 use leptos_sync_crdt::{Block, BlockWriter, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Admission, ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, DocErrCode,
-    Instant, Limits, Message, NackCode, PeerMark, Permission, Rejection, ServerEvent, ServerInput,
-    ServerOutput, ServerSession, changes_frames, decode_frame,
+    Instant, Limits, LogMark, Message, NackCode, PeerMark, Permission, Rejection, ServerEvent,
+    ServerInput, ServerOutput, ServerSession, changes_frames, decode_frame,
 };
 
 /// A document id.
@@ -296,7 +296,9 @@ impl Wire {
 
     fn open(&mut self, ch: u32, doc: DocId, have: &VersionVector) {
         let stored = self.stored.iter().filter(|(of, _)| *of == doc).map(|(_, block)| block);
-        let version = stored.clone().map(|block| (block.peer(), block.end())).collect();
+        let version: VersionVector =
+            stored.clone().map(|block| (block.peer(), block.end())).collect();
+        let at = LogMark { position: stored.clone().count() as u64, digest: version.digest() };
         let lacking: Vec<Block> =
             stored.filter(|block| block.end() > have.get(block.peer())).cloned().collect();
         self.docs.push((ch, doc));
@@ -318,7 +320,7 @@ impl Wire {
             self.carry_down(frame);
         }
         self.sent = sent;
-        self.server.handle(self.now, ServerInput::CaughtUp { ch });
+        self.server.handle(self.now, ServerInput::CaughtUp { ch, at });
         for event in later {
             self.serve(event);
         }
@@ -358,7 +360,7 @@ fn describe(event: &ClientEvent) -> String {
             }
             line
         }
-        ClientEvent::CaughtUp { doc } => format!("CaughtUp {doc}"),
+        ClientEvent::CaughtUp { doc, at } => format!("CaughtUp {doc} at {}", at.position),
         ClientEvent::Acked { doc, through } => format!("Acked {doc} {}", version(through)),
         ClientEvent::Rejected { doc, peer, seq, code, retry_after_ms } => {
             let retry = match retry_after_ms {

@@ -271,7 +271,7 @@ impl Client {
 
     pub(crate) async fn open_doc(&mut self) {
         let (doc, have) = (self.id.clone(), self.doc.version().clone());
-        self.input(ClientInput::Open { doc, have, me: None }).await;
+        self.input(ClientInput::Open { doc, have, me: None, since: None }).await;
     }
 
     pub(crate) async fn input(&mut self, input: ClientInput) {
