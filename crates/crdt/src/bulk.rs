@@ -68,7 +68,7 @@ impl Doc {
         let mut columns = std::mem::take(&mut plan.update.columns);
         let all = plan.update.containers.iter();
         let places = all.map(|(kind, id)| containers.intern(*kind, &ContainerKey::Id(id))).gather();
-        let order = order::by_branch(&plan);
+        let order = order::by_branch(&history.graph, &plan);
         let is_as_here = prepare(history, &plan, &order, &mut columns, &places);
         let update = &plan.update;
         let mut texts = ToMerge::new(&history.graph);

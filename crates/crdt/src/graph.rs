@@ -380,6 +380,15 @@ impl Graph {
         (lv < self.run_end(index)).then_some(lv)
     }
 
+    /// The place after the latest of these operations that is here, or 0.
+    pub(crate) fn latest_of(&self, ids: impl Iterator<Item = OpId>) -> Lv {
+        let mut latest = 0;
+        for id in ids {
+            latest = latest.max(self.lv_of(id).map_or(0, |lv| lv + 1));
+        }
+        latest
+    }
+
     /// The stretches that a version lacks, in local order.
     pub(crate) fn missing_from(&self, version: &VersionVector) -> Vec<(Lv, Lv)> {
         let mut missing: Vec<(Lv, Lv)> = Vec::new();

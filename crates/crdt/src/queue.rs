@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use crate::block::Block;
 use crate::doc::Doc;
 use crate::gather::Gather;
+use crate::graph::Lv;
 use crate::id::{OpId, PeerId};
 use crate::import::ImportError;
 use crate::numbers::{pair, parts};
@@ -110,8 +111,8 @@ impl Queue {
     }
 
     /// Finds out which blocks are ready: an author's one after the other as far as that goes, so
-    /// that versions seldom have to be switched when they are merged. `version` becomes what will
-    /// be in the document.
+    /// that versions seldom have to be switched when they are merged, and who saw less of what is
+    /// here first, so that it is gone through once. `version` becomes what will be in the document.
     ///
     /// # Errors
     /// That of a block which just came and is not sound.
@@ -121,7 +122,10 @@ impl Queue {
         wall_ms: u64,
         version: &mut VersionVector,
     ) -> Result<(), ImportError> {
-        let mut turns = (0..self.authors.len()).rev().gather();
+        let mut turns =
+            self.authors.iter().map(|author| self.seen_by(doc, author)).zip(0..).gather();
+        sort_by(&mut turns, |a, b| a > b);
+        let mut turns = turns.iter().map(|(_, turn)| *turn).gather();
         while let Some(turn) = turns.pop() {
             self.take_turn(doc, wall_ms, version, turn)?;
             let author = &mut self.authors[turn];
@@ -136,6 +140,13 @@ impl Queue {
             }
         }
         Ok(())
+    }
+
+    /// Up to where an author's first block follows what is in the document.
+    fn seen_by(&self, doc: &Doc, author: &Author) -> Lv {
+        let header = self.blocks[author.next].0.header();
+        let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
+        doc.history().graph.latest_of(header.deps.iter().copied().chain(previous))
     }
 
     /// Takes blocks of one author until one has to wait.

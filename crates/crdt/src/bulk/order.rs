@@ -3,10 +3,12 @@
 //! Every order in which each comes after what it follows gives the same document. What differs is
 //! how far the merge tracker has to go from one version to another. It goes least far if branches
 //! are whole, the short ones first: Gentle and Kleppmann, "Collaborative Text Editing with
-//! Eg-walker" (EuroSys 2025), section 3.7.
+//! Eg-walker" (EuroSys 2025), section 3.7. Of the branches that start from what is here, those come
+//! first that saw less of it, so that it is gone through once and not for each of them.
 
 use crate::bulk::plan::{New, Plan};
 use crate::gather::Gather;
+use crate::graph::Graph;
 use crate::sorting::sort_by;
 use crate::update::NONE;
 
@@ -56,13 +58,13 @@ impl Links {
 }
 
 /// Places in [`Plan::new`], each after those that it follows.
-pub(super) fn by_branch(plan: &Plan) -> Vec<u32> {
+pub(super) fn by_branch(graph: &Graph, plan: &Plan) -> Vec<u32> {
     let links = Links::new(plan);
     let lens = links.branch_lens(plan);
     let mut waits = links.waits.clone();
-    let mut ready = (0..waits.len()).filter(|at| waits[*at] == 0).gather();
+    let mut ready = first_ready(graph, plan, &lens, &waits);
     let mut order = Vec::with_capacity(waits.len());
-    let mut from = 0;
+    let mut from = ready.len();
     loop {
         // Those that have just become ready are next, the shortest branch first.
         sort_by(&mut ready[from..], |a, b| (lens[*a], *a) > (lens[*b], *b));
@@ -78,6 +80,19 @@ pub(super) fn by_branch(plan: &Plan) -> Vec<u32> {
             link = after;
         }
     }
+}
+
+/// Those that follow only what is here; the last is the next.
+fn first_ready(graph: &Graph, plan: &Plan, lens: &[u32], waits: &[u32]) -> Vec<usize> {
+    let free = (0..waits.len()).filter(|at| waits[*at] == 0);
+    let mut free = free
+        .map(|at| {
+            let seen = graph.latest_of(plan.before(at).map(|parent| plan.id_of(parent)));
+            (seen, lens[at], at)
+        })
+        .gather();
+    sort_by(&mut free, |a, b| a > b);
+    free.iter().map(|(.., at)| *at).gather()
 }
 
 #[cfg(test)]
@@ -100,6 +115,31 @@ mod tests {
         let stretches = |doc: &Doc| doc.history().graph.stretch_count();
         assert_eq!((stretches(&reader), stretches(&late)), (40, 2));
         assert_eq!(late.text("note").to_string(), reader.text("note").to_string());
+    }
+
+    #[test]
+    fn who_saw_less_of_what_is_here_comes_first() {
+        let mut first = Doc::new(PeerId(1));
+        let mut branches = Vec::new();
+        for (at, peer, len) in [(0, 5, 4), (1, 2, 3), (2, 4, 2), (3, 3, 1)] {
+            first.transact(0, |tx| tx.text("note").insert(at, "x")).0.unwrap();
+            let mut branch = first.fork(PeerId(peer));
+            branch.transact(0, |tx| tx.text("note").insert(0, &"y".repeat(len))).0.unwrap();
+            branches.extend(branch.blocks_since(first.version()));
+        }
+        let order = |doc: &Doc| [4, 8, 11, 13].map(|lv| doc.history().graph.peer_of(lv).0);
+        let mut by_blocks = first.fork(PeerId(8));
+        by_blocks.import(0, branches.clone()).unwrap();
+        assert_eq!(order(&by_blocks), [5, 2, 4, 3]);
+        branches.reverse();
+        let mut one_by_one = first.fork(PeerId(9));
+        for block in branches {
+            one_by_one.import(0, [block]).unwrap();
+        }
+        let mut by_update = first.fork(PeerId(10));
+        by_update.import_update(0, &one_by_one.encode_update(first.version())).unwrap();
+        assert_eq!(order(&by_update), [5, 2, 4, 3]);
+        assert_eq!(by_update.text("note").to_string(), one_by_one.text("note").to_string());
     }
 
     #[test]
