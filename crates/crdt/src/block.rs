@@ -146,7 +146,7 @@ impl Block {
     /// # Errors
     /// A [`DecodeError`] that names the first flaw.
     pub fn validate(&self) -> Result<(), DecodeError> {
-        self.body().map(drop)
+        Body::check(self.body_bytes(), self.header.len)
     }
 
     /// What is between the header and the checksum.

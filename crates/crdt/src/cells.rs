@@ -110,13 +110,25 @@ fn encode_fields(fields: &[(NameIx, Value)], out: &mut Writer) {
     }
 }
 
-fn decode_fields(input: &mut Input<'_>) -> Fields {
+fn decode_fields(input: &mut Input<'_>, name: NameCheck<'_>) -> Fields {
     let count = input.count(2);
-    let mut fields = Vec::with_capacity(count);
+    let mut fields = Vec::with_capacity(if input.keeps() { count } else { 0 });
     for _ in 0..count {
-        fields.push((input.varint_u32(), Value::decode(input)));
+        let field = (decode_name(input, name), Value::decode(input));
+        if input.keeps() {
+            fields.push(field);
+        }
     }
     fields
+}
+
+/// Whether a name may be used where it is.
+pub(crate) type NameCheck<'a> = &'a mut dyn FnMut(NameIx) -> bool;
+
+fn decode_name(input: &mut Input<'_>, may_be: NameCheck<'_>) -> NameIx {
+    let name = input.varint_u32();
+    input.ensure(may_be(name), "name order");
+    name
 }
 
 impl CellOp {
@@ -187,19 +199,25 @@ impl CellOp {
         }
     }
 
+    /// Reads what [`CellOp::encode`] wrote, with any names.
     pub(crate) fn decode(input: &mut Input<'_>) -> Self {
+        Self::decode_with(input, &mut |_| true)
+    }
+
+    /// The same with those names only that pass a check, in the order in which they are used.
+    pub(crate) fn decode_with(input: &mut Input<'_>, name: NameCheck<'_>) -> Self {
         match input.u8() {
             0 => Self::Set(Value::decode(input)),
-            1 => Self::Put { key: input.varint_u32(), value: Some(Value::decode(input)) },
-            2 => Self::Put { key: input.varint_u32(), value: None },
-            3 => Self::Insert { fields: decode_fields(input) },
+            1 => Self::Put { key: decode_name(input, name), value: Some(Value::decode(input)) },
+            2 => Self::Put { key: decode_name(input, name), value: None },
+            3 => Self::Insert { fields: decode_fields(input, name) },
             4 => Self::Cell {
                 row: RowRef::decode(input),
-                field: input.varint_u32(),
+                field: decode_name(input, name),
                 value: Value::decode(input),
             },
             5 => Self::Remove { row: RowRef::decode(input) },
-            6 => Self::Restore { row: RowRef::decode(input), fields: decode_fields(input) },
+            6 => Self::Restore { row: RowRef::decode(input), fields: decode_fields(input, name) },
             7 => Self::Add(input.varint_i64()),
             8 => Self::Move { element: RowRef::decode(input) },
             9 => Self::Replace { element: RowRef::decode(input), value: Value::decode(input) },
@@ -214,7 +232,7 @@ impl CellOp {
                 Self::Place { node, parent, key }
             }
             13 => Self::Mark {
-                key: input.varint_u32(),
+                key: decode_name(input, name),
                 range: decode_range(input),
                 value: Value::decode(input),
             },

@@ -197,11 +197,22 @@ impl<'a> Reader<'a> {
 pub(crate) struct Input<'a> {
     bytes: &'a [u8],
     error: Option<DecodeError>,
+    keeps: bool,
 }
 
 impl<'a> Input<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, error: None }
+        Self { bytes, error: None, keeps: true }
+    }
+
+    /// Bytes that are read to see whether they are sound: of lists nothing has to be kept.
+    pub(crate) fn dry(bytes: &'a [u8]) -> Self {
+        Self { keeps: false, ..Self::new(bytes) }
+    }
+
+    /// Whether what is read is wanted.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -210,6 +221,11 @@ impl<'a> Input<'a> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// What was read since this was a copy of it.
+    pub(crate) fn read_since(&self, copy: &Self) -> &'a [u8] {
+        &copy.bytes[..copy.bytes.len() - self.bytes.len()]
     }
 
     /// Keeps the error, if it is the first.

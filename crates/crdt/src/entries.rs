@@ -22,11 +22,6 @@ impl Entries {
         Self(Vec::new())
     }
 
-    /// Whether all keys are less than this.
-    pub(crate) fn ends_before(&self, key: &str) -> bool {
-        self.0.last().is_none_or(|(last, _)| **last < *key)
-    }
-
     fn find(&self, key: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(own, _)| (**own).cmp(key))
     }
@@ -94,13 +89,12 @@ mod tests {
     #[test]
     fn entries_are_found_by_their_keys_and_stand_in_their_order() {
         let mut entries = Entries::new();
-        assert!(entries.is_empty() && entries.ends_before("a"));
+        assert!(entries.is_empty());
         for (key, value, before) in [("b", 2, None), ("a", 1, None), ("b", 3, Some(2))] {
             assert_eq!(entries.insert(key, value.into()), before.map(Value::I64));
         }
         assert!(!entries.is_empty());
         let found = ["a", "b", "c"].map(|key| entries.get(key).cloned());
         assert_eq!(found, [Some(1.into()), Some(3.into()), None]);
-        assert_eq!(["a", "b", "c"].map(|key| entries.ends_before(key)), [false, false, true]);
     }
 }

@@ -380,13 +380,9 @@ impl Graph {
         (lv < self.run_end(index)).then_some(lv)
     }
 
-    /// The place after the latest of these operations that is here, or 0.
+    /// The latest of these operations that is here, or the first of all.
     pub(crate) fn latest_of(&self, ids: impl Iterator<Item = OpId>) -> Lv {
-        let mut latest = 0;
-        for id in ids {
-            latest = latest.max(self.lv_of(id).map_or(0, |lv| lv + 1));
-        }
-        latest
+        ids.filter_map(|id| self.lv_of(id)).fold(0, Lv::max)
     }
 
     /// The stretches that a version lacks, in local order.

@@ -53,6 +53,16 @@ impl Op {
             Action::Text { len, .. } | Action::List { len, .. } => *len,
         }
     }
+
+    /// What it edits, if it is an insertion or deletion.
+    fn run(&self) -> Option<Piece> {
+        match &self.action {
+            Action::Text { kind, pos, len, .. } | Action::List { kind, pos, len, .. } => {
+                Some(Piece { len: *len, kind: *kind, pos: *pos, ..Piece::default() })
+            }
+            Action::Cell(_) | Action::Move { .. } => None,
+        }
+    }
 }
 
 /// A transaction: the containers and names that it uses, in order of first use, and its operations.
@@ -122,42 +132,18 @@ impl Body {
     /// Reads a body, which must take exactly `len` seqs and be what [`Body::encode`] would write:
     /// one transaction has one encoding, so that hashes over it agree everywhere.
     pub(crate) fn decode(bytes: &[u8], len: u32) -> Result<Self, DecodeError> {
-        let input = &mut Input::new(bytes);
-        let mut body = Self::default();
-        for _ in 0..input.count(3) {
-            body.containers.push((ContainerKind::decode(input), ContainerId::decode(input)));
-        }
-        for _ in 0..input.count(1) {
-            body.names.push(Arc::from(input.str()));
-        }
-        let mut uses = Uses::default();
-        let mut total = 0u64;
-        for _ in 0..input.count(2) {
-            let container = input.varint_usize();
-            input.ensure(first_use(&mut uses.containers, container), "container order");
-            let Some((kind, _)) = body.containers.get(container) else {
-                input.fail(DecodeError::Invalid("container"));
-                break;
-            };
-            let action = decode_action(input, *kind, &mut uses);
-            let op = Op { container, action };
-            total += u64::from(op.len());
-            body.ops.push(op);
-        }
-        input.ensure(total == u64::from(len), "operation count");
-        input.finish()?;
-        uses.finish(&body)?;
-        let is_sound = |op: &Op| match &op.action {
-            Action::Cell(CellOp::Mark { key, .. }) => is_key(&body.names[*key as usize]),
-            _ => true,
-        };
-        if !body.ops.iter().all(is_sound) {
-            return Err(DecodeError::Invalid("mark key"));
-        }
-        let is_run = |op: &Op| matches!(op.action, Action::Text { .. } | Action::List { .. });
-        let same = |a: &Op, b: &Op| a.container == b.container && is_run(a) && is_run(b);
-        let is_canonical = body.ops.chunk_by(same).all(is_canonical);
-        if is_canonical { Ok(body) } else { Err(DecodeError::Invalid("operation runs")) }
+        let (mut containers, mut ops) = (Vec::new(), Vec::new());
+        let names = read_body(&mut Input::new(bytes), len, &mut |part| match part {
+            Part::Container(kind, id) => containers.push((kind, id)),
+            Part::Op(op) => ops.push(op),
+        })?;
+        Ok(Self { containers, names: names.into_iter().map(Arc::from).gather(), ops })
+    }
+
+    /// Whether a body can be decoded. Nothing of it is kept, so that this takes little room,
+    /// whatever it says.
+    pub(crate) fn check(bytes: &[u8], len: u32) -> Result<(), DecodeError> {
+        read_body(&mut Input::dry(bytes), len, &mut drop).map(drop)
     }
 
     /// Adds the operations of a container in a range of a log, of which `runs` say where things
@@ -240,6 +226,62 @@ impl Body {
     }
 }
 
+/// A part of a body.
+enum Part {
+    Container(ContainerKind, ContainerId),
+    Op(Op),
+}
+
+/// Reads a body: reports its parts, and returns its names.
+fn read_body<'a>(
+    input: &mut Input<'a>,
+    len: u32,
+    report: &mut dyn FnMut(Part),
+) -> Result<Vec<&'a str>, DecodeError> {
+    // Of each the bytes, which are its one encoding.
+    let (mut containers, mut names) = (Vec::new(), Vec::new());
+    for _ in 0..input.count(3) {
+        let start = input.clone();
+        report(Part::Container(ContainerKind::decode(input), ContainerId::decode(input)));
+        containers.push(input.read_since(&start));
+    }
+    for _ in 0..input.count(1) {
+        names.push(input.str());
+    }
+    let mut uses = Uses::default();
+    let (mut total, mut last) = (0u64, None);
+    for _ in 0..input.count(2) {
+        let container = input.varint_usize();
+        input.ensure(first_use(&mut uses.containers, container), "container order");
+        let Some(id) = containers.get(container).filter(|_| input.is_sound()) else {
+            input.fail(DecodeError::Invalid("container"));
+            break;
+        };
+        let kind = ContainerKind::decode(&mut Input::new(id));
+        let op = Op { container, action: decode_action(input, kind, &mut uses) };
+        if let Action::Cell(CellOp::Mark { key, .. }) = &op.action {
+            input.ensure(names.get(*key as usize).is_some_and(|key| is_key(key)), "mark key");
+        }
+        total += u64::from(op.len());
+        let run = op.run().map(|run| (container, run));
+        if let (Some((before, last)), Some((_, run))) = (&last, &run)
+            && *before == container
+        {
+            input.ensure(are_canonical([*last, *run]), "operation runs");
+        }
+        last = run;
+        report(Part::Op(op));
+    }
+    input.ensure(total == u64::from(len), "operation count");
+    input.finish()?;
+    let is_used_up = uses.containers == containers.len() && uses.names == names.len();
+    if is_used_up && are_distinct(&containers) && are_distinct(&names) {
+        Ok(names)
+    } else {
+        Err(DecodeError::Invalid("names or containers"))
+    }
+}
+
 /// Edits of a text or list that follow one another, numbered from 0 on.
 #[derive(Default)]
 struct Open {
@@ -257,28 +299,13 @@ impl Open {
     }
 }
 
-/// Whether operations on runs that follow one another are in the one form for what they do.
-fn is_canonical(ops: &[Op]) -> bool {
-    if ops.len() < 2 {
-        return true;
-    }
-    let piece = |op: &Op| match &op.action {
-        Action::Text { kind, pos, len, .. } | Action::List { kind, pos, len, .. } => {
-            Some(Piece { len: *len, kind: *kind, pos: *pos, ..Piece::default() })
-        }
-        Action::Cell(_) | Action::Move { .. } => None,
-    };
-    let pieces = ops.iter().filter_map(piece).gather();
+/// Whether two runs that follow one another are in the one form for what they do. How one is told
+/// depends on the one before and on no other.
+fn are_canonical(runs: [Piece; 2]) -> bool {
     let mut open = Open::default();
-    pieces.iter().for_each(|piece| open.push(*piece, ""));
-    let mut expected = pieces.iter();
-    let is_next = |piece: Piece| {
-        let next = expected.next();
-        next.is_some_and(|next| {
-            (next.kind, next.pos, next.len) == (piece.kind, piece.pos, piece.len)
-        })
-    };
-    open.runs.pieces(0, u32::MAX).all(is_next) && expected.next().is_none()
+    runs.iter().for_each(|run| open.push(*run, ""));
+    let what = |run: &Piece| (run.kind, run.pos, run.len);
+    open.runs.pieces(0, u32::MAX).map(|run| what(&run)).eq(runs.iter().map(what))
 }
 
 /// An edit of a text.
@@ -326,10 +353,14 @@ fn decode_list_run(input: &mut Input<'_>) -> Action {
     let mut values = Vec::new();
     let (kind, len) = match code {
         INSERT => {
-            for _ in 0..input.count(1) {
-                values.push(Value::decode(input));
+            let count = input.count(1);
+            for _ in 0..count {
+                let value = Value::decode(input);
+                if input.keeps() {
+                    values.push(value);
+                }
             }
-            (RunKind::Insert, values.len() as u32)
+            (RunKind::Insert, count as u32)
         }
         MOVE if pos < POS_MAX => {
             let element = RowRef::decode(input);
@@ -353,10 +384,7 @@ fn decode_action(input: &mut Input<'_>, kind: ContainerKind, uses: &mut Uses) ->
         let TextRun { kind, pos, len, content } = decode_text_run(input);
         return Action::Text { kind, pos, len, content: content.into() };
     }
-    let op = CellOp::decode(input).map_names(&mut |name| {
-        input.ensure(first_use(&mut uses.names, name as usize), "name order");
-        name
-    });
+    let op = CellOp::decode_with(input, &mut |name| first_use(&mut uses.names, name as usize));
     // Lists hold what was set as runs, and move what they hold as those are.
     let is_run = kind.is_list() && matches!(op, CellOp::Set(_) | CellOp::Move { .. });
     let fits = op.fits(kind, uses.names) && !op.has_row(&|row| !is_by_id(row)) && !is_run;
@@ -371,22 +399,11 @@ fn is_by_id(row: RowRef) -> bool {
     matches!(row, RowRef::Stray(_))
 }
 
-/// Checks that lists are in order of first use and used up.
+/// How many of the lists were used so far, in order.
 #[derive(Default)]
 struct Uses {
     containers: usize,
     names: usize,
-}
-
-impl Uses {
-    fn finish(&self, body: &Body) -> Result<(), DecodeError> {
-        let is_used_up = self.containers == body.containers.len() && self.names == body.names.len();
-        if is_used_up && are_distinct(&body.containers) && are_distinct(&body.names) {
-            Ok(())
-        } else {
-            Err(DecodeError::Invalid("names or containers"))
-        }
-    }
 }
 
 pub(crate) fn are_distinct<T: Ord>(items: &[T]) -> bool {

@@ -11,7 +11,7 @@ use crate::import::ImportError;
 use crate::numbers::{pair, parts};
 use crate::op::Body;
 use crate::search::Search;
-use crate::sorting::sort_by;
+use crate::sorting::{sort, sort_by};
 use crate::stamp::Stamp;
 use crate::version::VersionVector;
 
@@ -122,10 +122,10 @@ impl Queue {
         wall_ms: u64,
         version: &mut VersionVector,
     ) -> Result<(), ImportError> {
-        let mut turns =
-            self.authors.iter().map(|author| self.seen_by(doc, author)).zip(0..).gather();
-        sort_by(&mut turns, |a, b| a > b);
-        let mut turns = turns.iter().map(|(_, turn)| *turn).gather();
+        let seen = self.authors.iter().map(|author| self.seen_by(doc, author));
+        let mut turns = seen.zip(0..).gather();
+        sort(&mut turns);
+        let mut turns = turns.iter().rev().map(|(_, turn)| *turn).gather();
         while let Some(turn) = turns.pop() {
             self.take_turn(doc, wall_ms, version, turn)?;
             let author = &mut self.authors[turn];

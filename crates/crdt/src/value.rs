@@ -160,16 +160,22 @@ impl Value {
             7 => {
                 let mut items = Vec::new();
                 for _ in 0..input.count(1) {
-                    items.push(Self::decode_at(input, depth + 1));
+                    let item = Self::decode_at(input, depth + 1);
+                    if input.keeps() {
+                        items.push(item);
+                    }
                 }
                 Self::List(items)
             }
             8 => {
-                let mut entries = Entries::new();
+                let (mut entries, mut last) = (Entries::new(), None);
                 for _ in 0..input.count(2) {
                     let key = input.str();
-                    input.ensure(entries.ends_before(key), "map key order");
-                    entries.insert(key, Self::decode_at(input, depth + 1));
+                    input.ensure(last.replace(key).is_none_or(|last| last < key), "map key order");
+                    let value = Self::decode_at(input, depth + 1);
+                    if input.keeps() {
+                        entries.insert(key, value);
+                    }
                 }
                 Self::Map(entries)
             }

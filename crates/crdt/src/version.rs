@@ -134,8 +134,9 @@ impl VersionVector {
     /// A [`DecodeError`]; peers must be strictly ascending and counts above zero.
     pub fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.read(|input| {
-            let mut counts = Vec::<(PeerId, u32)>::new();
-            for _ in 0..input.count(9) {
+            let count = input.count(9);
+            let mut counts = Vec::<(PeerId, u32)>::with_capacity(count);
+            for _ in 0..count {
                 let OpId { peer, seq: count } = OpId::decode(input);
                 let is_next = counts.last().is_none_or(|(last, _)| *last < peer);
                 input.ensure(is_next && count > 0, "version vector");
@@ -153,5 +154,27 @@ impl FromIterator<(PeerId, u32)> for VersionVector {
             version.extend(peer, count);
         }
         version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_tells_versions_apart_and_is_the_sum_of_its_parts() {
+        let one: VersionVector = [(PeerId(1), 3)].into_iter().collect();
+        let two: VersionVector = [(PeerId(1), 3), (PeerId(2), 1)].into_iter().collect();
+        let sum = |parts: &[(u64, u32)]| {
+            let digest_of =
+                |(peer, count): &(u64, u32)| VersionVector::digest_of(PeerId(*peer), *count);
+            parts.iter().map(digest_of).fold(0, u64::wrapping_add)
+        };
+        assert_eq!((VersionVector::new().digest(), sum(&[(7, 0)])), (0, 0));
+        assert_eq!((one.digest(), two.digest()), (sum(&[(1, 3)]), sum(&[(2, 1), (1, 3)])));
+        let digests = [(1, 3), (3, 1), (1, 1), (2, 3)].map(|part| sum(&[part]));
+        for (at, digest) in digests.iter().enumerate() {
+            assert!(*digest != 0 && !digests[..at].contains(digest));
+        }
     }
 }

@@ -181,6 +181,36 @@ async fn blocks_that_are_dear_to_validate_leave_room_for_others() {
     .await;
 }
 
+/// Blocks of nothing but the smallest operations, each of which a program that has them decoded
+/// keeps in dozens of bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_of_a_million_operations_cost_little_memory() {
+    let (_data, server) = start(&[]);
+    let before = server.memory_peak();
+    let mut doc = Doc::new(PeerId(78));
+    let add = |n: u32| {
+        let ((), commit) = doc.transact(now_ms(), |tx| {
+            (0..n).for_each(|_| tx.counter("n").add(1));
+        });
+        doc.block(&commit.expect("something was written"))
+    };
+    let bombs: Vec<_> = [1_000_000; 3].map(add).into();
+    let bytes = bombs[0].bytes().len();
+    let address = server.address.clone();
+    beside(&server, "operation_bombs", async move {
+        let socket = connect_to(&address, &[PROTOCOL]).await.expect("the server accepts");
+        let mut eve = Client::greet(socket, 100, "bombs", None).await;
+        eve.open_doc().await;
+        for bomb in bombs {
+            eve.send(vec![bomb]).await;
+            eve.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
+        }
+    })
+    .await;
+    let growth = server.memory_peak().saturating_sub(before);
+    assert!(growth < 16 * bytes, "{growth} bytes for three blocks of {bytes}");
+}
+
 /// Heads that never end, heads of a megabyte, sockets that say nothing, or nothing more, and
 /// WebSockets without a greeting: all are gone after ten seconds, and nobody else waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,13 +13,14 @@ use crate::files::{self, from_input, to_input};
 use crate::history::{blocks, merged, replicas};
 use crate::show::{LATE_MS, check, edit, shown, use_all};
 
-/// An operation of three bytes takes up to 100, in a list that is doubled when it is full, and the
-/// checks sort references to it.
-const BLOCK_FACTOR: usize = 150;
+/// Of a block that is checked, where its names are is kept.
+const BLOCK_FACTOR: usize = 4;
 
 /// A packed page of a log or a repeated text may be 1024 times what encodes it, and a byte of that
-/// a value of 32: `update` allows that. The state of a snapshot stays packed until it is asked for.
+/// a value of 32.
 const UPDATE_FACTOR: usize = 1 << 16;
+
+/// The state of a snapshot stays packed until it is asked for.
 const SNAPSHOT_FACTOR: usize = 150;
 
 thread_local! {

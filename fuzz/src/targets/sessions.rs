@@ -17,9 +17,8 @@ use super::{Target, choice_examples};
 use crate::budget::within;
 use crate::choices::Choices;
 
-/// An entry of a version vector takes 16 bytes for 9, and one of presence 80 for 10, in lists that
-/// are doubled when they are full.
-const FRAME_FACTOR: usize = 32;
+/// An entry of a version vector takes 16 bytes for 9, and one of presence 80 for 10.
+const FRAME_FACTOR: usize = 8;
 
 /// So many facts at most for one session.
 const INPUTS_MAX: usize = 200;

@@ -9,7 +9,7 @@
 use crate::bulk::plan::{New, Plan};
 use crate::gather::Gather;
 use crate::graph::Graph;
-use crate::sorting::sort_by;
+use crate::sorting::{sort, sort_by};
 use crate::update::NONE;
 
 /// What follows what, by places in [`Plan::new`].
@@ -91,8 +91,8 @@ fn first_ready(graph: &Graph, plan: &Plan, lens: &[u32], waits: &[u32]) -> Vec<u
             (seen, lens[at], at)
         })
         .gather();
-    sort_by(&mut free, |a, b| a > b);
-    free.iter().map(|(.., at)| *at).gather()
+    sort(&mut free);
+    free.iter().rev().map(|(.., at)| *at).gather()
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
         let mut by_blocks = first.fork(PeerId(8));
         by_blocks.import(0, branches.clone()).unwrap();
         assert_eq!(order(&by_blocks), [5, 2, 4, 3]);
-        branches.reverse();
+        branches.swap(0, 2);
         let mut one_by_one = first.fork(PeerId(9));
         for block in branches {
             one_by_one.import(0, [block]).unwrap();

@@ -357,14 +357,13 @@ impl PresenceState {
         let feed = input.varint_u32()?;
         let full = get_bool(input)?;
         let count = input.count(10)?;
-        let entries = (0..count)
-            .map(|_| {
-                let session = input.u64_le()?;
-                let principal = get_option(input, get_text)?;
-                let payload = get_option(input, Reader::bytes)?.map(|bytes| frame.slice_ref(bytes));
-                Ok(PresenceEntry { session, principal, payload })
-            })
-            .collect::<Result<_, _>>()?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            let session = input.u64_le()?;
+            let principal = get_option(input, get_text)?;
+            let payload = get_option(input, Reader::bytes)?.map(|bytes| frame.slice_ref(bytes));
+            entries.push(PresenceEntry { session, principal, payload });
+        }
         Ok(Self { feed, full, entries })
     }
 }

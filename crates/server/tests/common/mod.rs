@@ -118,6 +118,12 @@ impl Server {
         memory_of(self.id())
     }
 
+    /// How much memory the process had at most, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory_peak(&self) -> usize {
+        memory_line(self.id(), "VmHWM:")
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child().kill().expect("the server is running");
@@ -154,9 +160,14 @@ impl Server {
 /// How much memory a process has, in bytes.
 #[cfg(target_os = "linux")]
 pub(crate) fn memory_of(process: u32) -> usize {
+    memory_line(process, "VmRSS:")
+}
+
+#[cfg(target_os = "linux")]
+fn memory_line(process: u32, name: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.expect("the server is running");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.expect("memory is told").trim().trim_end_matches(" kB");
     kilobytes.parse::<usize>().expect("a number") << 10
 }
