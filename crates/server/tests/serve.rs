@@ -422,3 +422,37 @@ async fn a_channel_number_may_be_used_once() {
     let messages = vec![hello(1), open(4), open(5), open(4)];
     assert_eq!(close_code_after(&server, messages).await, 4400);
 }
+
+/// A backup of a running server has what it acknowledged until then; a server on it gets the rest
+/// from whoever has it.
+#[tokio::test]
+async fn a_backup_of_a_running_server_has_all_that_was_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut ada = Client::open(&server, 1, "d").await;
+    ada.save("before ").await;
+    let restored = tempfile::tempdir().unwrap();
+    let copy = restored.path().join("leptos-sync.sqlite");
+    let (data, file) = (dir.path().to_str().unwrap(), copy.to_str().unwrap());
+    let made = run(&["backup", file, "--data", data]);
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(made.status.success() && said.starts_with(file), "{made:?}");
+    ada.save("after").await;
+    let again = run(&["backup", file, "--data", data]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        !again.status.success() && said.contains("name a file that is not there yet"),
+        "{said}"
+    );
+    server.kill();
+    let server = Server::start(restored.path(), &["--recovering"]);
+    let new = Client::open(&server, 2, "d").await;
+    assert_eq!(new.text(), "before ");
+    let mut back = Client::connect(&server, 1, "d", None).await;
+    back.doc = ada.doc;
+    back.open_doc().await;
+    let lacked = back.doc.blocks_since(&new.version());
+    back.send(lacked).await;
+    back.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
+    assert_eq!(Client::open(&server, 3, "d").await.text(), "before after");
+}

@@ -30,5 +30,5 @@ pub use error::{AppendError, BackendError, CompactError, Fault, OpenError, ReadE
 pub use indexeddb::{Durability, IndexedDbOptions, IndexedDbStorage, ask_to_persist};
 pub use memory::MemoryStorage;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
-pub use sqlite::{SqliteOptions, SqliteStorage};
+pub use sqlite::{BackupError, SqliteOptions, SqliteStorage};
 pub use storage::{Snapshot, Storage, StoredDoc};

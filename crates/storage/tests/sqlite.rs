@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use leptos_sync_storage::conformance::{Subject, blocks, doc};
 use leptos_sync_storage::{
-    AppendError, OpenError, ReadError, Snapshot, SqliteOptions, SqliteStorage, Storage,
-    conformance_suite,
+    AppendError, BackupError, OpenError, ReadError, Snapshot, SqliteOptions, SqliteStorage,
+    Storage, conformance_suite,
 };
 use tempfile::TempDir;
 
@@ -293,4 +293,59 @@ async fn a_damaged_block_is_corrupt_by_name() {
     }
     let compared = store.append(vec![(doc("damaged"), blocks(1, 2, 1, "x"))]).await;
     assert!(matches!(compared, Err(AppendError::Corrupt { .. })), "{compared:?}");
+}
+
+#[tokio::test]
+async fn a_backup_has_what_was_stored_at_one_moment_while_writing_goes_on() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.put_meta("epoch", &[7]).await.unwrap();
+    let (all, batch) = (blocks(1, 400, 1, "typed meanwhile"), 20);
+    store.append(vec![(doc("a"), all[..batch].to_vec())]).await.unwrap();
+    let copies: Vec<_> = (0..8).map(|number| place.0.path().join(format!("{number}.db"))).collect();
+    let (from, to) = (place.path(), copies.clone());
+    let copying = tokio::task::spawn_blocking(move || {
+        to.iter().try_for_each(|to| SqliteStorage::back_up(&from, to))
+    });
+    for block in &all[batch..] {
+        // A transaction of two documents is in a copy as a whole or not at all.
+        let both = vec![(doc("a"), vec![block.clone()]), (doc("b"), vec![block.clone()])];
+        store.append(both).await.unwrap_or_else(|error| panic!("{error:?}"));
+    }
+    copying.await.unwrap().unwrap();
+    let mut least = batch;
+    for copy in copies {
+        let copy = SqliteStorage::open(copy).unwrap();
+        let [a, b] = [copy.load(&doc("a")).await.unwrap(), copy.load(&doc("b")).await.unwrap()];
+        assert!(a.blocks.len() >= least && a.blocks == all[..a.blocks.len()]);
+        assert_eq!(a.blocks.len(), batch + b.blocks.len());
+        assert_eq!(copy.get_meta("epoch").await.unwrap(), Some(vec![7]));
+        least = a.blocks.len();
+    }
+}
+
+#[tokio::test]
+async fn a_backup_overwrites_nothing_and_leaves_nothing_behind() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.append(vec![(doc("a"), blocks(1, 3, 1, "kept"))]).await.unwrap();
+    let there = place.0.path().join("there.db");
+    std::fs::write(&there, "mine").unwrap();
+    let refused = SqliteStorage::back_up(place.path(), &there);
+    assert!(matches!(&refused, Err(BackupError::Exists(name)) if *name == there), "{refused:?}");
+    assert_eq!(std::fs::read(&there).unwrap(), b"mine");
+    let nowhere = place.0.path().join("no/such.db");
+    let refused = SqliteStorage::back_up(place.path(), &nowhere);
+    assert!(matches!(refused, Err(BackupError::Copy(_))), "{refused:?}");
+    let refused = SqliteStorage::back_up(&there, nowhere);
+    assert!(matches!(refused, Err(BackupError::Open(OpenError::Corrupt(_)))), "{refused:?}");
+    // Of a try that was killed.
+    let copy = place.0.path().join("copy.db");
+    std::fs::write(place.0.path().join("copy.db.part"), "half").unwrap();
+    SqliteStorage::back_up(place.path(), &copy).unwrap();
+    let names = std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with("sync.db"));
+    names.sort();
+    assert_eq!(names, ["copy.db", "there.db"]);
 }

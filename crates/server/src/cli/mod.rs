@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and where the store is.
 
+mod backup;
 mod doc;
 mod json;
 mod serve;
@@ -28,6 +29,8 @@ enum Command {
         #[command(subcommand)]
         command: doc::DocCommand,
     },
+    /// Copy the store into a file, also while a server is running.
+    Backup(backup::BackupArgs),
     /// Print a token that a server with the same secret accepts.
     Token(token::TokenArgs),
 }
@@ -54,6 +57,11 @@ impl DataDir {
 
     /// Opens a store that must be there.
     fn open(&self) -> Result<SqliteStorage> {
+        open(&self.existing_store()?)
+    }
+
+    /// A store that must be there.
+    fn existing_store(&self) -> Result<PathBuf> {
         let store = self.store();
         let found = store.try_exists().unwrap_or(false);
         anyhow::ensure!(
@@ -61,7 +69,7 @@ impl DataDir {
             "there is no store in {}; name its directory with --data",
             self.dir.display()
         );
-        open(&store)
+        Ok(store)
     }
 }
 
@@ -92,6 +100,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Doc { command } => doc::run(command),
+        Command::Backup(args) => backup::run(&args),
         Command::Token(args) => token::run(&args),
     }
 }

@@ -4,6 +4,7 @@
 //! transaction, and each call is answered when the commit, fsync included, has returned. Two more
 //! threads read. Several processes may have the file open.
 
+mod backup;
 mod reader;
 mod schema;
 mod writer;
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{AppendError, BackendError, CompactError, Failure, Fault, OpenError, ReadError};
 use crate::storage::{Snapshot, Storage, StoredDoc};
+pub use backup::BackupError;
 use reader::Read;
 use writer::{Command, Refusal, Task};
 

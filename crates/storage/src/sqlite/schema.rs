@@ -77,7 +77,7 @@ fn limit_size(connection: &Connection, bytes_max: u64) -> rusqlite::Result<()> {
 }
 
 /// Refuses a file that something else made, before anything is written to it.
-fn check_ours(connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn check_ours(connection: &Connection) -> Result<(), OpenError> {
     let id: u32 = pragma(connection, "application_id")?;
     let tables: u32 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
