@@ -62,6 +62,8 @@ pub(crate) enum LoadError {
     Read(#[from] ReadError),
     #[error("the stored snapshot is corrupt")]
     Snapshot(#[from] DecodeError),
+    #[error("reading what is stored panicked")]
+    Panicked,
 }
 
 /// Why the identity of a server could not be established.
@@ -188,7 +190,7 @@ impl<S: Store> Hub<S> {
             return Ok(DocLog::from_stored(stored, batch)?);
         }
         let read = move || DocLog::from_stored(stored, batch);
-        self.aside(read).await.unwrap_or(Err(DecodeError::Invalid("pack"))).map_err(LoadError::from)
+        Ok(self.aside(read).await.ok_or(LoadError::Panicked)??)
     }
 
     /// Does what takes long away from the threads that serve sockets; `None` if it panics.
