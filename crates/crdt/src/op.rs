@@ -259,6 +259,9 @@ fn read_body<'a>(
         };
         let kind = ContainerKind::decode(&mut Input::new(id));
         let op = Op { container, action: decode_action(input, kind, &mut uses) };
+        if !input.is_sound() {
+            break;
+        }
         if let Action::Cell(CellOp::Mark { key, .. }) = &op.action {
             input.ensure(names.get(*key as usize).is_some_and(|key| is_key(key)), "mark key");
         }
@@ -427,7 +430,31 @@ fn first_use(seen: &mut usize, index: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::are_distinct;
+    use super::*;
+
+    #[test]
+    fn a_run_out_of_range_is_refused_wherever_it_stands() {
+        let run = |kind, pos, len| Op {
+            container: 0,
+            action: Action::Text { kind, pos, len, content: "".into() },
+        };
+        let containers = vec![(ContainerKind::Text, ContainerId::root("t"))];
+        for (kind, pos, len) in
+            [(RunKind::Backspace, 0, 4), (RunKind::Delete, POS_MAX, 1), (RunKind::Delete, 7, 0)]
+        {
+            for ops in
+                [vec![run(kind, pos, len)], vec![run(RunKind::Delete, 1, 1), run(kind, pos, len)]]
+            {
+                let total = ops.iter().map(Op::len).sum();
+                let mut out = Writer::new();
+                Body { containers: containers.clone(), names: Vec::new(), ops }.encode(&mut out);
+                let bytes = out.into_vec();
+                let refused = DecodeError::Invalid("position");
+                assert_eq!(Body::decode(&bytes, total).map(drop), Err(refused));
+                assert_eq!(Body::check(&bytes, total), Err(refused));
+            }
+        }
+    }
 
     #[test]
     fn what_is_there_twice_is_found_wherever_it_stands() {

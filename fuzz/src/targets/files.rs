@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use leptos_sync_crdt::{
-    Block, Doc, PACK_BLOCKS_MAX, PeerId, VersionVector, pack_blocks, unpack_blocks,
+    Block, Doc, ImportError, PACK_BLOCKS_MAX, PeerId, VersionVector, pack_blocks, unpack_blocks,
 };
 
 use super::{Target, choice_examples, example_replicas};
@@ -67,8 +67,13 @@ pub(super) const BLOCK: Target = Target {
         let _ = Block::parse(bytes);
         let bytes = files::block(bytes);
         let Ok(block) = Block::parse(&bytes[..]) else { return };
-        if within(bytes.len(), BLOCK_FACTOR, || block.validate()).is_ok() {
-            take_block(&block);
+        let checked = within(bytes.len(), BLOCK_FACTOR, || block.validate());
+        // Decoding keeps what checking passes over; what they find is the same.
+        match (checked, Doc::new(PeerId(70)).import(LATE_MS, [block.clone()])) {
+            (Ok(()), Err(error @ ImportError::Decode { .. })) => panic!("found sound, but {error}"),
+            (Err(error), Ok(_)) => panic!("taken in, but {error}"),
+            (Ok(()), _) => take_block(&block),
+            (Err(_), Err(_)) => {}
         }
     },
     examples: || {
