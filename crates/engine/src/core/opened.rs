@@ -122,8 +122,11 @@ impl OpenDoc {
     pub(super) fn note_read(&mut self, now: Now, mark: LogMark) {
         let acked = &self.remote.acked;
         let is_here = self.content.borrow().version().covers(acked);
-        if is_here && self.remote.doubted.is_none() && acked.digest() == mark.digest {
-            self.remote.read = Some(Read { mark, later: VersionVector::new() });
+        let read = Read { mark, later: VersionVector::new() };
+        let is_known = self.remote.read.as_ref() == Some(&read);
+        let is_all = is_here && self.remote.doubted.is_none() && acked.digest() == mark.digest;
+        if is_all && !is_known {
+            self.remote.read = Some(read);
             self.note_acknowledged(now);
         }
     }

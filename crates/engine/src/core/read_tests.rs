@@ -167,6 +167,9 @@ fn the_next_start_reads_on_if_all_is_stored_that_was_read() {
     let record = noted(&mut wire.core, at(1_000));
     let read = Read { mark: two(), later: VersionVector::new() };
     assert_eq!(record.read, Some(read));
+    wire.core.job_finished(at(1_000), JobResult::Meta(Ok(())));
+    wire.read_up_to(at(1_001), two());
+    assert!(wire.core.next_job(at(9_000)).is_none(), "it is written down");
     for (blocks, since) in [(vec![8, 9], Some(two())), (vec![8], None)] {
         let mut core = unread(true);
         let blocks = blocks.into_iter().map(change_of).collect();
