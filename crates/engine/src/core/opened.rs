@@ -11,8 +11,10 @@ use super::records::{Read, ServerLife};
 use super::{Core, Now, OpenDoc, Output};
 use crate::status::Reason;
 
-/// How long the acknowledged version waits for further ones before it is written.
+/// How long the acknowledged version waits for further ones before it is written, and a millisecond
+/// for each author beside: it is written whole, and those of old documents are long.
 const ACKED_DELAY_MS: u64 = 300;
+const ACKED_DELAY_MS_MAX: u64 = 15_000;
 
 impl Core {
     pub(super) fn opened(
@@ -173,6 +175,7 @@ impl OpenDoc {
 
     /// Has the acknowledged version written soon.
     fn note_acknowledged(&mut self, now: Now) {
-        self.store.acked_at.get_or_insert(now.ms + ACKED_DELAY_MS);
+        let delay = ACKED_DELAY_MS + self.remote.acked.peer_count() as u64;
+        self.store.acked_at.get_or_insert(now.ms + delay.min(ACKED_DELAY_MS_MAX));
     }
 }

@@ -209,3 +209,15 @@ fn another_life_of_the_server_has_another_log() {
     let (_, asked) = Wire::connected(at(5), core, generation, welcome);
     assert_eq!(opened_once(asked).since, None);
 }
+
+#[test]
+fn what_many_authors_were_acknowledged_is_written_less_often() {
+    for (authors, due) in [(700, 1_000), (16_000, 15_000)] {
+        let (mut wire, _) = Wire::new(at(0), loaded(true));
+        store(&mut wire.core, at(9_000));
+        let now = at(10_000);
+        wire.open(now, (0..authors).map(|other| (PeerId(100 + other), 1)).collect(), None);
+        assert!(wire.core.next_job(at(10_000 + due - 1)).is_none());
+        assert!(matches!(wire.core.next_job(at(10_000 + due)), Some(Job::Meta { .. })));
+    }
+}
