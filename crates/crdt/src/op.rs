@@ -12,7 +12,7 @@ use crate::container::{ContainerId, ContainerKind};
 use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::sorting::sort_by;
-use crate::text::{Piece, RunKind, Runs, is_key};
+use crate::text::{Piece, RunKind, Runs, goes_on, is_key};
 use crate::value::Value;
 
 /// What an operation does. Names in a [`CellOp`] are numbers in the body's list.
@@ -270,7 +270,7 @@ fn read_body<'a>(
         if let (Some((before, last)), Some((_, run))) = (&last, &run)
             && *before == container
         {
-            input.ensure(are_canonical([*last, *run]), "operation runs");
+            input.ensure(!goes_on(*last, *run), "operation runs");
         }
         last = run;
         report(Part::Op(op));
@@ -300,15 +300,6 @@ impl Open {
         self.runs.push_canonical(&Piece { start: self.len, ..piece }, text);
         self.len += piece.len;
     }
-}
-
-/// Whether two runs that follow one another are in the one form for what they do. How one is told
-/// depends on the one before and on no other.
-fn are_canonical(runs: [Piece; 2]) -> bool {
-    let mut open = Open::default();
-    runs.iter().for_each(|run| open.push(*run, ""));
-    let what = |run: &Piece| (run.kind, run.pos, run.len);
-    open.runs.pieces(0, u32::MAX).map(|run| what(&run)).eq(runs.iter().map(what))
 }
 
 /// An edit of a text.
@@ -431,6 +422,30 @@ fn first_use(seen: &mut usize, index: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All short runs that there may be.
+    fn runs() -> impl Iterator<Item = Piece> {
+        let kinds = [RunKind::Insert, RunKind::Delete, RunKind::Backspace];
+        let all = kinds.into_iter().flat_map(|kind| (0..64).map(move |at| (kind, at / 8, at % 8)));
+        let all = all.map(|(kind, pos, len)| Piece { kind, pos, len, ..Piece::default() });
+        all.filter(|Piece { kind, pos, len, .. }| {
+            let mut input = Input::new(&[]);
+            check_run(*kind, *pos, *len, &mut input);
+            input.is_sound()
+        })
+    }
+
+    #[test]
+    fn runs_that_do_not_go_on_are_just_those_that_stay_apart_when_they_are_made_anew() {
+        let what = |run: Piece| (run.kind, run.pos, run.len);
+        for (last, next) in runs().flat_map(|last| runs().map(move |next| (last, next))) {
+            let mut open = Open::default();
+            open.push(last, "");
+            open.push(next, "");
+            let stay = open.runs.pieces(0, u32::MAX).map(what).eq([what(last), what(next)]);
+            assert_eq!(goes_on(last, next), !stay, "{last:?} {next:?}");
+        }
+    }
 
     #[test]
     fn a_run_out_of_range_is_refused_wherever_it_stands() {

@@ -51,7 +51,7 @@ pub(crate) use marks::{
 };
 pub(crate) use merger::{Merger, Present};
 pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};
-pub(crate) use runs::{Kind as RunKind, Piece, Runs};
+pub(crate) use runs::{Kind as RunKind, Piece, Runs, goes_on};
 pub use spans::Span;
 pub(crate) use tracker::{Effect, Tracker};
 

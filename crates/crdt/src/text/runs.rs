@@ -381,6 +381,15 @@ impl Runs {
     }
 }
 
+/// Whether what a piece starts with would be told with the piece before, in the one form that
+/// [`Runs::push_canonical`] gives.
+pub(crate) fn goes_on(Piece { pos, len, kind, .. }: Piece, next: Piece) -> bool {
+    let last = Run { start: 0, len, pos, content: 0, kind, is_void: false };
+    let is_deletion = matches!(next.kind, Kind::Delete | Kind::Backspace);
+    let (len, kind) = if is_deletion { (1, Kind::Delete) } else { (next.len, next.kind) };
+    join(&last, next.pos, len, kind).is_some()
+}
+
 /// How operations go on from a run, if they do.
 #[inline]
 fn join(last: &Run, pos: u32, len: u32, kind: Kind) -> Option<Kind> {
