@@ -30,7 +30,7 @@
 //! | `env` | the clock, randomness, tasks and sockets that a server runs on |
 //! | `hub` | all open documents, the server's identity, background work |
 //! | `room` | one open document: validate, store, publish |
-//! | `log` | its blocks and chains |
+//! | `log` | its blocks and chains, and how far clients read it |
 //! | `packs` | the older blocks, in memory and on disk |
 //! | `presence` | who is in it |
 //! | `auth` | tokens and permissions |
