@@ -186,6 +186,13 @@ impl Block {
         self.header.seq + self.header.len
     }
 
+    /// The operations right before it: others' that its author had seen, and the author's own.
+    pub fn builds_on(&self) -> impl Iterator<Item = OpId> + '_ {
+        let BlockHeader { peer, seq, deps, .. } = &*self.header;
+        let own = seq.checked_sub(1).map(|seq| OpId::new(*peer, seq));
+        deps.iter().copied().chain(own)
+    }
+
     /// The encoded block, checksum included.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

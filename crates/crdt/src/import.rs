@@ -235,10 +235,9 @@ impl Doc {
         if seq != version.get(peer) {
             return Err(ImportError::DuplicatePeer { peer, seq });
         }
-        let previous = seq.checked_sub(1).map(|seq| OpId::new(peer, seq));
         let graph = &self.history().graph;
         let mut sees_base = graph.base() == 0;
-        for dep in block.header().deps.iter().copied().chain(previous) {
+        for dep in block.builds_on() {
             let known = graph.lv_of(dep);
             // What is not here yet is part of this import and was checked before.
             sees_base |= known.is_none_or(|lv| graph.sees_base(&[lv]));

@@ -144,9 +144,7 @@ impl Queue {
 
     /// Up to where an author's first block follows what is in the document.
     fn seen_by(&self, doc: &Doc, author: &Author) -> Lv {
-        let header = self.blocks[author.next].0.header();
-        let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
-        doc.history().graph.latest_of(header.deps.iter().copied().chain(previous))
+        doc.history().graph.latest_of(self.blocks[author.next].0.builds_on())
     }
 
     /// Takes blocks of one author until one has to wait.

@@ -181,8 +181,7 @@ impl DocLog {
         if header.seq > count {
             return Check::Refused(NackCode::MissingDeps, MISSING_RETRY_MS);
         }
-        let previous = header.seq.checked_sub(1).map(|seq| OpId::new(header.peer, seq));
-        for op in header.deps.iter().copied().chain(previous) {
+        for op in block.builds_on() {
             match self.stamp_of(op) {
                 None => return Check::Refused(NackCode::MissingDeps, MISSING_RETRY_MS),
                 Some(stamp) if stamp >= header.stamp.0 => {

@@ -37,12 +37,6 @@ pub(crate) fn name(block: &Block) -> OpId {
     OpId::new(block.peer(), block.seq())
 }
 
-/// The operations right before a block: others' that its author had seen, and the author's own.
-pub(crate) fn builds_on(block: &Block) -> impl Iterator<Item = OpId> {
-    let before = block.seq().checked_sub(1).map(|seq| OpId::new(block.peer(), seq));
-    block.header().deps.iter().copied().chain(before)
-}
-
 /// The document's dealings with the device's storage.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -270,7 +264,7 @@ impl OpenDoc {
     /// Keeps those of this device's changes in mind that wait for others.
     pub(crate) fn note_waiting(&mut self, blocks: Vec<Block>) {
         let content = self.content.borrow();
-        let waits = |block: &Block| builds_on(block).any(|dep| !content.version().contains(dep));
+        let waits = |block: &Block| block.builds_on().any(|dep| !content.version().contains(dep));
         for block in blocks.into_iter().filter(waits) {
             self.waiting.entry(name(&block)).or_insert(block);
         }

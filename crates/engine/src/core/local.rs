@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::ClientInput;
 
-use super::doc::{Load, Phase, builds_on, name};
+use super::doc::{Load, Phase, name};
 use super::tabs::TabMessage;
 use super::{ANY_TIME, Core, Now, Output, Parts};
 use crate::event::{DocEvent, Origin};
@@ -62,7 +62,7 @@ impl Core {
         blocks.iter().any(|block| {
             let comes = |dep: &OpId| ends.get(&dep.peer).is_some_and(|end| dep.seq < *end);
             let has = |dep: &OpId| content.version().contains(*dep) || comes(dep);
-            let lacks = !builds_on(block).all(|dep| has(&dep));
+            let lacks = !block.builds_on().all(|dep| has(&dep));
             ends.insert(block.peer(), block.end());
             lacks
         })

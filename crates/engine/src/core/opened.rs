@@ -122,12 +122,11 @@ impl OpenDoc {
     /// Everything below this mark of the server's log has arrived: kept, if that is what the server
     /// is known to have, and it is here.
     pub(super) fn note_read(&mut self, now: Now, mark: LogMark) {
-        let acked = &self.remote.acked;
-        let is_here = self.content.borrow().version().covers(acked);
+        let Remote { acked, doubted, read: known, .. } = &self.remote;
         let read = Read { mark, later: VersionVector::new() };
-        let is_known = self.remote.read.as_ref() == Some(&read);
-        let is_all = is_here && self.remote.doubted.is_none() && acked.digest() == mark.digest;
-        if is_all && !is_known {
+        let is_news = known.as_ref() != Some(&read) && doubted.is_none();
+        if is_news && acked.digest() == mark.digest && self.content.borrow().version().covers(acked)
+        {
             self.remote.read = Some(read);
             self.note_acknowledged(now);
         }

@@ -82,9 +82,16 @@ fn keep(part: &Path, to: &Path) -> Result<(), BackupError> {
     let kept = || {
         File::open(part)?.sync_all()?;
         fs::rename(part, to)?;
-        // The name, too; elsewhere than on Unix a directory cannot be flushed.
-        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
-        if cfg!(unix) { File::open(dir.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
+        sync_name(to).inspect_err(|_| {
+            // It could be gone after a power loss: that is no backup.
+            let _ = fs::remove_file(to);
+        })
     };
     kept().map_err(BackupError::Keep)
+}
+
+/// Flushes a file's name; elsewhere than on Unix a directory cannot be flushed.
+fn sync_name(file: &Path) -> std::io::Result<()> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if cfg!(unix) { File::open(dir.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }
