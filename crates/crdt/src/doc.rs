@@ -19,6 +19,7 @@ use crate::numbers::{self, Numbers};
 use crate::op::Body;
 use crate::past::PastError;
 use crate::patch::Patch;
+use crate::search::Search;
 use crate::shallow::TRUNCATED;
 use crate::snapshot::ColdHistory;
 use crate::sorting::sort;
@@ -394,7 +395,8 @@ impl Doc {
     }
 
     fn noted_edits(&self, start: Lv, end: Lv) -> impl Iterator<Item = Patch> {
-        let edits = self.local_edits.iter().filter(move |(lv, _)| (start..end).contains(lv));
+        let first = self.local_edits.count_while(|(lv, _)| *lv < start);
+        let edits = self.local_edits[first..].iter().take_while(move |(lv, _)| *lv < end);
         edits.map(|(_, patch)| patch.clone())
     }
 

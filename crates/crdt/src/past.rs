@@ -2,18 +2,20 @@
 //!
 //! The log is the truth, so an earlier version is the replay of the part of the log that it names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use crate::container::{Container, ContainerIx, ContainerKey, Content};
 use crate::doc::Doc;
 use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
-use crate::patch::{ListDelta, Patch, RowChange, TextDelta, TreeChange};
+use crate::patch::{ListDelta, Patch, RowChange, TextDelta};
 use crate::search::Search;
 use crate::sorting::sort;
 use crate::text::{Values, changes, patches_of};
-use crate::tree::{NodeId, Tree};
+use crate::tree::diff_tree;
+use crate::value::Value;
 use crate::version::VersionVector;
 
 /// Why an earlier version cannot be read. The document is as it was.
@@ -85,27 +87,31 @@ impl Doc {
     /// # Errors
     /// [`PastError`] if the version was never one of this document.
     pub fn frontier_of(&self, version: &VersionVector) -> Result<Vec<OpId>, PastError> {
-        self.check_version(version)?;
+        let ranges = self.check_version(version)?;
         let graph = &self.history().graph;
-        let mut frontier = self.heads_of(version).iter().map(|lv| graph.id_of(*lv)).gather();
+        let mut frontier = self.heads_of(&ranges).iter().map(|lv| graph.id_of(*lv)).gather();
         sort(&mut frontier);
         Ok(frontier)
     }
 
-    /// The last operations of a version that was checked.
-    fn heads_of(&self, version: &VersionVector) -> Vec<Lv> {
+    /// The last operations of a version, which are those of `ranges` and all below the base.
+    fn heads_of(&self, ranges: &[(Lv, Lv)]) -> Vec<Lv> {
         let graph = &self.history().graph;
-        let last = |(peer, count): (PeerId, u32)| {
-            let seq = count.checked_sub(1)?;
-            graph.lv_of(OpId::new(peer, seq))
-        };
-        let last = version.iter().filter_map(last).gather();
-        let is_head = |lv: &Lv| {
-            let others = last.iter().copied().filter(|other| other != lv).gather();
-            !graph.sees(&others, *lv)
-        };
-        let mut heads = last.iter().copied().filter(is_head).gather();
-        sort(&mut heads);
+        let (mut heads, mut followed) = (Vec::new(), Vec::new());
+        for (start, end) in ranges {
+            let mut at = *start;
+            while at < *end {
+                followed.extend(graph.parents_of(at).iter());
+                let upto = graph.stretch_at(at).end.min(*end);
+                heads.push(upto - 1);
+                at = upto;
+            }
+        }
+        if ranges.is_empty() {
+            heads.extend(graph.base().checked_sub(1));
+        }
+        sort(&mut followed);
+        heads.retain(|lv| followed.binary_search(lv).is_err());
         heads
     }
 
@@ -127,14 +133,8 @@ impl Doc {
             }
         }
         self.check_start(version)?;
-        let mut ranges = graph.missing_from(self.history_start());
-        for (start, end) in graph.missing_from(version) {
-            ranges = ranges
-                .into_iter()
-                .flat_map(|(low, high)| [(low, high.min(start)), (low.max(end), high)])
-                .filter(|(low, high)| low < high)
-                .collect();
-        }
+        let missing = graph.missing_from(version);
+        let ranges = without(&graph.missing_from(self.history_start()), &missing);
         for (start, end) in &ranges {
             let mut at = *start;
             while at < *end {
@@ -164,9 +164,13 @@ impl Doc {
     /// [`PastError`] if the version was never one of this document, or is no more.
     pub fn checkout(&self, peer: PeerId, version: &VersionVector) -> Result<Self, PastError> {
         let ranges = self.check_version(version)?;
+        self.checkout_ranges(peer, &ranges)
+    }
+
+    fn checkout_ranges(&self, peer: PeerId, ranges: &[(Lv, Lv)]) -> Result<Self, PastError> {
         let mut doc = self.at_base(peer);
         if !ranges.is_empty() {
-            let update = self.encode_ranges(&ranges);
+            let update = self.encode_ranges(ranges);
             // A part of the log is a log, unless the document was loaded with an unsound one.
             let imported = doc.import_update(u64::MAX, &update);
             imported.map_err(|_| PastError::Truncated)?;
@@ -189,8 +193,9 @@ impl Doc {
     /// [`PastError`] if either was never a version of this document.
     pub fn diff(&self, from: &VersionVector, to: &VersionVector) -> Result<Vec<Patch>, PastError> {
         let side = |version: &VersionVector| {
-            let doc = self.checkout(self.peer(), version)?;
-            Ok(Side { doc, heads: self.heads_of(version) })
+            let ranges = self.check_version(version)?;
+            let doc = self.checkout_ranges(self.peer(), &ranges)?;
+            Ok(Side { doc, heads: self.heads_of(&ranges) })
         };
         let (from, to) = (side(from)?, side(to)?);
         let mut patches = Vec::new();
@@ -295,10 +300,8 @@ impl Doc {
                 (false, true) => changed(row, RowChange::Inserted),
                 (true, false) => changed(row, RowChange::Removed),
                 (true, true) => {
-                    for field in container.content.names().iter() {
-                        if tables[0].get(row, field) != tables[1].get(row, field) {
-                            changed(row, RowChange::Field(field.clone()));
-                        }
+                    for field in differing(tables.map(|table| table.fields(row))) {
+                        changed(row, RowChange::Field(field.into()));
                     }
                 }
                 (false, false) => {}
@@ -350,36 +353,52 @@ impl Doc {
     }
 }
 
-/// The steps from one tree to another. What is above a node is at its place before the node is, so
-/// no step puts a node below itself.
-fn diff_tree(before: &Tree<'_>, after: &Tree<'_>) -> Vec<TreeChange> {
-    let mut changes = Vec::new();
-    let mut shown = BTreeMap::<Option<NodeId>, Vec<NodeId>>::new();
-    let mut parents = BTreeMap::<NodeId, Option<NodeId>>::new();
-    for (_, node) in before.walk() {
-        let parent = before.parent(node);
-        shown.entry(parent).or_default().push(node);
-        parents.insert(node, parent);
-    }
-    let kept: Vec<NodeId> = after.walk().map(|(_, node)| node).collect();
-    for parent in std::iter::once(None).chain(kept.iter().copied().map(Some)) {
-        for (index, node) in after.children(parent).into_iter().enumerate() {
-            if shown.entry(parent).or_default().get(index) == Some(&node) {
-                continue;
+/// Ascending ranges without others.
+fn without(ranges: &[(Lv, Lv)], others: &[(Lv, Lv)]) -> Vec<(Lv, Lv)> {
+    let (mut left, mut others) = (Vec::new(), others.iter().peekable());
+    for (mut start, end) in ranges.iter().copied() {
+        while let Some((from, upto)) = others.peek() {
+            if *from >= end {
+                break;
             }
-            if let Some(old) = parents.insert(node, parent) {
-                shown.entry(old).or_default().retain(|other| *other != node);
+            if start < *from {
+                left.push((start, *from));
             }
-            shown.entry(parent).or_default().insert(index, node);
-            changes.push(TreeChange::Placed { node, parent, index });
+            start = start.max(*upto);
+            if *upto > end {
+                break;
+            }
+            others.next();
+        }
+        if start < end {
+            left.push((start, end));
         }
     }
-    let kept: BTreeSet<NodeId> = kept.into_iter().collect();
-    let gone = parents.iter().filter(|(node, parent)| {
-        !kept.contains(node) && parent.is_none_or(|parent| kept.contains(&parent))
-    });
-    changes.extend(gone.map(|(node, _)| TreeChange::Removed { node: *node }));
-    changes
+    left
+}
+
+/// The names of the fields that two rows do not have alike, given by name.
+fn differing<'a>(fields: [impl Iterator<Item = (&'a str, Value)>; 2]) -> Vec<&'a str> {
+    let [mut old, mut new] = fields.map(Iterator::peekable);
+    let mut names = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return names,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+            (old, _) => {
+                if old.is_some() {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+        };
+        let before = order.is_le().then(|| old.next()).flatten();
+        let after = order.is_ge().then(|| new.next()).flatten();
+        if before != after {
+            names.extend(before.or(after).map(|(name, _)| name));
+        }
+    }
 }
 
 /// What a delta keeps: where it was, and where it is.
@@ -436,5 +455,34 @@ fn push_list(delta: &mut Vec<ListDelta>, step: ListDelta) {
         | (Some(ListDelta::Delete(last)), ListDelta::Delete(len)) => *last += len,
         (Some(ListDelta::Insert(last)), ListDelta::Insert(values)) => last.extend(values),
         (_, step) => delta.push(step),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Lv, without};
+
+    proptest! {
+        #[test]
+        fn ranges_without_others_have_what_only_they_had(
+            sets in prop::array::uniform2(prop::collection::btree_set(0u32..40, 0..30)),
+        ) {
+            let ranges = sets.each_ref().map(|set| {
+                let mut ranges = Vec::<(Lv, Lv)>::new();
+                for lv in set {
+                    match ranges.last_mut() {
+                        Some(last) if last.1 == *lv => last.1 += 1,
+                        _ => ranges.push((*lv, lv + 1)),
+                    }
+                }
+                ranges
+            });
+            let left = without(&ranges[0], &ranges[1]);
+            prop_assert!(left.iter().all(|(start, end)| start < end));
+            let left = left.into_iter().flat_map(|(start, end)| start..end);
+            prop_assert!(left.eq(sets[0].difference(&sets[1]).copied()));
+        }
     }
 }

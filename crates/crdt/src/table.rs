@@ -16,7 +16,7 @@ use crate::lww::overrules;
 use crate::names::{NameIx, Names};
 use crate::numbers::{self, Numbers, pair, parts};
 use crate::search::Search;
-use crate::sorting::{sort, sort_set};
+use crate::sorting::{sort, sort_by, sort_set};
 use crate::stamp::Stamp;
 use crate::value::Value;
 
@@ -110,18 +110,33 @@ impl TableState {
         let written = self.written.from(pair(row, 0)).take_while(|(key, _)| parts(*key).0 == row);
         let mut writes = written.map(|(_, lv)| lv as Lv).gather();
         sort_set(&mut writes);
-        let mut values: Vec<Option<Value>> = vec![None; self.names.len()];
+        let mut found = Fields::new();
         for lv in [row].iter().chain(&writes) {
-            log.each_field(*lv, &mut |field, input| {
-                let holds = writes.is_empty() || self.holder(row, field) == *lv;
-                match values.get_mut(field as usize).filter(|_| holds) {
-                    Some(value) => *value = Some(Value::decode(input)),
-                    None => Value::skip(input),
-                }
+            log.each_field(*lv, &mut |field, input| match writes.is_empty()
+                || self.holder(row, field) == *lv
+            {
+                true => found.push((field, Value::decode(input))),
+                false => Value::skip(input),
             });
         }
-        let value = |field: &NameIx| Some((*field, values[*field as usize].take()?));
-        self.names.sorted().filter_map(value).gather()
+        self.by_name(found)
+    }
+
+    /// Fields in the order of their names, each with the last of its values.
+    fn by_name(&self, fields: Fields) -> Fields {
+        let mut numbered = (0u32..).zip(fields).gather();
+        sort_by(&mut numbered, |(at, (a, _)), (other, (b, _))| {
+            (if a == b { at.cmp(other) } else { self.names.get(*a).cmp(self.names.get(*b)) })
+                .is_lt()
+        });
+        let mut fields = Fields::with_capacity(numbered.len());
+        for (_, (field, value)) in numbered {
+            match fields.last_mut() {
+                Some((last, held)) if *last == field => *held = value,
+                _ => fields.push((field, value)),
+            }
+        }
+        fields
     }
 
     /// How many rows are not removed.

@@ -1,7 +1,7 @@
 //! Earlier versions, by name.
 
 use leptos_sync_crdt::{
-    ContainerId, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange, TextDelta,
+    ContainerId, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange, TextDelta, TreeChange,
     VersionVector,
 };
 
@@ -132,4 +132,29 @@ fn a_trimmed_document_knows_no_version_from_before_its_base() {
     assert_eq!(checkout(4), Err(PastError::Torn(op(3))));
     assert_eq!(checkout(5), Err(PastError::Torn(op(4))));
     assert_eq!(checkout(2), Err(PastError::Truncated));
+}
+
+#[test]
+fn a_difference_of_trees_names_what_was_moved_or_removed_and_nothing_else() {
+    let mut doc = Doc::new(PeerId(1));
+    let nodes = doc.transact(0, |tx| {
+        let mut tree = tx.tree("t");
+        (0..5).map(|index| tree.create(None, index).unwrap()).collect::<Vec<_>>()
+    });
+    let (nodes, start) = (nodes.0, doc.version().clone());
+    doc.transact(0, |tx| tx.tree("t").remove(nodes[0])).0.unwrap();
+    let removed = doc.version().clone();
+    doc.transact(0, |tx| tx.tree("t").move_to(nodes[4], None, 0)).0.unwrap();
+    let moved = doc.version().clone();
+    let told = |from, to| match &doc.diff(from, to).unwrap()[..] {
+        [Patch::Tree { changes, .. }] => changes.clone(),
+        patches => panic!("{patches:?}"),
+    };
+    let placed = |at: usize, index| TreeChange::Placed { node: nodes[at], parent: None, index };
+    assert_eq!(told(&start, &removed), [TreeChange::Removed { node: nodes[0] }]);
+    assert_eq!(told(&removed, &moved), [placed(4, 0)]);
+    assert_eq!(told(&moved, &removed), [placed(4, 3)]);
+    assert_eq!(told(&removed, &start), [placed(0, 0)]);
+    // What is removed is there until the end.
+    assert_eq!(told(&start, &moved), [placed(4, 0), TreeChange::Removed { node: nodes[0] }]);
 }

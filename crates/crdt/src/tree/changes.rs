@@ -6,33 +6,15 @@ use crate::numbers::{self, Numbers};
 use crate::patch::TreeChange;
 use crate::search::Search;
 use crate::sorting::{sort, sort_by};
+use crate::tree::sums::Sums;
 use crate::tree::{Before, NodeId, NodeIx, Parent, Place, TreeState};
 
-/// Nodes that a view shows among the children of a parent, and that go from there later on: how
-/// many are left before each, as a Fenwick tree.
+/// Nodes that a view shows among the children of a parent, and that go from there later on, and how
+/// many are left before each.
 #[derive(Default)]
 struct Leaving {
     nodes: Vec<(Place, NodeIx)>,
-    sums: Vec<usize>,
-}
-
-impl Leaving {
-    fn add(&mut self, mut at: usize, count: isize) {
-        at += 1;
-        while at <= self.sums.len() {
-            self.sums[at - 1] = self.sums[at - 1].strict_add_signed(count);
-            at += at & at.wrapping_neg();
-        }
-    }
-
-    fn before(&self, mut at: usize) -> usize {
-        let mut sum = 0;
-        while at > 0 {
-            sum += self.sums[at - 1];
-            at &= at - 1;
-        }
-        sum
-    }
+    left: Sums,
 }
 
 fn code(parent: Parent) -> u64 {
@@ -162,8 +144,7 @@ impl Telling<'_> {
         let (tree, graph) = (self.tree, self.graph);
         for leaving in &mut self.leaving {
             sort_by(&mut leaving.nodes, |a, b| tree.compare(graph, *a, *b).is_lt());
-            leaving.sums = vec![0; leaving.nodes.len()];
-            (0..leaving.nodes.len()).for_each(|at| leaving.add(at, 1));
+            leaving.left = Sums::of_ones(leaving.nodes.len());
         }
         // From the top down and from left to right: what a node goes below is there already.
         let mut steps: Vec<(u64, NodeIx)> = Vec::new();
@@ -211,11 +192,11 @@ impl Telling<'_> {
             let leaving = &mut self.leaving[there];
             let at = find(leaving, old);
             if leaving.nodes.get(at).is_some_and(|(_, other)| *other == node) {
-                leaving.add(at, -1);
+                leaving.left.add(at, -1);
             }
         }
         let there = self.leaving_from(new.parent).map(|there| &self.leaving[there]);
-        let still = there.map_or(0, |there| there.before(find(there, new)));
+        let still = there.map_or(0, |there| there.left.before(find(there, new)));
         placed(tree, graph, node, still)
     }
 }

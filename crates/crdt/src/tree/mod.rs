@@ -9,9 +9,11 @@
 //! All of it follows from the log, so a stored document holds no more than the log of a tree.
 
 mod changes;
+mod diff;
 #[cfg(test)]
 pub(crate) mod model;
 pub(crate) mod order;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -30,6 +32,7 @@ use crate::search::Search;
 use crate::undo::undoes;
 
 pub(crate) use changes::changes;
+pub(crate) use diff::diff_tree;
 #[cfg(test)]
 pub(crate) use tests::{Edit, edit, perform, shown};
 pub use view::{NodeId, Tree};

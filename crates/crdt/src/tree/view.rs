@@ -136,6 +136,21 @@ impl<'a> Tree<'a> {
         })
     }
 
+    /// All that have nodes right below them, each before those, and the nodes; the top is first.
+    pub(super) fn families(&self) -> Vec<(Option<NodeId>, Vec<NodeId>)> {
+        let (mut families, mut open) = (Vec::new(), vec![(None, Parent::Root)]);
+        while let (Some(state), Some((parent, at))) = (self.state, open.pop()) {
+            let nodes = state.children(at);
+            if !nodes.is_empty() {
+                families.push((parent, nodes.iter().map(|node| self.id(state, *node)).gather()));
+            }
+            for node in nodes.iter().rev() {
+                open.push((Some(self.id(state, *node)), Parent::Node(*node)));
+            }
+        }
+        families
+    }
+
     /// The number of nodes. They are counted one by one.
     #[must_use]
     pub fn len(&self) -> usize {
