@@ -28,6 +28,15 @@ impl RangeMap {
         Some(self.chunks[chunk][entry].1)
     }
 
+    /// The range around a key that was set at once, as far as it holds, and its value.
+    pub(crate) fn range_of(&self, key: u32) -> Option<(u32, u32, u32)> {
+        let (chunk, entry) = self.position(key)?;
+        let (start, value) = self.chunks[chunk][entry];
+        let next = self.chunks[chunk].get(entry + 1);
+        let next = next.or_else(|| self.chunks.get(chunk + 1)?.first());
+        Some((start, next.map_or(u32::MAX, |(next, _)| *next), value))
+    }
+
     /// Gives the keys from `start` to `end` (exclusive) this value.
     pub(crate) fn set(&mut self, start: u32, end: u32, value: u32) {
         let is_append = start >= self.end;
@@ -119,7 +128,13 @@ mod tests {
                 map.set(start, start + len, value);
                 array[start as usize..(start + len) as usize].fill(Some(value));
                 for (key, value) in array.iter().enumerate().filter(|(_, value)| value.is_some()) {
-                    prop_assert_eq!(map.get(key as u32), *value);
+                    let key = key as u32;
+                    prop_assert_eq!(map.get(key), *value);
+                    let (start, end, found) = map.range_of(key).unwrap();
+                    prop_assert_eq!((Some(found), start <= key, key < end), (*value, true, true));
+                    // Beyond what was ever set is nobody's question.
+                    let range = &array[start as usize..array.len().min(end as usize)];
+                    prop_assert!(range.iter().flatten().all(|value| *value == found));
                 }
                 prop_assert!(map.chunks.iter().all(|chunk| chunk.len() <= CHUNK_LEN_MAX + 2));
             }

@@ -16,8 +16,9 @@ use crate::id::PeerId;
 use crate::import::intern_name;
 use crate::names::NameIx;
 use crate::rope::{cut, cut_at_scalar};
+use crate::search::Search;
 use crate::sorting::sort;
-use crate::text::{Hidden, Reborn, Tracker, lives_of};
+use crate::text::{Hidden, HiddenByOthers, Rebirths, Reborn, Tracker};
 use crate::transaction::Transaction;
 use crate::value::Value;
 
@@ -127,6 +128,14 @@ impl Step {
                 Some(Inverse::Text { index: i, start, len, is_deleted: was, .. }),
                 Inverse::Text { index, start: next, len: more, is_deleted, .. },
             ) if *i == index && *was == is_deleted && *start + *len == next => *len += more,
+            (
+                Some(Inverse::ListInserted { index: i, start, len }),
+                Inverse::ListInserted { index, start: next, len: more },
+            )
+            | (
+                Some(Inverse::ListDeleted { index: i, start, len }),
+                Inverse::ListDeleted { index, start: next, len: more },
+            ) if *i == index && *start + *len == next => *len += more,
             _ => self.inverses.push(new),
         }
     }
@@ -154,9 +163,12 @@ pub(crate) struct Undo {
     peers: Vec<PeerId>,
     done: VecDeque<Step>,
     undone: Vec<Step>,
-    pub(crate) reborn: Vec<Reborn>,
+    pub(crate) reborn: Rebirths,
     /// The edits of the transaction in progress.
     open: Step,
+    /// What others deleted in texts and lists that the step in progress brings something back to,
+    /// by container.
+    others: Vec<(ContainerIx, HiddenByOthers)>,
 }
 
 impl Undo {
@@ -180,6 +192,10 @@ impl Undo {
         let is_same = self.open.inverses.is_empty() || self.open.typing_in == Some(index);
         self.open.typing_in = is_same.then_some(index);
         self.open.push(inverse);
+    }
+
+    fn others_at(&self, at: usize) -> &HiddenByOthers {
+        &self.others[at].1
     }
 
     pub(crate) fn is_ours(&self, peer: PeerId) -> bool {
@@ -284,10 +300,24 @@ impl Doc {
         UNDOES.store(true, Ordering::Relaxed);
         self.undo.note_peer(self.peer());
         let mut tx = Transaction::new(self, wall_ms);
-        for inverse in step.inverses.iter().rev() {
-            inverse.apply(&step.content, &mut tx);
+        let mut inverses = step.inverses.iter().rev().peekable();
+        while let Some(inverse) = inverses.next() {
+            let Inverse::Marked { index, lv } = *inverse else {
+                inverse.apply(&step.content, &mut tx);
+                continue;
+            };
+            let mut marks = vec![lv];
+            while let Some(Inverse::Marked { lv, .. }) = inverses
+                .next_if(|next| matches!(next, Inverse::Marked { index: i, .. } if *i == index))
+            {
+                marks.push(*lv);
+            }
+            if let Some(followed) = FOLLOWED.marks.get() {
+                followed.take_back(&mut tx, index, &marks);
+            }
         }
         let commit = tx.finish();
+        self.undo.others.clear();
         let start = commit.map_or(0, |commit| commit.start);
         (commit, Step { start, typing_in: None, ..std::mem::take(&mut self.undo.open) })
     }
@@ -303,7 +333,7 @@ impl Doc {
             step.typing_in = step.typing_in.map(|index| containers.intern_as(old, index));
             step.inverses.iter_mut().for_each(|inverse| inverse.carry(old, containers));
         }
-        undo.reborn.retain(|reborn| reborn.new >= base);
+        undo.reborn.trim(base);
     }
 
     pub(crate) fn is_ours(&self, lv: Option<Lv>) -> bool {
@@ -348,16 +378,15 @@ impl Inverse {
             }
             Self::ListInserted { index, start, len } => remove(tx, index, start, start + len),
             Self::ListDeleted { index, start, len } => put_back(tx, index, start, start + len),
-            Self::Marked { index, lv } => {
-                if let Some(marks) = FOLLOWED.marks.get() {
-                    marks.take_back(tx, index, lv);
-                }
-            }
             Self::Text { index, start, len, content: from, .. } => {
                 let (_, text) = cut(content, from);
                 let (text, _) = cut_at_scalar(text, len as usize);
                 let mut back = Vec::new();
-                for hidden in tx.doc().hidden_by_us(index, start, text) {
+                let others = tx.doc_mut().hidden_by_others(index);
+                let doc = tx.doc();
+                let others = doc.undo.others_at(others);
+                let hidden = doc.whole(index).hidden_by_us(start, text, others);
+                for hidden in hidden {
                     back.push(bring_back(tx, index, start, hidden));
                 }
                 if let Some(marks) = FOLLOWED.marks.get() {
@@ -431,7 +460,7 @@ fn set_alive(tx: &mut Transaction<'_>, index: ContainerIx, row: Lv, alive: bool)
 
 /// Deletes what is shown of a run of characters, under every id it has had.
 fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
-    for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
+    for (start, end) in tx.doc().undo.reborn.lives_of(start, end) {
         let mut shown = tx.doc().whole(index).shown(start, end);
         // From the right, so that the positions of the others stay true.
         sort(&mut shown);
@@ -444,7 +473,7 @@ fn hide(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
 
 /// Removes what is in a run of slots, under every name they have had.
 fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
-    for (start, end) in lives_of(&tx.doc().undo.reborn, start, end) {
+    for (start, end) in tx.doc().undo.reborn.lives_of(start, end) {
         let mut there = tx.doc().whole(index).shown(start, end);
         // From the right, so that the positions of the others stay true.
         sort(&mut there);
@@ -456,22 +485,19 @@ fn remove(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
 
 /// Puts back the elements whose slots our deletions took out, unless someone else moved them on.
 fn put_back(tx: &mut Transaction<'_>, index: ContainerIx, start: Lv, end: Lv) {
+    let others = tx.doc_mut().hidden_by_others(index);
     let doc = tx.doc();
-    let ours = |peer| doc.undo.is_ours(peer);
-    let graph = &doc.history().graph;
-    let slots = doc.whole(index).hidden_ids_only_by(graph, start, end, &ours);
-    for (first, upto) in slots {
-        for slot in first..upto {
-            let Content::List(_, state) = &tx.doc().containers.get(index).content else { return };
-            let Some(element) = state.element_of(slot) else { continue };
-            let holding = state.slot_of(element);
-            if holding != slot && !tx.doc().is_ours(Some(holding)) {
-                continue;
-            }
-            let pos = tx.doc().return_position(index, slot);
-            let new = tx.list_at(index).place(pos, element);
-            tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new, deleted: start });
+    let slots = doc.whole(index).slots_hidden_by_us(start, end, doc.undo.others_at(others));
+    for slot in slots {
+        let Content::List(_, state) = &tx.doc().containers.get(index).content else { return };
+        let Some(element) = state.element_of(slot) else { continue };
+        let holding = state.slot_of(element);
+        if holding != slot && !tx.doc().is_ours(Some(holding)) {
+            continue;
         }
+        let pos = tx.doc().return_position(index, slot);
+        let new = tx.list_at(index).place(pos, element);
+        tx.doc_mut().undo.reborn.push(Reborn { old: slot, len: 1, new, deleted: start });
     }
 }
 
@@ -500,17 +526,22 @@ impl Doc {
     /// Where a character or slot comes back.
     fn return_position(&self, index: ContainerIx, id: Lv) -> u32 {
         let reborn = &self.undo.reborn;
-        let earlier = |id: &Lv| Some(crate::text::earlier_life(reborn, *id)?.0);
+        let earlier = |id: &Lv| Some(reborn.earlier_life(*id)?.0);
         let whole = self.whole(index);
         // What was trimmed away is no place to come back to.
         let lives = std::iter::successors(Some(id), earlier).filter(|id| whole.tracks(*id));
         whole.return_position(lives.last().unwrap_or(id), reborn)
     }
 
-    /// What our deletions from `start` on hid, `content`, as far as nobody else hid it too.
-    fn hidden_by_us(&self, index: ContainerIx, start: Lv, content: &str) -> Vec<Hidden> {
-        let graph = &self.history().graph;
-        let ours = |peer| self.undo.is_ours(peer);
-        self.whole(index).hidden_only_by(graph, start, content, &ours)
+    /// Finds out what others deleted in a text or list, once in a step; returns its place in the
+    /// list.
+    fn hidden_by_others(&mut self, index: ContainerIx) -> usize {
+        let at = self.undo.others.count_while(|(other, _)| *other < index);
+        if self.undo.others.get(at).is_none_or(|(other, _)| *other != index) {
+            let ours = |peer| self.undo.is_ours(peer);
+            let others = self.whole(index).hidden_by_others(&self.history().graph, &ours);
+            self.undo.others.insert(at, (index, others));
+        }
+        at
     }
 }

@@ -18,6 +18,9 @@ use std::cmp::Ordering;
 use crate::graph::Graph;
 use crate::id::PeerId;
 use crate::sum_tree::{SumTree, Widths};
+#[cfg(test)]
+use crate::text::counted;
+use crate::text::counted::count_step;
 use crate::text::tracker::{Item, NONE, Place, Tracker};
 
 /// The measure of [`Tracker::seen`] that counts leaves.
@@ -259,34 +262,6 @@ impl Siblings<'_> {
         });
         let last = count.checked_sub(1)?;
         Some(Place { leaf, item: start + last as usize })
-    }
-}
-
-#[cfg(not(test))]
-fn count_step() {}
-
-#[cfg(test)]
-use self::counted::count_step;
-
-/// How many steps were taken here by this thread, so that tests can tell how that grows.
-#[cfg(test)]
-pub(super) mod counted {
-    use std::cell::Cell;
-
-    thread_local! {
-        static STEPS: Cell<u64> = const { Cell::new(0) };
-    }
-
-    pub(super) fn count_step() {
-        set(steps() + 1);
-    }
-
-    pub(in crate::text) fn steps() -> u64 {
-        STEPS.get()
-    }
-
-    pub(super) fn set(steps: u64) {
-        STEPS.set(steps);
     }
 }
 

@@ -92,13 +92,9 @@ impl Tracker {
         hidden
     }
 
-    /// All deletions: `(first deletion, length, lowest target)`.
-    pub(crate) fn all_deletions(&self) -> impl Iterator<Item = (Lv, u32, Lv)> {
-        self.deletions.iter().map(|deletion| {
-            let lowest =
-                if deletion.is_down { deletion.target + 1 - deletion.len } else { deletion.target };
-            (deletion.start, deletion.len, lowest)
-        })
+    /// All deletions: the first of each run, and how many they are.
+    pub(crate) fn all_deletions(&self) -> impl Iterator<Item = (Lv, u32)> {
+        self.deletions.iter().map(|deletion| (deletion.start, deletion.len))
     }
 
     /// Which of two characters, shown or not, is before the other.

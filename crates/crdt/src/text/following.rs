@@ -2,13 +2,12 @@
 
 use crate::cell_log::CellLog;
 use crate::container::{ContainerId, ContainerIx};
-use crate::gather::Gather;
 use crate::graph::{Graph, Lv};
-use crate::names::NameIx;
 use crate::patch::Patch;
-use crate::sorting::sort_set;
+use crate::sorting::sort_by;
+use crate::text::holding::Holding;
 use crate::text::marking::{bring_back, take_back};
-use crate::text::marks::{changes, marks_from, patches_of, values_of};
+use crate::text::marks::{Values, changes, marks_from, patches_of, values_in};
 use crate::text::{Runs, TextState};
 use crate::transaction::Transaction;
 use crate::undo::undoes;
@@ -19,15 +18,15 @@ pub(crate) trait FollowMarks: Sync {
     fn changes(
         &self,
         id: &ContainerId,
-        state: &TextState,
+        state: &mut TextState,
         log: &CellLog,
         graph: &Graph,
         runs: &Runs,
         start: Lv,
     ) -> Vec<Patch>;
 
-    /// Takes back a mark that we made.
-    fn take_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv);
+    /// Takes back marks that we made one after the other, the last one first.
+    fn take_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, marks: &[Lv]);
 
     /// Gives characters that are back, as runs of ids, the marks that they had.
     fn bring_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, back: &[(Lv, u32)]);
@@ -39,32 +38,49 @@ impl FollowMarks for AllMarks {
     fn changes(
         &self,
         id: &ContainerId,
-        state: &TextState,
+        state: &mut TextState,
         log: &CellLog,
         graph: &Graph,
         runs: &Runs,
         start: Lv,
     ) -> Vec<Patch> {
-        let mut keys: Vec<NameIx> =
-            marks_from(log, start).into_iter().map(|(_, key, _)| key).gather();
-        sort_set(&mut keys);
+        let new = marks_from(log, start);
         let mut patches = Vec::new();
-        if keys.is_empty() {
+        if new.is_empty() {
             return patches;
         }
-        let before = state.held_by(log, graph, runs, &|lv| lv < start);
-        let after = state.held(log, graph, runs);
-        for key in keys {
-            let [before, after] = [&before, after].map(|held| values_of(log, held.of(key)));
-            let told = changes(&before, &after);
+        let known = state.marks.held.take();
+        let mut held = known.unwrap_or_else(|| state.held_by(log, graph, runs, &|lv| lv < start));
+        let mut holds = state.holds_of(&new, graph, runs);
+        sort_by(&mut holds, |(a, hold), (b, other)| (a, hold) < (b, other));
+        for of_key in holds.chunk_by(|(a, _), (b, _)| a == b) {
+            let key = of_key[0].0;
+            let mut touched: Vec<(u32, u32)> = Vec::new();
+            for (_, (start, end, _)) in of_key {
+                match touched.last_mut() {
+                    Some(last) if *start <= last.1 => last.1 = last.1.max(*end),
+                    _ => touched.push((*start, *end)),
+                }
+            }
+            let values = |held: &Holding| {
+                let mut values = Values::new();
+                for range in &touched {
+                    values.append(&mut values_in(log, held.of(key), *range));
+                }
+                values
+            };
+            let before = values(&held);
+            of_key.iter().for_each(|(_, hold)| held.lay(graph, key, *hold));
+            let told = changes(&before, &values(&held));
             patches.append(&mut patches_of(id, state.marks.keys.get(key), told));
         }
+        let _ = state.marks.held.set(held);
         patches
     }
 
-    fn take_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
+    fn take_back(&self, tx: &mut Transaction<'_>, index: ContainerIx, marks: &[Lv]) {
         if undoes() {
-            take_back(tx, index, lv);
+            take_back(tx, index, marks);
         }
     }
 

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use crate::histories::{Step, assert_is_model, run};
 use crate::model::Model;
 use crate::text::model::CharMarks;
-use crate::text::tests::{mark_edit, marks_of, perform_mark};
+use crate::text::tests::{assert_knows_its_marks, mark_edit, marks_of, perform_mark};
 use crate::{Doc, PeerId, VersionVector};
 
 const LATE: u64 = u64::MAX >> 16;
@@ -105,8 +105,14 @@ proptest! {
     #[test]
     fn texts_equal_the_model_of_their_blocks(steps in steps(30)) {
         let docs = replicas(&steps);
-        for doc in docs.iter().chain([&meet(&docs)]) {
+        let mut one_by_one = Doc::new(PeerId(8));
+        for block in meet(&docs).blocks_since(&VersionVector::new()) {
+            one_by_one.import(LATE, [block]).unwrap();
+            assert_knows_its_marks(&one_by_one);
+        }
+        for doc in docs.iter().chain([&meet(&docs), &one_by_one]) {
             assert_is_model(doc, &Model::of(&doc.blocks_since(&VersionVector::new())));
+            assert_knows_its_marks(doc);
         }
     }
 

@@ -8,11 +8,12 @@ use crate::container::{ContainerIx, Content, FOLLOWED};
 use crate::doc::Doc;
 use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
-use crate::sorting::sort;
+use crate::sorting::{sort, sort_by};
 use crate::text::edge::Edges;
 use crate::text::following::AllMarks;
-use crate::text::marks::{Anchor, Lives, MarkRange, hold_at, value_of, values_in, values_of};
-use crate::text::{RunKind, Runs, TextError, TextState, changes, is_key, lives_of, patches_of};
+use crate::text::holding::{Hold, hold_at};
+use crate::text::marks::{Anchor, Lives, Logged, MarkRange, value_of, values_in, values_of};
+use crate::text::{RunKind, Runs, TextError, TextState, changes, is_key, patches_of};
 use crate::transaction::{TextMut, Transaction};
 use crate::undo::Inverse;
 use crate::value::Value;
@@ -209,36 +210,72 @@ impl Doc {
         }
     }
 
-    /// What takes back a mark of ours: for each stretch where a mark of ours holds, what would hold
-    /// without this one and those that we made later.
-    fn plan_to_take_back(&self, index: ContainerIx, lv: Lv) -> Option<Plan> {
+    /// What takes back marks of ours: for each stretch where a mark of ours holds, what would hold
+    /// without these and those that we made later.
+    fn plan_to_take_back(&self, index: ContainerIx, taken: &[Lv]) -> Plan {
+        let mut plan = Plan::default();
         let (log, state, graph, runs) = self.marked_text(index);
-        let CellOp::Mark { key, range, .. } = log.get(lv)? else { return None };
-        let stays = |other: Lv| other < lv || !self.is_ours(Some(other));
-        let then = state.held_by(log, graph, runs, &stays);
-        let (now, then) = (state.held(log, graph, runs).of(key), then.of(key));
+        let Some(first) = taken.iter().min() else { return plan };
+        let stays = |other: Lv| other < *first || !self.is_ours(Some(other));
+        let (now, then) = (state.held(log, graph, runs), state.held_by(log, graph, runs, &stays));
         let whole = state.whole(graph, runs);
-        let (edges, len) = (Edges::new(&whole, graph, runs.ground()), state.rope.len() as u32);
+        let edges = Edges::new(&whole, graph, runs.ground());
+        let len = state.rope.len() as u32;
         let marks = edges.logged(log, len);
+        let mut ranges = Vec::<(NameIx, Lv, MarkRange)>::new();
+        for lv in taken {
+            if let Some(CellOp::Mark { key, range, .. }) = log.get(*lv) {
+                ranges.push((key, *lv, range));
+            }
+        }
+        sort_by(&mut ranges, |(a, x, _), (b, y, _)| (a, x) < (b, y));
+        for of_key in ranges.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let key = of_key[0].0;
+            let taking = TakingBack {
+                log,
+                key,
+                marks: &marks,
+                holds: [now.of(key), then.of(key)],
+                is_taken: &|lv| of_key.binary_search_by_key(&lv, |(_, lv, _)| *lv).is_ok(),
+                stays: &stays,
+            };
+            let chars = self.shown_between(&edges, of_key, len);
+            self.plan_for_key(&edges, &taking, chars, &mut plan);
+        }
+        plan
+    }
+
+    /// The same for one key.
+    fn plan_for_key(
+        &self,
+        edges: &Edges<'_>,
+        taking: &TakingBack<'_>,
+        chars: Vec<Lives>,
+        plan: &mut Plan,
+    ) {
+        let (log, key, [now, then]) = (taking.log, taking.key, taking.holds);
         let mut puts = Vec::<Put>::new();
-        for chars in self.shown_between(&edges, lv, range, len) {
+        for chars in chars {
             let over = |counts: &dyn Fn(Lv) -> bool| {
-                edges.held_over(&marks, &chars, counts).of(key).to_vec()
+                edges.held_over(taking.marks, &chars, counts).of(key).to_vec()
             };
             let is_new = chars.earlier.is_empty();
             let lives =
-                (!is_new).then(|| [over(&|other| other == lv), over(&|_| true), over(&stays)]);
+                (!is_new).then(|| [over(taking.is_taken), over(&|_| true), over(taking.stays)]);
             for offset in 0..chars.len {
                 let pos = chars.pos + offset;
-                let [about, held, left] = match &lives {
-                    Some(lives) => lives.each_ref().map(|holds| hold_at(holds, offset)),
-                    None => [Some(lv), hold_at(now, pos), hold_at(then, pos)],
+                let (is_about, held, left) = match &lives {
+                    Some(lives) => {
+                        let [about, held, left] = lives.each_ref().map(|h| hold_at(h, offset));
+                        (about.is_some(), held, left)
+                    }
+                    None => (true, hold_at(now, pos), hold_at(then, pos)),
                 };
                 let value = value_of(log, left);
                 let there = hold_at(now, pos);
                 let grows_so = left.is_none() || growth(log, there) == growth(log, left);
                 let is_there = grows_so && value_of(log, there) == value;
-                if about.is_none() || is_there || !self.is_ours(held) {
+                if !is_about || is_there || !self.is_ours(held) {
                     continue;
                 }
                 // Whoever types inside the mark that comes back types into it.
@@ -253,23 +290,26 @@ impl Doc {
                 push_put(&mut puts, (pos..pos + 1, value, grows));
             }
         }
-        let mut plan = Plan::default();
-        plan.add(key, puts);
         // What is marked expands over what is not, and not over what only was taken back.
-        for (_, (range, _, grows)) in &plan.last {
+        for (range, value, grows) in &puts {
             let ends = [range.start, range.end - 1].map(|pos| hold_at(now, pos as u32));
             let outgrew = (0..2).any(|side| {
                 growth(log, ends[side])[side] == Some(true) && grows[side] == Some(false)
             });
-            if outgrew {
+            if outgrew && *value != Value::Null {
                 plan.first.push((key, (range.clone(), Value::Null, [None; 2])));
             }
         }
-        Some(plan)
+        plan.add(key, puts);
     }
 
-    /// The characters of a range that are shown, under whatever id.
-    fn shown_between(&self, edges: &Edges<'_>, lv: Lv, range: MarkRange, len: u32) -> Vec<Lives> {
+    /// The characters of ranges that are shown, under whatever id.
+    fn shown_between(
+        &self,
+        edges: &Edges<'_>,
+        ranges: &[(NameIx, Lv, MarkRange)],
+        len: u32,
+    ) -> Vec<Lives> {
         let whole = edges.whole;
         let mut chars: Vec<(u32, Lv)> = Vec::new();
         let mut note = |start: u32, end: u32| {
@@ -279,13 +319,15 @@ impl Doc {
                 }
             }
         };
-        for (start, end) in edges.positions_of(lv, range, len) {
-            note(start, end);
-        }
-        for (start, end) in whole.between(range) {
-            for (start, end) in lives_of(&self.undo.reborn, start, end).into_iter().skip(1) {
-                for (pos, len) in whole.shown(start, end) {
-                    note(pos, pos + len);
+        for (_, lv, range) in ranges {
+            for (start, end) in edges.positions_of(*lv, *range, len) {
+                note(start, end);
+            }
+            for (start, end) in whole.between(*range) {
+                for (start, end) in self.undo.reborn.lives_of(start, end).into_iter().skip(1) {
+                    for (pos, len) in whole.shown(start, end) {
+                        note(pos, pos + len);
+                    }
                 }
             }
         }
@@ -344,6 +386,18 @@ impl Doc {
     }
 }
 
+/// What taking back marks of one key asks.
+struct TakingBack<'a> {
+    log: &'a CellLog,
+    key: NameIx,
+    /// All that there are.
+    marks: &'a [Logged],
+    /// Which hold where now, and which would without those that are taken back.
+    holds: [&'a [Hold]; 2],
+    is_taken: &'a dyn Fn(Lv) -> bool,
+    stays: &'a dyn Fn(Lv) -> bool,
+}
+
 /// What is to be marked, by key: what is not marked from then on comes first.
 #[derive(Default)]
 struct Plan {
@@ -388,9 +442,9 @@ fn growth(log: &CellLog, lv: Option<Lv>) -> [Option<bool>; 2] {
     }
 }
 
-/// Takes back a mark that we made.
-pub(super) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, lv: Lv) {
-    let Some(plan) = tx.doc().plan_to_take_back(index, lv) else { return };
+/// Takes back marks that we made one after the other.
+pub(super) fn take_back(tx: &mut Transaction<'_>, index: ContainerIx, marks: &[Lv]) {
+    let plan = tx.doc().plan_to_take_back(index, marks);
     for lv in plan.perform(tx.text_at(index)) {
         tx.note(Inverse::Marked { index, lv });
     }

@@ -23,8 +23,10 @@ use crate::names::{NameIx, Names};
 use crate::patch::Patch;
 use crate::search::Search;
 use crate::sorting::sort_set;
+use crate::text::counted::count_step;
 use crate::text::edge::{Edges, without};
-use crate::text::{Reborn, Runs, TextState, Tracker, earlier_life};
+use crate::text::holding::{Hold, Holding, paint};
+use crate::text::{Rebirths, Runs, TextState, Tracker};
 use crate::value::Value;
 
 /// The longest key that a mark can have, in bytes of UTF-8.
@@ -95,99 +97,6 @@ pub(crate) fn decode_range(input: &mut Input<'_>) -> MarkRange {
 /// Whether a mark can have this key.
 pub(crate) fn is_key(key: &str) -> bool {
     (1..=MARK_KEY_BYTES_MAX).contains(&key.len())
-}
-
-/// A mark that holds from one position to another (exclusive).
-pub(crate) type Hold = (u32, u32, Lv);
-
-/// Which marks hold where, by the key's number and by position. Those whose value is null do too.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Holding(Vec<Vec<Hold>>);
-
-impl Holding {
-    pub(crate) fn of(&self, key: NameIx) -> &[Hold] {
-        self.0.get(key as usize).map_or(&[], |holds| holds)
-    }
-
-    fn of_mut(&mut self, key: NameIx) -> &mut Vec<Hold> {
-        while self.0.len() <= key as usize {
-            self.0.push(Vec::new());
-        }
-        &mut self.0[key as usize]
-    }
-
-    /// The marks of each key, by its number.
-    pub(crate) fn by_key(&self) -> impl Iterator<Item = (NameIx, &[Hold])> {
-        (0..).zip(self.0.iter().map(|holds| &**holds))
-    }
-
-    /// Appends the holds of each key: how far from the one before, length, mark.
-    pub(crate) fn encode(&self, out: &mut Writer) {
-        out.len(self.0.iter().filter(|holds| !holds.is_empty()).count());
-        for (key, holds) in self.by_key().filter(|(_, holds)| !holds.is_empty()) {
-            out.varint(u64::from(key));
-            out.len(holds.len());
-            let mut last = 0;
-            for (start, end, lv) in holds {
-                out.varint(u64::from(start - last));
-                out.varint(u64::from(end - start));
-                out.varint(u64::from(*lv));
-                last = *end;
-            }
-        }
-    }
-
-    /// Reads what [`Holding::encode`] wrote for a text of `len` characters with so many keys; all
-    /// local versions are below `below`.
-    pub(crate) fn decode(input: &mut Input<'_>, keys: usize, len: u32, below: Lv) -> Self {
-        let mut held = Self::default();
-        for _ in 0..input.count(2) {
-            let (key, mut last) = (input.varint_u32(), 0u32);
-            if key as usize >= keys {
-                input.refuse::<()>("mark key");
-                break;
-            }
-            let mut holds = Vec::new();
-            for _ in 0..input.count(3) {
-                let start = last.checked_add(input.varint_u32());
-                let (size, lv) = (input.varint_u32(), input.varint_u32());
-                let end = start.and_then(|start| start.checked_add(size));
-                let end = end.filter(|end| size > 0 && *end <= len && lv < below);
-                last = input.some(end, "mark");
-                holds.push((last.saturating_sub(size), last, lv));
-            }
-            *held.of_mut(key) = holds;
-        }
-        held
-    }
-
-    /// Lets a mark hold where it is, whatever held there.
-    pub(crate) fn put(&mut self, key: NameIx, (start, end, lv): Hold) {
-        if start >= end {
-            return;
-        }
-        let holds = self.of_mut(key);
-        let first = holds.count_while(|(_, end, _)| *end <= start);
-        let last = holds.count_while(|(start, _, _)| *start < end);
-        let (mut left, mut right) = (None, None);
-        if first < last {
-            let (cut, other) = (holds[first], holds[last - 1]);
-            left = (cut.0 < start).then_some((cut.0, start, cut.2));
-            right = (other.1 > end).then_some((end, other.1, other.2));
-        }
-        let later = holds.split_off(last.max(first));
-        holds.truncate(first);
-        holds.extend(left);
-        holds.push((start, end, lv));
-        holds.extend(right);
-        holds.extend(later);
-    }
-}
-
-/// The mark of a list that holds at a position.
-pub(crate) fn hold_at(holds: &[Hold], pos: u32) -> Option<Lv> {
-    let (start, _, lv) = holds.get(holds.count_while(|(_, end, _)| *end <= pos))?;
-    (*start <= pos).then_some(*lv)
 }
 
 /// What a key's value is from one position to another; nowhere null, ascending.
@@ -273,12 +182,12 @@ impl Lives {
 
     /// The lives of characters that are shown, each given as position and id. What was trimmed
     /// away is left out.
-    pub(crate) fn of(whole: &Tracker, reborn: &[Reborn], chars: &[(u32, Lv)]) -> Vec<Self> {
+    pub(crate) fn of(whole: &Tracker, reborn: &Rebirths, chars: &[(u32, Lv)]) -> Vec<Self> {
         let mut all = Vec::<Self>::new();
         for (pos, id) in chars {
             let mut new = Self { pos: *pos, len: 1, id: *id, earlier: Vec::new() };
             let mut first = *id;
-            while let Some(life) = earlier_life(reborn, first).filter(|(id, _)| whole.tracks(*id)) {
+            while let Some(life) = reborn.earlier_life(first).filter(|(id, _)| whole.tracks(*id)) {
                 first = life.0;
                 new.earlier.push(life);
             }
@@ -323,17 +232,34 @@ impl TextState {
         if log.is_empty() {
             return Holding::default();
         }
+        let mut marks = Vec::new();
+        for mark in marks_from(log, 0) {
+            if counts(mark.0) {
+                marks.push(mark);
+            }
+        }
+        paint(graph, &self.holds_of(&marks, graph, runs))
+    }
+
+    /// Where marks would hold if there were no others.
+    pub(super) fn holds_of(
+        &self,
+        marks: &[(Lv, NameIx, MarkRange)],
+        graph: &Graph,
+        runs: &Runs,
+    ) -> Vec<(NameIx, Hold)> {
         let whole = self.whole(graph, runs);
         let (len, edges) = (self.rope.len() as u32, Edges::new(&whole, graph, runs.ground()));
-        let mut marks = Vec::new();
-        for (lv, key, range) in marks_from(log, 0) {
-            if counts(lv) {
-                for (start, end) in edges.positions_of(lv, range, len) {
-                    marks.push((key, (start, end, lv)));
+        let mut holds = Vec::new();
+        for (lv, key, range) in marks {
+            count_step();
+            for (start, end) in edges.positions_of(*lv, *range, len) {
+                if start < end {
+                    holds.push((*key, (start, end, *lv)));
                 }
             }
         }
-        paint(graph, &marks)
+        holds
     }
 }
 
@@ -355,16 +281,6 @@ pub(crate) fn patches_of(id: &ContainerId, key: &Arc<str>, changes: Values) -> V
         patches.push(Patch::Marks { id: id.clone(), start, end, key: key.clone(), value });
     }
     patches
-}
-
-/// Lets marks hold in the order of their ranks, each where it is.
-fn paint(graph: &Graph, marks: &[(NameIx, Hold)]) -> Holding {
-    let mut held = Holding::default();
-    for at in graph.by_rank(&mut marks.iter().map(|(_, (_, _, lv))| *lv)) {
-        let (key, hold) = marks[at];
-        held.put(key, hold);
-    }
-    held
 }
 
 /// A mark from the log.

@@ -9,12 +9,14 @@
 
 mod among;
 mod anchor;
+mod counted;
 mod cursor;
 mod edge;
 mod following;
 mod ground;
 #[cfg(test)]
 mod histories;
+mod holding;
 mod lasting;
 mod leaf_map;
 mod marking;
@@ -22,6 +24,7 @@ mod marks;
 mod merger;
 #[cfg(test)]
 pub(crate) mod model;
+mod reborn;
 mod returning;
 mod runs;
 mod spans;
@@ -44,13 +47,15 @@ use crate::text::marks::Marks;
 pub use cursor::{Authorship, Cursor, Side};
 pub(crate) use following::FollowMarks;
 pub(crate) use ground::Ground;
+pub(crate) use holding::Holding;
 pub use marking::Expand;
 pub use marks::MARK_KEY_BYTES_MAX;
 pub(crate) use marks::{
-    Anchor, Holding, MarkRange, Values, changes, decode_range, encode_range, is_key, patches_of,
+    Anchor, MarkRange, Values, changes, decode_range, encode_range, is_key, patches_of,
 };
 pub(crate) use merger::{Merger, Present};
-pub(crate) use returning::{Hidden, Reborn, earlier_life, lives_of};
+pub(crate) use reborn::{Rebirths, Reborn};
+pub(crate) use returning::{Hidden, HiddenByOthers};
 pub(crate) use runs::{Kind as RunKind, Piece, Runs, goes_on};
 pub use spans::Span;
 pub(crate) use tracker::{Effect, Tracker};
@@ -115,7 +120,10 @@ impl TextState {
         range: (Lv, Lv),
         report: &mut dyn FnMut(Vec<TextDelta>),
     ) {
-        self.marks.held.take();
+        // Marks alone leave those that hold where they are.
+        if runs.pieces(range.0, range.1).any(|piece| piece.kind != RunKind::Aside) {
+            self.marks.held.take();
+        }
         let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
         self.merger.merge(graph, runs, range, &mut present);
         let edits = present.edits;

@@ -8,7 +8,8 @@ use crate::container::FOLLOWED;
 use crate::names::NameIx;
 use crate::sorting::sort_by;
 use crate::text::following::AllMarks;
-use crate::text::marks::{Holding, Values, hold_at, value_of, values_in, values_of};
+use crate::text::holding::{Holding, hold_at};
+use crate::text::marks::{Values, value_of, values_in, values_of};
 use crate::text::{Text, TextState};
 use crate::value::Value;
 

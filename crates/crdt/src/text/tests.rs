@@ -10,10 +10,12 @@ use crate::graph::{Graph, Lv};
 use crate::model::Model;
 use crate::names::Names;
 use crate::op::{Action, Body, Op};
-use crate::text::marks::{Anchor, Holding, Lives, MARK_KEY_BYTES_MAX};
+use crate::text::counted;
+use crate::text::holding::{Hold, Holding, painted};
+use crate::text::marks::{Anchor, Lives, MARK_KEY_BYTES_MAX};
 use crate::text::model::CharMarks;
-use crate::text::returning::Reborn;
 use crate::text::tracker::{PRESENT, Tracker};
+use crate::text::{Rebirths, Reborn};
 use crate::{
     ContainerId, DecodeError, Doc, Expand, ImportError, OpId, Patch, PeerId, Stamp, TextDelta,
     Value, VersionVector,
@@ -245,16 +247,54 @@ fn malformed_marks_are_refused() {
 }
 
 #[test]
+fn receiving_marks_and_undoing_them_is_not_quadratic() {
+    let steps = [50, 200].map(|count| {
+        let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+        ada.transact(0, |tx| tx.text("t").insert(0, &"ab".repeat(count))).0.unwrap();
+        ben.import(0, ada.blocks_since(ben.version())).unwrap();
+        let start = counted::steps();
+        ada.transact(9_000, |tx| {
+            let mut mark = |at| tx.text("t").mark(at..at + 1, "bold", true, Expand::None).unwrap();
+            (0..count).for_each(|at| mark(2 * at));
+        });
+        ada.undo(0).unwrap();
+        assert_eq!(ada.text("t").spans().len(), 1);
+        ada.redo(0).unwrap();
+        assert_eq!(ada.text("t").spans().len(), 2 * count);
+        for at in 0..count {
+            let mark = ben.transact(0, |tx| tx.text("t").mark(at..at + 1, "n", 1, Expand::None)).1;
+            ada.import(0, [ben.block(&mark.unwrap())]).unwrap();
+        }
+        counted::steps() - start
+    });
+    assert!(steps[1] < steps[0] * 6, "{steps:?}");
+}
+
+/// What is remembered of which marks hold is what their log says.
+pub(crate) fn assert_knows_its_marks(doc: &Doc) {
+    let history = doc.history();
+    for (index, container) in doc.containers.iter() {
+        let Content::Text(log, state) = &container.content else { continue };
+        let runs = history.runs(index);
+        let anew = state.held_by(log, &history.graph, runs, &|_| true);
+        let known = state.held(log, &history.graph, runs);
+        for key in 0..state.marks.keys.len() as u32 {
+            assert_eq!(known.of(key), anew.of(key));
+        }
+    }
+}
+
+#[test]
 fn characters_that_lived_side_by_side_in_all_their_lives_are_looked_at_together() {
     let (mut graph, mut whole) = (Graph::default(), Tracker::new(None));
     graph.push(OpId::new(PeerId(1), 0), 12, Stamp(0), &[]);
     whole.insert(&graph, PRESENT, 0, 12, 0);
     let lens = |reborn: &[(Lv, Lv, Lv)], chars: &[(u32, Lv)]| -> Vec<u32> {
-        let reborn: Vec<Reborn> = reborn
-            .iter()
-            .map(|(old, new, deleted)| Reborn { old: *old, len: 1, new: *new, deleted: *deleted })
-            .collect();
-        Lives::of(&whole, &reborn, chars).iter().map(|lives| lives.len).collect()
+        let mut births = Rebirths::default();
+        for (old, new, deleted) in reborn {
+            births.push(Reborn { old: *old, len: 1, new: *new, deleted: *deleted });
+        }
+        Lives::of(&whole, &births, chars).iter().map(|lives| lives.len).collect()
     };
     assert_eq!(lens(&[], &[(3, 4), (4, 5)]), [2]);
     assert_eq!(lens(&[], &[(3, 4), (5, 5)]), [1, 1], "something is between them");
@@ -264,4 +304,16 @@ fn characters_that_lived_side_by_side_in_all_their_lives_are_looked_at_together(
     assert_eq!(lens(&[(0, 4, 20), (1, 5, 21)], &chars), [1, 1], "deleted apart");
     assert_eq!(lens(&[(0, 4, 20), (2, 5, 20)], &chars), [1, 1], "they were apart");
     assert_eq!(lens(&[(0, 4, 20)], &chars), [1, 1], "one was there before");
+}
+
+proptest! {
+    #[test]
+    fn marks_put_over_one_another_at_once_are_those_put_one_after_the_other(
+        marks in prop::collection::vec((0u32..20, 0u32..8), 0..20),
+    ) {
+        let holds: Vec<Hold> = (0..).zip(marks).map(|(lv, (at, len))| (at, at + len, lv)).collect();
+        let mut held = Holding::default();
+        holds.iter().for_each(|hold| held.put(0, *hold));
+        prop_assert_eq!(painted(&holds), held.of(0));
+    }
 }
