@@ -8,16 +8,12 @@ use crate::choices::Choices;
 use crate::files;
 use crate::history::{blocks, merged, replicas};
 
-/// An entry of six bytes may be a block of 256, which is in a list that is doubled when it is full,
-/// and has a header of its own.
-const ENTRIES_FACTOR: usize = 200;
-
 /// So many blocks at most on one channel.
 const BLOCKS_MAX: usize = 200;
 
 /// Reads entries until one is refused.
 fn read(entries: &[u8]) -> Vec<Block> {
-    within(entries.len(), ENTRIES_FACTOR, || {
+    within(entries.len(), || {
         let (mut reader, mut input) = (BlockReader::default(), Reader::new(entries));
         std::iter::from_fn(|| reader.read(&mut input).ok()).collect()
     })

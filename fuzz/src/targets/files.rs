@@ -13,15 +13,8 @@ use crate::files::{self, from_input, to_input};
 use crate::history::{blocks, merged, replicas};
 use crate::show::{LATE_MS, check, edit, shown, use_all};
 
-/// Of a block that is checked, where its names are is kept.
-const BLOCK_FACTOR: usize = 4;
-
-/// A packed page of a log or a repeated text may be 1024 times what encodes it, and a byte of that
-/// a value of 32.
-const UPDATE_FACTOR: usize = 1 << 16;
-
-/// The state of a snapshot stays packed until it is asked for.
-const SNAPSHOT_FACTOR: usize = 150;
+/// What a page of a log or a repeated text may be packed to: a byte for so many.
+const PACKED_MAX: usize = 1_024;
 
 thread_local! {
     static RELATED: OnceCell<Doc> = const { OnceCell::new() };
@@ -67,7 +60,7 @@ pub(super) const BLOCK: Target = Target {
         let _ = Block::parse(bytes);
         let bytes = files::block(bytes);
         let Ok(block) = Block::parse(&bytes[..]) else { return };
-        let checked = within(bytes.len(), BLOCK_FACTOR, || block.validate());
+        let checked = within(bytes.len(), || block.validate());
         // Decoding keeps what checking passes over; what they find is the same.
         match (checked, Doc::new(PeerId(70)).import(LATE_MS, [block.clone()])) {
             (Ok(()), Err(error @ ImportError::Decode { .. })) => panic!("found sound, but {error}"),
@@ -85,8 +78,9 @@ pub(super) const BLOCK: Target = Target {
 /// Takes in an update, and checks that what it brought can be passed on.
 pub(super) fn take_update(bytes: &[u8]) {
     let mut doc = Doc::new(PeerId(70));
-    let taken = within(bytes.len(), UPDATE_FACTOR, || doc.import_update(LATE_MS, bytes));
-    let unpacked = within(bytes.len(), UPDATE_FACTOR, || unpack_blocks(bytes));
+    let unpacked_max = PACKED_MAX * bytes.len();
+    let taken = within(unpacked_max, || doc.import_update(LATE_MS, bytes));
+    let unpacked = within(unpacked_max, || unpack_blocks(bytes));
     if taken.is_ok() {
         if doc.block_count() <= PACK_BLOCKS_MAX {
             let mut unpacked = unpacked.expect("what was taken in can be taken apart");
@@ -144,7 +138,7 @@ pub(super) fn shallow(mut doc: Doc) -> Vec<u8> {
 /// Loads a snapshot and does all that can be done with it.
 pub(super) fn load(bytes: &[u8]) {
     let loaded =
-        within(bytes.len(), SNAPSHOT_FACTOR, || Doc::from_shallow_snapshot(PeerId(70), bytes));
+        within(bytes.len(), || Doc::from_shallow_snapshot(PeerId(70), bytes));
     let Ok(doc) = loaded else { return };
     with_related(|related| {
         let _ = related.rebase(LATE_MS, bytes, PeerId(74)).map(|rebased| shown(&rebased.doc));

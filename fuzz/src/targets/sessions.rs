@@ -17,14 +17,11 @@ use super::{Target, choice_examples};
 use crate::budget::within;
 use crate::choices::Choices;
 
-/// An entry of a version vector takes 16 bytes for 9, and one of presence 80 for 10.
-const FRAME_FACTOR: usize = 8;
-
 /// So many facts at most for one session.
 const INPUTS_MAX: usize = 200;
 
 fn decoded(frame: &Bytes) -> Option<Vec<Message>> {
-    within(frame.len(), FRAME_FACTOR, || decode_frame(frame)).ok()
+    within(frame.len(), || decode_frame(frame)).ok()
 }
 
 pub(super) const FRAME: Target = Target {

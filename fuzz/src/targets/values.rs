@@ -6,14 +6,11 @@ use super::{Target, example_replicas};
 use crate::budget::within;
 use crate::show::shown;
 
-/// A value of one byte takes 32, in a list that is doubled when it is full.
-const VALUE_FACTOR: usize = 100;
-
 pub(super) const VALUE: Target = Target {
     name: "value",
     about: "values: what decodes is the one encoding of what it decodes to",
     run: |bytes| {
-        let decoded = within(bytes.len(), VALUE_FACTOR, || Value::from_bytes(bytes));
+        let decoded = within(bytes.len(), || Value::from_bytes(bytes));
         if let Ok(value) = decoded {
             assert_eq!(value.to_bytes(), bytes);
         }
@@ -44,7 +41,7 @@ pub(super) const IDS: Target = Target {
         match which % 3 {
             0 => {
                 // Each step into a container is an allocation of its own, of two bytes or more.
-                let decoded = within(bytes.len(), 64, || ContainerId::from_bytes(bytes));
+                let decoded = within(bytes.len(), || ContainerId::from_bytes(bytes));
                 if let Ok(id) = decoded {
                     assert_eq!(id.to_bytes(), bytes);
                     doc.transact(0, |tx| tx.text(&id).insert(0, "there")).0.expect("the start");
@@ -61,7 +58,7 @@ pub(super) const IDS: Target = Target {
             }
             _ => {
                 let mut input = Reader::new(bytes);
-                let decoded = within(bytes.len(), 8, || VersionVector::decode(&mut input));
+                let decoded = within(bytes.len(), || VersionVector::decode(&mut input));
                 if let Ok(version) = decoded {
                     let mut out = Writer::new();
                     version.encode(&mut out);
