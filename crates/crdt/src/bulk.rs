@@ -21,6 +21,7 @@ use self::plan::{New, Plan};
 impl Doc {
     /// Merges an update file, as [`Doc::encode_update`] writes it, in whatever order files come and
     /// any number of times. Unlike [`Doc::import`], it does not list the blocks it applied.
+    /// `wall_ms` is the current time in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// [`ImportError`]; nothing was applied then. One that depends on what is not here is refused
@@ -34,7 +35,8 @@ impl Doc {
     /// Merges an update of [`crate::pack_blocks`], of which nothing is here yet. What is here is
     /// taken for the same by [`Doc::import_update`], which is right for files of one's own; this
     /// one is for what others send, who could have other changes of those names. The blocks of a
-    /// pack ([`crate::unpack_blocks`]) can be compared.
+    /// pack ([`crate::unpack_blocks`]) can be compared. `wall_ms` is the current time in
+    /// milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// [`ImportError`]; nothing was applied then. One that has what is here is refused with

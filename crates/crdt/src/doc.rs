@@ -207,7 +207,21 @@ impl Doc {
         Some((index, &self.containers.get(index).content))
     }
 
-    /// The value of a register, if it was ever set.
+    /// The value of a register, if it was ever set. Written by [`crate::RegisterMut`].
+    ///
+    /// Merge rule in one sentence: the write with the greatest `(stamp, peer)` holds.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, PeerId};
+    /// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    /// ada.transact(60_000, |tx| tx.register("title").set("Later"));
+    /// ben.transact(0, |tx| tx.register("title").set("Earlier"));
+    /// ada.import(60_000, ben.blocks_since(ada.version()))?;
+    /// ben.import(60_000, ada.blocks_since(ben.version()))?;
+    /// assert_eq!(ada.register("title"), Some("Later".into()));
+    /// assert_eq!(ben.register("title"), Some("Later".into()));
+    /// # Ok::<(), leptos_sync_crdt::ImportError>(())
+    /// ```
     #[must_use]
     pub fn register<'k>(&self, id: impl Into<ContainerKey<'k>>) -> Option<Value> {
         match self.content(ContainerKind::Register, &id.into())? {
@@ -238,7 +252,21 @@ impl Doc {
         Table { graph: &self.history().graph, content }
     }
 
-    /// The counter's value: the wrapping sum of all that was added, 0 at first.
+    /// The counter's value, 0 at first. Written by [`crate::CounterMut`].
+    ///
+    /// Merge rule in one sentence: the value is the sum of all that anyone added, each addition
+    /// counted once, and wraps around at the ends of `i64`.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, PeerId};
+    /// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    /// ada.transact(0, |tx| tx.counter("votes").add(2));
+    /// ben.transact(0, |tx| tx.counter("votes").add(-1));
+    /// ada.import(0, ben.blocks_since(ada.version()))?;
+    /// ada.import(0, ben.blocks_since(&Default::default()))?; // again: nothing is added twice
+    /// assert_eq!(ada.counter("votes"), 1);
+    /// # Ok::<(), leptos_sync_crdt::ImportError>(())
+    /// ```
     #[must_use]
     pub fn counter<'k>(&self, id: impl Into<ContainerKey<'k>>) -> i64 {
         match self.content(ContainerKind::Counter, &id.into()) {
@@ -267,7 +295,8 @@ impl Doc {
         self.list_of(self.containers.find(ContainerKind::List, &id.into()))
     }
 
-    /// The movable list; empty if nobody wrote to it.
+    /// The movable list; empty if nobody wrote to it. For how moves merge, see
+    /// [`crate::MovableListMut`].
     #[must_use]
     pub fn movable_list<'k>(&self, id: impl Into<ContainerKey<'k>>) -> List<'_> {
         self.list_of(self.containers.find(ContainerKind::MovableList, &id.into()))
@@ -338,7 +367,8 @@ impl Doc {
     }
 
     /// Begins a change that may still be given up: see [`Transaction`]. Giving up what was written
-    /// reads the document anew from its history.
+    /// reads the document anew from its history. `wall_ms` is the current time in milliseconds
+    /// since the Unix epoch.
     ///
     /// ```
     /// use leptos_sync_crdt::{Doc, PeerId};

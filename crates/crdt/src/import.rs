@@ -114,7 +114,8 @@ pub(crate) type ImportBlocks = fn(&mut Doc, u64, Vec<Block>) -> Result<Import, I
 impl Doc {
     /// Merges blocks in any order. Blocks that are already known are skipped; ones that depend on
     /// unknown blocks, or claim to be from more than [`crate::FUTURE_MS_MAX`] after `wall_ms`,
-    /// wait inside the document for a later import.
+    /// wait inside the document for a later import. `wall_ms` is the current time in milliseconds
+    /// since the Unix epoch.
     ///
     /// # Errors
     /// [`ImportError`]; nothing of this import was applied then.

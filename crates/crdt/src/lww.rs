@@ -116,8 +116,10 @@ impl MapState {
     }
 }
 
-/// A map of a document, as it is now. Each entry is a register of its own; removing a key is a
-/// write like any other, so a removal and a concurrent set are ordered by `(stamp, peer)` too.
+/// A map of a document, as it is now.
+///
+/// Merge rule in one sentence: each entry keeps its write with the greatest `(stamp, peer)`, and
+/// removing a key is a write like any other.
 ///
 /// ```
 /// use leptos_sync_crdt::{Doc, PeerId};

@@ -179,6 +179,18 @@ impl Doc {
     }
 
     /// A copy that goes on by itself as `peer`; both merge as any two replicas do.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, PeerId};
+    /// let mut doc = Doc::new(PeerId(1));
+    /// doc.transact(0, |tx| tx.text("note").insert(0, "milk")).0?;
+    /// let mut draft = doc.fork(PeerId(2));
+    /// draft.transact(0, |tx| tx.text("note").insert(4, ", eggs")).0?;
+    /// assert_eq!(doc.text("note").to_string(), "milk");
+    /// doc.import(0, draft.blocks_since(doc.version()))?;
+    /// assert_eq!(doc.text("note").to_string(), "milk, eggs");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn fork(&self, peer: PeerId) -> Self {
         let copy = Self::from_shallow_snapshot(peer, &self.encode_snapshot());
@@ -188,6 +200,25 @@ impl Doc {
     /// What turns the document at one version into the document at another, earlier or later or
     /// beside it. Text that the one has and the other lacks comes without marks: each that it has
     /// is named by a [`Patch::Marks`] of its own.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{ContainerId, Doc, Patch, PeerId, TextDelta};
+    /// let mut doc = Doc::new(PeerId(1));
+    /// doc.transact(0, |tx| tx.text("note").insert(0, "draft")).0?;
+    /// let draft = doc.version().clone();
+    /// doc.transact(0, |tx| tx.text("note").insert(5, "!")).0?;
+    /// doc.transact(0, |tx| tx.counter("votes").add(1));
+    /// let text = |edit| Patch::Text {
+    ///     id: ContainerId::root("note"),
+    ///     delta: vec![TextDelta::Retain(5), edit],
+    /// };
+    /// let votes = Patch::Counter { id: ContainerId::root("votes") };
+    /// let forward = doc.diff(&draft, doc.version())?;
+    /// assert_eq!(forward, [votes.clone(), text(TextDelta::Insert("!".into()))]);
+    /// let back = doc.diff(doc.version(), &draft)?;
+    /// assert_eq!(back, [votes, text(TextDelta::Delete(1))]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`PastError`] if either was never a version of this document.

@@ -113,7 +113,8 @@ impl Doc {
     /// about is.
     ///
     /// Changes of others that only this replica received are brought along too. If their author
-    /// does the same, they are there twice.
+    /// does the same, they are there twice. `wall_ms` is the current time in milliseconds since the
+    /// Unix epoch: new changes are of that time.
     ///
     /// ```
     /// use leptos_sync_crdt::{Doc, ImportError, PeerId};
@@ -134,7 +135,9 @@ impl Doc {
     /// ```
     ///
     /// # Errors
-    /// [`RebaseError`].
+    /// [`RebaseError::Snapshot`] if the snapshot does not decode, [`RebaseError::PeerInUse`] if
+    /// `peer` wrote something here or there, [`RebaseError::Past`] if this replica was trimmed and
+    /// no longer has what the snapshot lacks. This replica stays as it was, errors or not.
     pub fn rebase(
         &self,
         wall_ms: u64,

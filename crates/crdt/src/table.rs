@@ -1,8 +1,5 @@
 //! Tables: rows of field-level registers, the ground under typed collections.
 //!
-//! Merge rule: each field of a row is its own register, and so is whether the row is alive; editing
-//! a field of a removed row does not bring the row back.
-//!
 //! A row is the operation that inserted it. Most rows are never touched again, so the state is the
 //! stretches of insertions, plus the fields that were overwritten since and the rows that were
 //! removed or restored.
@@ -147,6 +144,37 @@ impl TableState {
 }
 
 /// A table of a document, as it is now: rows in the order in which they were inserted.
+///
+/// Merge rule in one sentence: each field of a row keeps its write with the greatest
+/// `(stamp, peer)`, and so does whether the row is there, which editing its fields does not change.
+/// For rows that come back see [`crate::TableMut`].
+///
+/// ```
+/// use leptos_sync_crdt::{Doc, ImportError, PeerId};
+/// fn sync(one: &mut Doc, other: &mut Doc) -> Result<(), ImportError> {
+///     one.import(0, other.blocks_since(one.version()))?;
+///     other.import(0, one.blocks_since(other.version())).map(drop)
+/// }
+/// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+/// let (task, _) = ada.transact(0, |tx| tx.table("tasks").insert([("title", "milk")]));
+/// sync(&mut ada, &mut ben)?;
+///
+/// // Different fields of a row merge; of one field, the later write holds.
+/// ada.transact(0, |tx| tx.table("tasks").set(task, "done", true)).0?;
+/// ada.transact(0, |tx| tx.table("tasks").set(task, "title", "oat milk")).0?;
+/// ben.transact(60_000, |tx| tx.table("tasks").set(task, "title", "rice milk")).0?;
+/// sync(&mut ada, &mut ben)?;
+/// assert_eq!(ada.table("tasks").get(task, "done"), Some(true.into()));
+/// assert_eq!(ada.table("tasks").get(task, "title"), Some("rice milk".into()));
+///
+/// // A row that was removed while somebody edited it is removed.
+/// ada.transact(60_000, |tx| tx.table("tasks").remove(task)).0?;
+/// ben.transact(120_000, |tx| tx.table("tasks").set(task, "title", "soy milk")).0?;
+/// sync(&mut ada, &mut ben)?;
+/// assert!(!ada.table("tasks").contains(task) && !ben.table("tasks").contains(task));
+/// assert_eq!(ben.table("tasks").get(task, "title"), Some("soy milk".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
     pub(crate) graph: &'a Graph,

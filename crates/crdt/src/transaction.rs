@@ -204,7 +204,7 @@ impl Drop for Transaction<'_> {
     }
 }
 
-/// Writes one register.
+/// Writes one register. For how writes made at once merge, see [`Doc::register`].
 pub struct RegisterMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
     index: ContainerIx,
@@ -222,7 +222,7 @@ impl RegisterMut<'_, '_> {
     }
 }
 
-/// Writes the entries of one map.
+/// Writes the entries of one map. For how writes made at once merge, see [`crate::LwwMap`].
 pub struct MapMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
     index: ContainerIx,
@@ -297,7 +297,34 @@ pub enum RowError {
     Unknown,
 }
 
-/// Writes the rows of one table.
+/// Writes the rows of one table. For how edits made at once merge, see [`crate::Table`].
+///
+/// Of a removal and a return of a row at once the one with the greatest `(stamp, peer)` holds. A
+/// return writes every field as its author saw it; what others wrote later holds all the same.
+///
+/// ```
+/// use leptos_sync_crdt::{Doc, PeerId};
+/// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+/// let (task, _) = ada.transact(0, |tx| {
+///     let task = tx.table("tasks").insert([("title", "milk"), ("shop", "market")]);
+///     tx.table("tasks").remove(task).map(|()| task)
+/// });
+/// let task = task?;
+/// ben.import(0, ada.blocks_since(ben.version()))?;
+///
+/// ben.transact(0, |tx| tx.table("tasks").set(task, "title", "oat milk")).0?;
+/// ada.transact(60_000, |tx| tx.table("tasks").restore(task)).0?;
+/// ben.transact(120_000, |tx| tx.table("tasks").set(task, "shop", "bakery")).0?;
+///
+/// ada.import(0, ben.blocks_since(ada.version()))?;
+/// ben.import(0, ada.blocks_since(ben.version()))?;
+/// for doc in [&ada, &ben] {
+///     assert!(doc.table("tasks").contains(task));
+///     assert_eq!(doc.table("tasks").get(task, "title"), Some("milk".into())); // as Ada saw it
+///     assert_eq!(doc.table("tasks").get(task, "shop"), Some("bakery".into())); // written later
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TableMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
     index: ContainerIx,
@@ -432,7 +459,7 @@ impl TableMut<'_, '_> {
     }
 }
 
-/// Adds to one counter.
+/// Adds to one counter. For how additions made at once merge, see [`Doc::counter`].
 pub struct CounterMut<'t, 'a> {
     tx: &'t mut Transaction<'a>,
     index: ContainerIx,
@@ -448,7 +475,8 @@ impl CounterMut<'_, '_> {
     }
 }
 
-/// Edits one text. Positions count Unicode scalars.
+/// Edits one text. Positions count Unicode scalars. For how edits made at once merge, see
+/// [`crate::Text`], and [`TextMut::mark`] for marks.
 pub struct TextMut<'t, 'a> {
     pub(crate) tx: &'t mut Transaction<'a>,
     pub(crate) index: ContainerIx,

@@ -272,7 +272,7 @@ impl Doc {
     }
 
     /// Redoes what was undone last, as a new change; `None` if there is nothing. A new local edit
-    /// forgets what was undone.
+    /// forgets what was undone. `wall_ms` is the current time in milliseconds since the Unix epoch.
     pub fn redo(&mut self, wall_ms: u64) -> Option<Commit> {
         while let Some(step) = self.undo.undone.pop() {
             let (commit, inverse) = self.apply_step(wall_ms, step);

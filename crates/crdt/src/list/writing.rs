@@ -25,7 +25,7 @@ pub enum ListError {
     },
 }
 
-/// Writes one list.
+/// Writes one list. For how edits made at once merge, see [`crate::List`].
 pub struct ListMut<'t, 'a> {
     pub(crate) tx: &'t mut Transaction<'a>,
     pub(crate) index: ContainerIx,

@@ -116,6 +116,25 @@ impl Text<'_> {
     }
 
     /// Who typed what is shown, and when (blame): stretches in order that make up the text.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, PeerId};
+    /// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    /// ada.transact(0, |tx| tx.text("note").insert(0, "milk, bread")).0?;
+    /// ben.import(0, ada.blocks_since(ben.version()))?;
+    /// ben.transact(60_000, |tx| tx.text("note").insert(5, " eggs,")).0?;
+    /// let note = ben.text("note");
+    /// let told = note.authors().into_iter().map(|by| {
+    ///     (note.slice(by.pos, by.pos + by.len), by.id.peer, by.stamp.wall_ms())
+    /// });
+    /// let told: Vec<_> = told.collect();
+    /// assert_eq!(told, [
+    ///     ("milk,".into(), PeerId(1), 0),
+    ///     (" eggs,".into(), PeerId(2), 60_000),
+    ///     (" bread".into(), PeerId(1), 0),
+    /// ]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn authors(&self) -> Vec<Authorship> {
         let Some((index, _, state)) = self.content else { return Vec::new() };

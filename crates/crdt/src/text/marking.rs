@@ -62,10 +62,47 @@ impl TextMut<'_, '_> {
     }
 
     /// Marks the characters from `range.start` to `range.end` (exclusive): says that of this `key`
-    /// they have this `value`, whatever it was. Of marks made at once the one with the greatest
-    /// `(stamp, peer)` holds. Marks of different keys do not touch one another: those that may
-    /// overlap, as comments, have a key each. Null is the value of what is not marked. Levels of
+    /// they have this `value`, whatever it was. Null is the value of what is not marked. Levels of
     /// the value nested deeper than [`crate::MAX_NESTING`] are stored as null.
+    ///
+    /// Merge rule in one sentence: of the marks of a key that reach a character, the one with the
+    /// greatest `(stamp, peer)` holds, character by character, and marks of different keys do not
+    /// touch one another: those that may overlap, as comments, have a key each.
+    ///
+    /// ```
+    /// use leptos_sync_crdt::{Doc, Expand, PeerId};
+    /// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    /// ada.transact(0, |tx| tx.text("note").insert(0, "one two three")).0?;
+    /// ben.import(0, ada.blocks_since(ben.version()))?;
+    ///
+    /// // One makes the first two words bold, the other the last two plain, a minute later; and
+    /// // both comment on what they changed.
+    /// ada.transact(0, |tx| {
+    ///     tx.text("note").mark(0..7, "bold", true, Expand::After)?;
+    ///     tx.text("note").mark(0..7, "comment/1", "bold?", Expand::None)
+    /// }).0?;
+    /// ben.transact(60_000, |tx| {
+    ///     tx.text("note").mark(4..13, "bold", false, Expand::After)?;
+    ///     tx.text("note").mark(4..13, "comment/2", "plain?", Expand::None)
+    /// }).0?;
+    /// ada.import(0, ben.blocks_since(ada.version()))?;
+    /// ben.import(0, ada.blocks_since(ben.version()))?;
+    /// for doc in [&ada, &ben] {
+    ///     let spans = doc.text("note").spans();
+    ///     let told: Vec<_> = spans.iter().map(|span| (&*span.text, &*span.marks)).collect();
+    ///     let [one, two] = [("comment/1", "bold?"), ("comment/2", "plain?")]
+    ///         .map(|(key, value)| (key.into(), value.into()));
+    ///     let bold = |is_bold: bool| ("bold".into(), is_bold.into());
+    ///     assert_eq!(told, [
+    ///         ("one ", &[bold(true), one.clone()][..]),
+    ///         ("two", &[bold(false), one, two.clone()]), // plain, with both comments
+    ///         (" three", &[bold(false), two]),
+    ///     ]);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Whether text that is typed at its edges gets the mark is for `expand` to say:
     ///
     /// ```
     /// use leptos_sync_crdt::{Doc, Expand, PeerId};

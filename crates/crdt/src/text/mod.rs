@@ -3,9 +3,7 @@
 //! The state is plain text in a [`Rope`]; the truth is the log of what was typed where
 //! ([`runs`]), which [`merger`] merges, for lists as well.
 //!
-//! Merge rule in one sentence: an insertion stays next to the characters it was typed between, a
-//! character that anyone deleted is gone, and whole runs of concurrent typing stand side by side.
-//! For what is said about stretches of it, see [`marks`].
+//! For the merge rule see [`Text`], and [`marks`] for what is said about stretches of it.
 
 mod among;
 mod anchor;
@@ -274,15 +272,23 @@ impl Edits {
 
 /// A text of a document, as it is now. Positions count Unicode scalars unless a name says UTF-16.
 ///
+/// Merge rule in one sentence: an insertion stays next to the characters it was typed between, a
+/// character that anyone deleted is gone, and whole runs of concurrent typing stand side by side.
+/// For how marks merge, see [`crate::TextMut::mark`].
+///
 /// ```
 /// use leptos_sync_crdt::{Doc, PeerId};
 /// let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
-/// ada.transact(0, |tx| tx.text("note").insert(0, "[]")).0?;
+/// ada.transact(0, |tx| tx.text("note").insert(0, "buy tea")).0?;
 /// ben.import(0, ada.blocks_since(ben.version()))?;
-/// ada.transact(0, |tx| tx.text("note").insert(1, "milk")).0?;
-/// ben.transact(0, |tx| tx.text("note").insert(1, "eggs")).0?;
+/// ada.transact(0, |tx| tx.text("note").insert(7, " today")).0?;
+/// ada.transact(0, |tx| tx.text("note").splice(4, 3, "milk")).0?; // in the place of tea
+/// ben.transact(0, |tx| tx.text("note").insert(7, " and eggs")).0?;
 /// ada.import(0, ben.blocks_since(ada.version()))?;
-/// assert_eq!(ada.text("note").to_string(), "[milkeggs]"); // whole words, side by side
+/// ben.import(0, ada.blocks_since(ben.version()))?;
+/// for doc in [&ada, &ben] {
+///     assert_eq!(doc.text("note").to_string(), "buy milk today and eggs");
+/// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]

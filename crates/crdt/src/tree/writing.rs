@@ -28,7 +28,7 @@ pub enum TreeError {
     },
 }
 
-/// Writes one tree.
+/// Writes one tree. For how moves made at once merge, see [`crate::Tree`].
 pub struct TreeMut<'t, 'a> {
     pub(crate) tx: &'t mut Transaction<'a>,
     pub(crate) index: ContainerIx,
