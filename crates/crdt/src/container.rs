@@ -283,7 +283,7 @@ pub enum ContainerKind {
     Register,
     /// A map of values.
     Map,
-    /// A table of rows.
+    /// A table of rows. One is at the top of a document; it does not nest in other containers.
     Table,
     /// A counter.
     Counter,
@@ -331,6 +331,12 @@ impl ContainerKind {
             code if code >= WRAPPED => Self::Unknown(code),
             _ => Self::Unknown(input.refuse("container kind")),
         }
+    }
+
+    /// Checks that a container of this kind can be read and written where it is nested.
+    pub(crate) fn check_nests(self) {
+        let nests = !matches!(self, Self::Table | Self::Unknown(_));
+        assert!(nests, "tables and unknown kinds do not nest in other containers");
     }
 
     /// Whether operations of this kind name positions: they are kept as runs.

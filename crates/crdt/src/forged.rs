@@ -10,8 +10,8 @@ use crate::import::{ImportError, PENDING_BLOCKS_MAX};
 use crate::op::{Action, Body, Op, POS_MAX};
 use crate::stamp::Stamp;
 use crate::text::{Anchor, RunKind};
-use crate::value::MAX_NESTING;
-use crate::{Doc, OpId, PeerId, RowId};
+use crate::value::{MAX_NESTING, Value};
+use crate::{Doc, OpId, Patch, PeerId, RowId, VersionVector};
 
 /// A block of one operation, by peer 9, which has seen nothing.
 fn unseeing(kind: ContainerKind, action: Action) -> Block {
@@ -62,6 +62,49 @@ fn a_row_that_its_author_had_not_seen_is_left_alone() {
     for op in [CellOp::Remove { row }, CellOp::Cell { row, field: 0, value }] {
         assert_void(&doc, &unseeing(ContainerKind::Table, Action::Cell(op)), shown);
     }
+}
+
+#[test]
+fn a_nested_table_of_somebody_else_is_kept_and_shows_nothing() {
+    let map = ContainerId::root("c");
+    let table = map.clone().entry("k");
+    let row = RowRef::Stray(OpId::new(PeerId(9), 1));
+    let nested = Some(Value::Container(ContainerKind::Table));
+    let cells = [
+        (0, CellOp::Put { key: 0, value: nested }),
+        (1, CellOp::Insert { fields: vec![(1, 1.into())] }),
+        (1, CellOp::Cell { row, field: 1, value: 2.into() }),
+        (1, CellOp::Remove { row }),
+        (1, CellOp::Restore { row, fields: vec![(1, 3.into())] }),
+    ];
+    let op = |(container, op)| Op { container, action: Action::Cell(op) };
+    let header =
+        BlockHeader { peer: PeerId(9), seq: 0, len: 5, stamp: Stamp(1 << 30), deps: Vec::new() };
+    let body = Body {
+        containers: vec![(ContainerKind::Map, map), (ContainerKind::Table, table.clone())],
+        names: vec!["k".into(), "n".into()],
+        ops: cells.map(op).into(),
+    };
+    let block = Block::encode(header, &body);
+
+    let mut doc = Doc::new(PeerId(1));
+    doc.transact(0, |tx| tx.map("c").set("other", 1));
+    let patches = doc.import(1 << 40, [block.clone()]).unwrap().patches;
+    let put = Patch::MapEntry { id: ContainerId::root("c"), key: "k".into() };
+    assert_eq!(patches, [put], "of a table that nobody can ask for nothing is told");
+    let everything = VersionVector::new();
+    let mut copy = Doc::new(PeerId(2));
+    copy.import_update(1 << 40, &doc.encode_update(&everything)).unwrap();
+    let loaded = Doc::from_snapshot(PeerId(3), &doc.encode_snapshot()).unwrap();
+    for doc in [&doc, &copy, &loaded, &doc.fork(PeerId(4))] {
+        assert_eq!(doc.map("c").nested("k"), Some((ContainerKind::Table, table.clone())));
+        assert_eq!(doc.roots().collect::<Vec<_>>(), [(ContainerKind::Map, "c")]);
+        assert!(doc.blocks_since(&everything).contains(&block));
+    }
+    let shallow = doc.encode_shallow_snapshot(doc.version()).unwrap();
+    let trimmed = Doc::from_shallow_snapshot(PeerId(5), &shallow).unwrap();
+    assert_eq!(trimmed.map("c").nested("k"), Some((ContainerKind::Table, table)));
+    assert_eq!(doc.diff(&everything, doc.version()).unwrap().len(), 2, "both of the map's keys");
 }
 
 #[test]
@@ -173,8 +216,8 @@ fn an_operation_fits_the_kind_of_its_container_and_the_names_there() {
         ContainerKind::Unknown(77),
     ];
     let row = RowRef::Stray(OpId::new(PeerId(1), 0));
-    let (key, none, value) = (Vec::new(), None, crate::Value::Null);
-    let fields = || vec![(1, crate::Value::Null)];
+    let (key, none, value) = (Vec::new(), None, Value::Null);
+    let fields = || vec![(1, Value::Null)];
     let ops: [(CellOp, &[usize], bool); 11] = [
         (CellOp::Set(value.clone()), &[0, 5, 6], false),
         (CellOp::Put { key: 1, value: None }, &[1], true),

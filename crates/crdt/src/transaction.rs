@@ -255,7 +255,13 @@ impl MapMut<'_, '_> {
     /// assert_eq!(ada.list(&tags).len(), 2);
     /// # Ok::<(), leptos_sync_crdt::ImportError>(())
     /// ```
+    ///
+    /// # Panics
+    /// If the container would lie in more than [`crate::MAX_NESTING`] others, or if the kind is
+    /// [`ContainerKind::Table`] or one that this library does not know: those do not nest. What
+    /// somebody else's program nested so all the same is kept and passed on, and cannot be read.
     pub fn nest(&mut self, key: &str, kind: ContainerKind) -> ContainerId {
+        kind.check_nests();
         let container = self.tx.doc.containers.get(self.index);
         let id = container.id.clone().entry(key);
         let held = match &container.content {

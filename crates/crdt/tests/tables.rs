@@ -1,8 +1,10 @@
 //! Tables and what a document lists.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use leptos_sync_crdt::{
     ChainMark, ContainerId, ContainerKind, Doc, DocId, DocIdError, INSERT_BYTES_MAX, LwwRegister,
-    OpId, PeerId, RowId, Stamp, TextError, VersionVector, is_update,
+    OpId, PeerId, RowId, Stamp, TextError, Transaction, VersionVector, is_update,
 };
 
 fn sync(a: &mut Doc, b: &mut Doc) {
@@ -113,6 +115,25 @@ fn nesting_what_is_nested_already_writes_nothing() {
     let (again, commit) = nest(&mut doc, ContainerKind::Text);
     assert_eq!((again, commit.is_some()), (id, false));
     assert!(nest(&mut doc, ContainerKind::List).1.is_some());
+}
+
+#[test]
+fn a_table_or_an_unknown_kind_nests_nowhere() {
+    let refused = "tables and unknown kinds do not nest in other containers";
+    for kind in [ContainerKind::Table, ContainerKind::Unknown(16), ContainerKind::Unknown(3)] {
+        let places: [fn(&mut Transaction<'_>, ContainerKind); 3] = [
+            |tx, kind| drop(tx.map("m").nest("k", kind)),
+            |tx, kind| drop(tx.list("l").nest(0, kind)),
+            |tx, kind| drop(tx.movable_list("l").nest(0, kind)),
+        ];
+        for nest in places {
+            let mut doc = Doc::new(PeerId(1));
+            let edit = AssertUnwindSafe(|| doc.transact(0, |tx| nest(tx, kind)));
+            let panic = catch_unwind(edit).expect_err("it does not nest");
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&refused));
+            assert_eq!((doc.block_count(), doc.map("m").len(), doc.list("l").len()), (0, 0, 0));
+        }
+    }
 }
 
 #[test]

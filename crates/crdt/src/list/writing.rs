@@ -103,7 +103,11 @@ impl ListMut<'_, '_> {
     ///
     /// # Errors
     /// [`ListError::OutOfRange`] past the end.
+    ///
+    /// # Panics
+    /// As [`crate::MapMut::nest`].
     pub fn nest(&mut self, index: usize, kind: ContainerKind) -> Result<ContainerId, ListError> {
+        kind.check_nests();
         self.insert(index, Value::Container(kind))?;
         let doc = self.tx.doc();
         let list = doc.list_of(Some(self.index));
@@ -254,6 +258,9 @@ impl MovableListMut<'_, '_> {
     ///
     /// # Errors
     /// [`ListError::OutOfRange`] past the end.
+    ///
+    /// # Panics
+    /// As [`crate::MapMut::nest`].
     pub fn nest(&mut self, index: usize, kind: ContainerKind) -> Result<ContainerId, ListError> {
         self.list.nest(index, kind)
     }
