@@ -372,19 +372,29 @@ proptest! {
             run(&mut docs, 0, step, i as u64 * 1_000);
         }
         let [mut doc] = docs;
+        // What was never set before is null after undo.
+        fn set<'a>(values: impl Iterator<Item = (&'a str, Value)>) -> Vec<(String, Value)> {
+            let set = values.filter(|(_, value)| *value != Value::Null);
+            set.map(|(name, value)| (name.to_owned(), value)).collect()
+        }
         let shown = |doc: &Doc| {
-            let rows: Vec<_> = doc.table("t").rows()
-                .map(|row| (row, doc.table("t").get(row, "0"))).collect();
+            let table = doc.table("t");
+            let votes = |row| doc.counter(ContainerId::cell("t", row, "votes"));
+            let rows: Vec<_> = table.rows().map(|row| (row, set(table.fields(row)), votes(row)))
+                .collect();
             let lists = [doc.list("p"), doc.movable_list("l")];
             let lists = lists.map(|list| list.iter().collect::<Vec<_>>());
             let tree = tree::shown(doc, "o");
             let text = (doc.text("x").to_string(), marks_of(doc, "x"));
-            (text, doc.counter("c"), doc.map("m").len(), rows, lists, tree)
+            let cells = (doc.counter("c"), doc.register("r").unwrap_or_default());
+            (text, cells, set(doc.map("m").iter()), rows, lists, tree)
         };
         let end = shown(&doc);
         while doc.undo(0).is_some() {}
         let nothing = (String::new(), Vec::new());
-        let start = (nothing, 0, 0, Vec::new(), [Vec::new(), Vec::new()], Vec::new());
+        let unset = (0, Value::Null);
+        let start =
+            (nothing, unset, Vec::new(), Vec::new(), [Vec::new(), Vec::new()], Vec::new());
         prop_assert_eq!(shown(&doc), start);
         while doc.redo(0).is_some() {}
         prop_assert_eq!(shown(&doc), end);

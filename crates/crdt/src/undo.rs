@@ -248,7 +248,9 @@ impl Doc {
     /// is none. `wall_ms` is the current time in milliseconds since the Unix epoch.
     ///
     /// Text that comes back has the marks that it had, unless this program has never written or
-    /// asked for marks: then it comes back without those that others put on it.
+    /// asked for marks: then it comes back without those that others put on it. A register or a
+    /// row's field that had never been set before holds [`Value::Null`] then, since nothing can
+    /// unset it; an entry of a map is removed.
     ///
     /// ```
     /// use leptos_sync_crdt::{Doc, PeerId};

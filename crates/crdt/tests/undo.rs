@@ -1,6 +1,6 @@
 //! Undo: what is one step, and that nobody else's work is touched.
 
-use leptos_sync_crdt::{Doc, PeerId, RowId};
+use leptos_sync_crdt::{Doc, PeerId, RowId, Value};
 
 fn pair() -> (Doc, Doc) {
     (Doc::new(PeerId(1)), Doc::new(PeerId(2)))
@@ -55,6 +55,28 @@ fn typing_on_and_on_is_one_step_and_edits_apart_are_at_most_a_thousand() {
     assert_eq!(text(&doc), "b".repeat(1_000));
     doc.undo(0).unwrap();
     assert_eq!(text(&doc), "");
+}
+
+#[test]
+fn what_had_no_value_before_is_null_after_undo_and_an_entry_is_gone() {
+    let mut doc = Doc::new(PeerId(1));
+    let row = doc.transact(0, |tx| tx.table("t").insert([("n", 1)])).0;
+    doc.transact(0, |tx| {
+        tx.register("r").set(1);
+        tx.map("m").set("k", 1);
+        tx.table("t").set(row, "new", 1)
+    })
+    .0
+    .unwrap();
+    let shown = |doc: &Doc| {
+        let values = [doc.register("r"), doc.map("m").get("k"), doc.table("t").get(row, "new")];
+        (values, doc.map("m").contains("k"))
+    };
+    doc.undo(0).unwrap();
+    assert_eq!(shown(&doc), ([Some(Value::Null), None, Some(Value::Null)], false));
+    doc.redo(0).unwrap();
+    let one = || Some(1.into());
+    assert_eq!(shown(&doc), ([one(), one(), one()], true));
 }
 
 #[test]
