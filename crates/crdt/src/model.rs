@@ -19,7 +19,11 @@ use crate::text::model::{CharMarks, MarkModel};
 use crate::tree::model::TreeModel;
 use crate::value::Value;
 
-type Key = (u8, Arc<str>, Option<RowId>, Arc<str>);
+/// A container, at the top or nested: each kind has its own names.
+type Place = (ContainerKind, ContainerId);
+
+/// What is written to there: the kind of register, the row or element, and the key or field.
+type Key = (u8, Place, Option<RowId>, Arc<str>);
 
 #[derive(Default)]
 struct Char {
@@ -142,16 +146,20 @@ fn sort_causally(blocks: &mut [Block]) {
 #[derive(Default)]
 pub(crate) struct Model {
     writes: BTreeMap<Key, (Stamp, PeerId, Option<Value>)>,
-    pub(crate) counters: BTreeMap<ContainerId, i64>,
-    texts: BTreeMap<ContainerId, Tree>,
+    /// Every container that was written to.
+    pub(crate) places: BTreeSet<Place>,
+    counters: BTreeMap<ContainerId, i64>,
+    /// The insertions of each table.
+    rows: BTreeMap<ContainerId, BTreeSet<(Stamp, OpId)>>,
+    texts: BTreeMap<Place, Tree>,
     /// The element of each slot of a list.
     slots: BTreeMap<OpId, OpId>,
     trees: BTreeMap<ContainerId, TreeModel>,
     marks: BTreeMap<ContainerId, MarkModel>,
 }
 
-fn element_key(kind: u8, list: &ContainerId, element: OpId) -> Key {
-    (kind, format!("{list:?}").into(), Some(RowId(element)), "".into())
+fn element_key(kind: u8, list: &Place, element: OpId) -> Key {
+    (kind, list.clone(), Some(RowId(element)), "".into())
 }
 
 fn slot_value(slot: OpId) -> Value {
@@ -194,14 +202,16 @@ impl Model {
     }
 
     fn apply(&mut self, body: &Body, op: &Op, id: OpId, stamp: Stamp, version: &BTreeSet<OpId>) {
-        let (kind, container) = &body.containers[op.container];
+        let place = &body.containers[op.container];
+        let (kind, container) = place;
+        self.places.insert(place.clone());
         match &op.action {
             Action::Cell(op) if *kind == ContainerKind::Tree => {
                 let tree = self.trees.entry(container.clone()).or_default();
                 tree.apply(id, stamp, op, &|node| version.contains(&node));
             }
             Action::Cell(CellOp::Mark { key, range, value }) => {
-                let tree = self.texts.get(container);
+                let tree = self.texts.get(place);
                 let saw = |id| {
                     let is_char = |tree: &&Tree| tree.chars.contains_key(&Some(id));
                     let tree = tree.filter(is_char);
@@ -212,33 +222,34 @@ impl Model {
                 marks.apply(rank, key, *range, value.clone(), &saw);
             }
             Action::Cell(CellOp::Add(delta)) => {
-                *self.counters.entry(container.clone()).or_default() += delta;
+                let sum = self.counters.entry(container.clone()).or_default();
+                *sum = sum.wrapping_add(*delta);
             }
             Action::Cell(CellOp::Replace { element: RowRef::Stray(element), value }) => {
-                let key = element_key(4, container, *element);
+                let key = element_key(4, place, *element);
                 self.write(key, stamp, id.peer, Some(value.clone()));
             }
-            Action::Cell(op) => self.apply_cell(body, container, op, id, stamp),
+            Action::Cell(op) => self.apply_cell(body, place, op, id, stamp),
             Action::Text { kind, pos, len, content } => {
                 let chars: Vec<char> = content.chars().collect();
-                self.run(container, *kind, *pos, *len, &chars, id, version);
+                self.run(place, *kind, *pos, *len, &chars, id, version);
             }
             Action::List { kind, pos, len, values } => {
-                self.run(container, *kind, *pos, *len, &[' '; 64], id, version);
+                self.run(place, *kind, *pos, *len, &[' '; 64], id, version);
                 for (i, value) in (0..).zip(values) {
                     let element = id.plus(i);
                     self.slots.insert(element, element);
-                    let (held, peer) = (element_key(4, container, element), id.peer);
+                    let (held, peer) = (element_key(4, place, element), id.peer);
                     self.write(held, stamp.plus(i), peer, Some(value.clone()));
                     let slot = Some(slot_value(element));
-                    self.write(element_key(5, container, element), stamp.plus(i), peer, slot);
+                    self.write(element_key(5, place, element), stamp.plus(i), peer, slot);
                 }
             }
             Action::Move { pos, element: RowRef::Stray(element) } => {
-                self.run(container, RunKind::Insert, *pos, 1, &[' '], id, version);
+                self.run(place, RunKind::Insert, *pos, 1, &[' '], id, version);
                 self.slots.insert(id, *element);
                 let slot = Some(slot_value(id));
-                self.write(element_key(5, container, *element), stamp, id.peer, slot);
+                self.write(element_key(5, place, *element), stamp, id.peer, slot);
             }
             Action::Move { .. } => unreachable!("blocks name elements by id"),
         }
@@ -248,7 +259,7 @@ impl Model {
     #[allow(clippy::too_many_arguments, reason = "a run has as many parts")]
     fn run(
         &mut self,
-        container: &ContainerId,
+        place: &Place,
         kind: RunKind,
         pos: u32,
         len: u32,
@@ -256,7 +267,7 @@ impl Model {
         id: OpId,
         version: &BTreeSet<OpId>,
     ) {
-        let tree = self.texts.entry(container.clone()).or_default();
+        let tree = self.texts.entry(place.clone()).or_default();
         let mut version = version.clone();
         for i in 0..len {
             let id = id.plus(i);
@@ -273,11 +284,12 @@ impl Model {
     }
 
     /// What a list shows: the slots that hold for their elements.
-    pub(crate) fn list(&self, id: &ContainerId) -> Vec<Value> {
+    pub(crate) fn list(&self, kind: ContainerKind, id: &ContainerId) -> Vec<Value> {
+        let place = (kind, id.clone());
         let mut shown = Vec::new();
-        for slot in self.texts.get(id).map(Tree::shown_ids).unwrap_or_default() {
+        for slot in self.texts.get(&place).map(Tree::shown_ids).unwrap_or_default() {
             let element = self.slots[&slot];
-            let held = |kind| self.writes[&element_key(kind, id, element)].2.clone();
+            let held = |kind| self.writes[&element_key(kind, &place, element)].2.clone();
             if held(5) == Some(slot_value(slot)) {
                 shown.extend(held(4));
             }
@@ -290,16 +302,8 @@ impl Model {
         self.trees.get(id).map(TreeModel::walk).unwrap_or_default()
     }
 
-    fn apply_cell(
-        &mut self,
-        body: &Body,
-        container: &ContainerId,
-        op: &CellOp,
-        id: OpId,
-        stamp: Stamp,
-    ) {
-        let ContainerId::Root(name) = container.clone() else { return };
-        let (peer, none): (_, Arc<str>) = (id.peer, "".into());
+    fn apply_cell(&mut self, body: &Body, place: &Place, op: &CellOp, id: OpId, stamp: Stamp) {
+        let (name, peer, none): (_, _, Arc<str>) = (place.clone(), id.peer, "".into());
         let field = |field: &u32| body.names[*field as usize].clone();
         let row = match op.row() {
             Some(RowRef::Stray(row)) => RowId(row),
@@ -313,6 +317,9 @@ impl Model {
                 self.write((1, name, None, field(key)), stamp, peer, value.clone());
             }
             CellOp::Insert { fields } | CellOp::Restore { fields, .. } => {
+                if op.row().is_none() {
+                    self.rows.entry(place.1.clone()).or_default().insert((stamp, id));
+                }
                 for (f, value) in fields {
                     let key = (2, name.clone(), Some(row), field(f));
                     self.write(key, stamp, peer, Some(value.clone()));
@@ -330,35 +337,52 @@ impl Model {
     }
 
     pub(crate) fn text(&self, id: &ContainerId) -> String {
-        self.texts.get(id).map(Tree::text).unwrap_or_default()
+        self.texts.get(&(ContainerKind::Text, id.clone())).map(Tree::text).unwrap_or_default()
     }
 
     /// The marks of each character of a text.
     pub(crate) fn marks(&self, id: &ContainerId) -> Vec<CharMarks> {
-        let Some(tree) = self.texts.get(id) else { return Vec::new() };
+        let tree = self.texts.get(&(ContainerKind::Text, id.clone()));
+        let Some(tree) = tree else { return Vec::new() };
         let none = MarkModel::default();
         let all = tree.all();
         let past = |char| tree.typed_past(char, &all);
         self.marks.get(id).unwrap_or(&none).of(&tree.shown_ids(), &all, &past)
     }
 
-    pub(crate) fn register(&self, name: &str) -> Option<&Value> {
-        self.written(0, name, None, "")
+    pub(crate) fn register(&self, id: &ContainerId) -> Option<Value> {
+        let key = (0, (ContainerKind::Register, id.clone()), None, "".into());
+        self.writes.get(&key)?.2.clone()
     }
 
-    pub(crate) fn entry(&self, map: &str, key: &str) -> Option<&Value> {
-        self.written(1, map, None, key)
+    pub(crate) fn counter(&self, id: &ContainerId) -> i64 {
+        self.counters.get(id).copied().unwrap_or_default()
     }
 
-    pub(crate) fn cell(&self, table: &str, row: RowId, field: &str) -> Option<&Value> {
-        self.written(2, table, Some(row), field)
+    /// The entries of a map, by key.
+    pub(crate) fn map(&self, id: &ContainerId) -> Vec<(String, Value)> {
+        self.values(1, (ContainerKind::Map, id.clone()), None)
     }
 
-    pub(crate) fn is_alive(&self, table: &str, row: RowId) -> bool {
-        self.written(3, table, Some(row), "") == Some(&Value::Bool(true))
+    /// The rows of a table that were ever inserted, oldest first, and whether they are there.
+    pub(crate) fn rows(&self, id: &ContainerId) -> Vec<(RowId, bool)> {
+        let is_alive = |row: RowId| {
+            let key = (3, (ContainerKind::Table, id.clone()), Some(row), "".into());
+            self.writes[&key].2 == Some(true.into())
+        };
+        let rows = self.rows.get(id).into_iter().flatten().map(|(_, row)| RowId(*row));
+        rows.map(|row| (row, is_alive(row))).collect()
     }
 
-    fn written(&self, kind: u8, name: &str, row: Option<RowId>, key: &str) -> Option<&Value> {
-        self.writes.get(&(kind, name.into(), row, key.into()))?.2.as_ref()
+    /// The fields of a row that hold a value, by name.
+    pub(crate) fn fields(&self, table: &ContainerId, row: RowId) -> Vec<(String, Value)> {
+        self.values(2, (ContainerKind::Table, table.clone()), Some(row))
+    }
+
+    fn values(&self, kind: u8, place: Place, row: Option<RowId>) -> Vec<(String, Value)> {
+        let first = (kind, place, row, "".into());
+        let is_there = |key: &Key| (key.0, &key.1, key.2) == (first.0, &first.1, first.2);
+        let written = self.writes.range(first.clone()..).take_while(|(key, _)| is_there(key));
+        written.filter_map(|(key, write)| Some((key.3.to_string(), write.2.clone()?))).collect()
     }
 }

@@ -270,7 +270,7 @@ mod tests {
     use super::*;
     use crate::block::Block;
     use crate::model::Model;
-    use crate::{ContainerId, Doc, OpId, PeerId, Stamp, VersionVector};
+    use crate::{ContainerId, ContainerKind, Doc, OpId, PeerId, Stamp, VersionVector};
 
     /// What each of many authors does at once.
     #[derive(Clone, Copy, Debug)]
@@ -370,7 +370,11 @@ mod tests {
                 assert_eq!(doc.text("x").to_string(), model.text(&id), "{kind:?} {authors}");
                 if let Kind::List = kind {
                     let list: Vec<_> = doc.list("l").iter().collect();
-                    assert_eq!(list, model.list(&ContainerId::root("l")), "{authors}");
+                    assert_eq!(
+                        list,
+                        model.list(ContainerKind::List, &ContainerId::root("l")),
+                        "{authors}"
+                    );
                 }
             }
         }

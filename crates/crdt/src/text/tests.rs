@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::block::{Block, BlockHeader};
 use crate::cells::{CellOp, RowRef};
 use crate::codec::{Reader, Writer};
-use crate::container::{ContainerKind, Content};
+use crate::container::{ContainerKey, ContainerKind, Content};
 use crate::graph::{Graph, Lv};
 use crate::model::Model;
 use crate::names::Names;
@@ -67,8 +67,8 @@ pub(crate) fn perform_mark(doc: &mut Doc, name: &str, edit: &MarkEdit, wall_ms: 
 }
 
 /// The marks of each character, as both ways of asking tell them.
-pub(crate) fn marks_of(doc: &Doc, name: &str) -> Vec<CharMarks> {
-    let text = doc.text(name);
+pub(crate) fn marks_of<'k>(doc: &Doc, id: impl Into<ContainerKey<'k>>) -> Vec<CharMarks> {
+    let text = doc.text(id);
     let spans = text.spans();
     assert!(spans.windows(2).all(|two| two[0].end == two[1].start && two[0].marks != two[1].marks));
     let whole: String = spans.iter().map(|span| &*span.text).collect();
@@ -91,9 +91,14 @@ pub(crate) struct MarkView(pub(crate) Vec<Option<CharMarks>>);
 
 impl MarkView {
     /// Follows a patch; text that it inserts is marked so.
-    pub(crate) fn follow(&mut self, name: &str, patch: &Patch, inserted: Option<&CharMarks>) {
+    pub(crate) fn follow(
+        &mut self,
+        text: &ContainerId,
+        patch: &Patch,
+        inserted: Option<&CharMarks>,
+    ) {
         match patch {
-            Patch::Text { id, delta } if *id == ContainerId::root(name) => {
+            Patch::Text { id, delta } if id == text => {
                 let mut at = 0;
                 for step in delta {
                     match step {
@@ -107,7 +112,7 @@ impl MarkView {
                     }
                 }
             }
-            Patch::Marks { id, start, end, key, value } if *id == ContainerId::root(name) => {
+            Patch::Marks { id, start, end, key, value } if id == text => {
                 for marks in self.0[*start as usize..*end as usize].iter_mut().flatten() {
                     let old = if *value == Value::Null {
                         marks.remove(key)
@@ -122,8 +127,8 @@ impl MarkView {
     }
 
     /// Checks what is known, and learns the rest.
-    pub(crate) fn check(&mut self, doc: &Doc, name: &str) {
-        let now = marks_of(doc, name);
+    pub(crate) fn check(&mut self, doc: &Doc, text: &ContainerId) {
+        let now = marks_of(doc, text);
         assert_eq!(self.0.len(), now.len());
         for (known, now) in self.0.iter_mut().zip(now) {
             assert_eq!(known.get_or_insert_with(|| now.clone()), &now);

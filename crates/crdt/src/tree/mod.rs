@@ -34,7 +34,7 @@ use crate::undo::undoes;
 pub(crate) use changes::changes;
 pub(crate) use diff::diff_tree;
 #[cfg(test)]
-pub(crate) use tests::{Edit, edit, perform, shown};
+pub(crate) use tests::{Edit, Follower, edit, perform, shown};
 pub use view::{NodeId, Tree};
 pub use writing::{TreeError, TreeMut};
 

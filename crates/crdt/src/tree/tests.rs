@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::container::ContainerKey;
 use crate::model::Model;
 use crate::{
     Block, ContainerId, Doc, NodeId, OpId, Patch, PeerId, TreeChange, TreeError, VersionVector,
 };
 
 type Index = prop::sample::Index;
+
+/// The name of a tree at the top, or its id.
+pub(crate) trait Key<'k>: Into<ContainerKey<'k>> + Copy {}
+
+impl<'k, T: Into<ContainerKey<'k>> + Copy> Key<'k> for T {}
 
 /// An edit of a tree; what it is about is chosen among all nodes there ever were.
 #[derive(Clone, Debug)]
@@ -30,7 +36,7 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
 }
 
 /// Makes an edit, and checks that it does what it says, or is refused for the reason it gives.
-pub(crate) fn perform(doc: &mut Doc, tree: &str, edit: &Edit, wall_ms: u64) {
+pub(crate) fn perform<'k>(doc: &mut Doc, tree: impl Key<'k>, edit: &Edit, wall_ms: u64) {
     let there: Vec<NodeId> = doc.tree(tree).walk().map(|(_, node)| node).collect();
     let known: Vec<NodeId> = all_nodes(doc, tree);
     // One choice more than there are nodes: the top.
@@ -64,35 +70,52 @@ pub(crate) fn perform(doc: &mut Doc, tree: &str, edit: &Edit, wall_ms: u64) {
     }
 }
 
-fn assert_is_at(doc: &Doc, tree: &str, node: NodeId, parent: Option<NodeId>, at: usize) {
+fn assert_is_at<'k>(
+    doc: &Doc,
+    tree: impl Key<'k>,
+    node: NodeId,
+    parent: Option<NodeId>,
+    at: usize,
+) {
     let tree = doc.tree(tree);
     assert_eq!((tree.parent(node), tree.index_of(node)), (parent, Some(at)));
     assert_eq!(tree.children(parent)[at], node);
 }
 
 /// Every node that was ever created, removed ones too.
-fn all_nodes(doc: &Doc, tree: &str) -> Vec<NodeId> {
+fn all_nodes<'k>(doc: &Doc, tree: impl Key<'k>) -> Vec<NodeId> {
     let index = doc.containers.find(crate::ContainerKind::Tree, &tree.into());
     let state = doc.tree_state(index);
     let lvs = state.iter().flat_map(|state| state.nodes.iter().map(|node| node.lv));
     lvs.map(|lv| NodeId(doc.history().graph.id_of(lv))).collect()
 }
 
-pub(crate) fn shown(doc: &Doc, tree: &str) -> Vec<(usize, OpId)> {
+pub(crate) fn shown<'k>(doc: &Doc, tree: impl Key<'k>) -> Vec<(usize, OpId)> {
     doc.tree(tree).walk().map(|(depth, node)| (depth, node.0)).collect()
 }
 
 /// A view that knows a tree from its patches alone.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Follower {
     children: BTreeMap<Option<NodeId>, Vec<NodeId>>,
     parents: BTreeMap<NodeId, Option<NodeId>>,
 }
 
 impl Follower {
-    pub(crate) fn follow(&mut self, patch: &Patch, tree: &str) {
+    /// One that shows all of a tree.
+    pub(crate) fn of(doc: &Doc, id: ContainerId) -> Self {
+        let (mut view, tree) = (Self::default(), doc.tree(id));
+        let nodes = tree.walk().map(|(_, node)| (node, tree.parent(node)));
+        for (node, parent) in nodes {
+            view.children.entry(parent).or_default().push(node);
+            view.parents.insert(node, parent);
+        }
+        view
+    }
+
+    pub(crate) fn follow(&mut self, patch: &Patch, tree: impl Into<ContainerId>) {
         match patch {
-            Patch::Tree { id, changes } if *id == ContainerId::root(tree) => {
+            Patch::Tree { id, changes } if *id == tree.into() => {
                 changes.iter().for_each(|change| self.step(change));
             }
             _ => {}
