@@ -6,7 +6,7 @@ use proptest::sample::Index;
 use super::Order;
 use crate::histories::{Step, run, step};
 use crate::text::tests::marks_of;
-use crate::{ContainerId, Doc, PeerId, Value};
+use crate::{ContainerId, ContainerKind, Doc, PeerId, Value};
 
 const LATE: u64 = u64::MAX >> 16;
 
@@ -28,7 +28,26 @@ pub(crate) fn shown(doc: &Doc) -> impl PartialEq + std::fmt::Debug + use<> {
     let tree: Vec<usize> = doc.tree("o").walk().map(|(depth, _)| depth).collect();
     let cells = (doc.register("r"), entries, doc.counter("c"));
     let text = (doc.text("x").to_string(), marks_of(doc, "x"));
-    (text, lists, rows, tree, cells)
+    (text, lists, rows, tree, cells, nested(doc))
+}
+
+/// What each nested container shows, if anything, without where it is.
+fn nested(doc: &Doc) -> Vec<String> {
+    let shown = |kind: ContainerKind, id: &ContainerId| match kind {
+        ContainerKind::Register => doc.register(id).map(|value| format!("{value:?}")),
+        ContainerKind::Counter => Some(doc.counter(id).to_string()),
+        ContainerKind::Map => Some(format!("{:?}", doc.map(id).iter().collect::<Vec<_>>())),
+        ContainerKind::Text => Some(format!("{} {:?}", doc.text(id), marks_of(doc, id))),
+        ContainerKind::List => Some(format!("{:?}", doc.list(id))),
+        ContainerKind::MovableList => Some(format!("{:?}", doc.movable_list(id))),
+        _ => Some(format!("{:?}", doc.tree(id).walk().map(|(depth, _)| depth).collect::<Vec<_>>())),
+    };
+    let all = doc.containers.iter().map(|(_, container)| (container.kind, &container.id));
+    let nested = all.filter(|(_, id)| id.parent().is_some());
+    let mut nested: Vec<String> = nested.filter_map(|(kind, id)| shown(kind, id)).collect();
+    nested.retain(|shown| !["0", "[]", " []"].contains(&&**shown));
+    nested.sort();
+    nested
 }
 
 /// The document as somebody else has it who has written a little more and forgotten the rest.
