@@ -295,7 +295,8 @@ pub enum ContainerKind {
     MovableList,
     /// A tree whose nodes can be moved.
     Tree,
-    /// A kind that a later version of this library has: kept and passed on as it is.
+    /// A kind that a later version of this library has: kept and passed on as it is. Their numbers
+    /// start at 16; what has a lower one is stored as null.
     Unknown(u8),
 }
 
@@ -331,6 +332,11 @@ impl ContainerKind {
             code if code >= WRAPPED => Self::Unknown(code),
             _ => Self::Unknown(input.refuse("container kind")),
         }
+    }
+
+    /// Whether there can be such a kind.
+    pub(crate) fn can_be(self) -> bool {
+        !matches!(self, Self::Unknown(code) if code < WRAPPED)
     }
 
     /// Checks that a container of this kind can be read and written where it is nested.

@@ -34,7 +34,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value with what is nested deeper than [`MAX_NESTING`] replaced by null.
+    /// The value with what is nested deeper than [`MAX_NESTING`], or names a kind that cannot be,
+    /// replaced by null.
     pub(crate) fn shallow(mut self) -> Self {
         fn limit(value: &mut Value, depth: usize) {
             match value {
@@ -44,6 +45,7 @@ impl Value {
                     entries.values_mut().for_each(|value| limit(value, depth + 1));
                 }
                 Value::F64(value) if value.is_nan() => *value = f64::NAN,
+                Value::Container(kind) if !kind.can_be() => *value = Value::Null,
                 _ => {}
             }
         }

@@ -32,6 +32,21 @@ fn what_is_nested_too_deep_becomes_null_when_it_is_written() {
 }
 
 #[test]
+fn a_kind_that_cannot_be_becomes_null_when_it_is_written() {
+    let mut doc = Doc::new(PeerId(1));
+    let mut written = |value: Value| {
+        doc.transact(0, |tx| tx.register("r").set(value));
+        doc.register("r").expect("it was written")
+    };
+    for code in [0, 3, 15, 16, 255] {
+        let value = Value::Container(ContainerKind::Unknown(code));
+        let stored = if code < 16 { Value::Null } else { value.clone() };
+        assert_eq!(written(value.clone()), stored);
+        assert_eq!(written(Value::List(vec![value])), Value::List(vec![stored]));
+    }
+}
+
+#[test]
 fn bytes_of_what_is_nested_too_deep_are_refused() {
     for nest in [in_lists, in_maps] {
         let read = |depth| Value::from_bytes(&nest(depth, Value::Null).to_bytes());
