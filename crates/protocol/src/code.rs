@@ -10,7 +10,7 @@ use leptos_sync_crdt::{DecodeError, Reader};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCode {
-    /// 1001: the server stops or restarts; come back later.
+    /// 1001: the server stops or restarts, or the permission has changed; come back later.
     GoingAway,
     /// 4400: a frame could not be decoded, or came when it was not allowed.
     Malformed,

@@ -1,24 +1,80 @@
-//! Who is a client, and what may it do: the [`Authenticator`] trait and JSON Web Tokens.
+//! Who is a client, and what may it do: the [`Authenticator`] trait, JSON Web Tokens, and users
+//! whose access was taken away.
 //!
 //! A token is signed with HS256 and says, beside `sub` (the user's name) and `exp`, which documents
 //! may be read and written: `read` and `write` are lists of document ids, where a trailing `*`
 //! stands for any ending. Without either list everything may be written.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use leptos_sync_crdt::DocId;
 use leptos_sync_protocol::Permission;
 use serde::{Deserialize, Serialize};
 
+use crate::room::lock;
+
 /// The shortest secret, in bytes.
 pub const SECRET_BYTES_MIN: usize = 32;
 
-/// Decides who a client is. Called once per connection, with what its first message brought.
+/// Decides who a client is, and whether what it was granted still holds.
+///
+/// ```
+/// # use std::collections::BTreeSet;
+/// # use std::sync::RwLock;
+/// # use leptos_sync_server::{AuthError, Authenticator, Grant, Standing};
+/// /// Tokens are names; who is on the list may read and not write.
+/// struct Names {
+///     readers: RwLock<BTreeSet<String>>,
+/// }
+///
+/// impl Authenticator for Names {
+///     fn authenticate(&self, token: Option<&str>) -> Result<Grant, AuthError> {
+///         let user = token.ok_or(AuthError::Missing)?;
+///         let grant = Grant::all(user, None);
+///         if self.readers.read().map_err(|_| AuthError::Invalid)?.contains(user) {
+///             return Ok(grant.only(vec!["*".to_owned()], Vec::new()));
+///         }
+///         Ok(grant)
+///     }
+///
+///     fn review(&self, grant: &Grant) -> Standing {
+///         match self.authenticate(grant.principal()) {
+///             Ok(present) if present == *grant => Standing::Stands,
+///             Ok(_) => Standing::Changed,
+///             Err(_) => Standing::Ended,
+///         }
+///     }
+/// }
+/// ```
 pub trait Authenticator: Send + Sync + 'static {
-    /// Checks the token.
+    /// Checks the token. Called once per connection, with what its first message brought.
     ///
     /// # Errors
     /// [`AuthError`] closes the connection; its text goes to the client.
     fn authenticate(&self, token: Option<&str>) -> Result<Grant, AuthError>;
+
+    /// What has become of a grant. Asked twice a second for every open connection, and before
+    /// changes are stored, so it has to answer from memory. If it panics the grant has ended. When
+    /// a grant expires is not its concern.
+    fn review(&self, _grant: &Grant) -> Standing {
+        Standing::Stands
+    }
+}
+
+/// What has become of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It holds.
+    Stands,
+    /// It was taken away: the connection closes as one without a token does, and the client waits
+    /// for a person. [`Authenticator::authenticate`] has to refuse it from now on.
+    Ended,
+    /// The user may do something else now: the client is sent away for half a second, and granted
+    /// what [`Authenticator::authenticate`] says then.
+    Changed,
 }
 
 /// Why a client is not let in.
@@ -34,6 +90,9 @@ pub enum AuthError {
     /// The token is not one of ours.
     #[error("the token is not valid")]
     Invalid,
+    /// What was granted has been taken away.
+    #[error("access has been taken away")]
+    Revoked,
 }
 
 /// What a client may do.
@@ -133,11 +192,31 @@ pub struct Claims {
 #[error("the token secret has {0} bytes, at least {SECRET_BYTES_MIN} are needed")]
 pub struct SecretTooShort(pub usize);
 
+/// The names of users whose access was taken away. Clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct RevokedUsers(Arc<Mutex<HashSet<String>>>);
+
+impl RevokedUsers {
+    /// Replaces the list. Whoever is on it is refused from now on, and open connections of theirs
+    /// end within a second.
+    pub fn set(&self, users: impl IntoIterator<Item = String>) {
+        let users = users.into_iter().collect();
+        *lock(&self.0) = users;
+    }
+
+    /// Whether `user` is on the list.
+    #[must_use]
+    pub fn contains(&self, user: &str) -> bool {
+        lock(&self.0).contains(user)
+    }
+}
+
 /// Lets in who brings a token signed with the shared secret.
 #[derive(Clone)]
 pub struct JwtAuth {
     decoding: DecodingKey,
     encoding: EncodingKey,
+    revoked: RevokedUsers,
 }
 
 impl std::fmt::Debug for JwtAuth {
@@ -159,7 +238,15 @@ impl JwtAuth {
         Ok(Self {
             decoding: DecodingKey::from_secret(secret),
             encoding: EncodingKey::from_secret(secret),
+            revoked: RevokedUsers::default(),
         })
+    }
+
+    /// Lets in nobody who is on the list, and nobody stay who comes to be on it.
+    #[must_use]
+    pub fn without(mut self, revoked: RevokedUsers) -> Self {
+        self.revoked = revoked;
+        self
     }
 
     /// Signs a token.
@@ -183,11 +270,21 @@ impl Authenticator for JwtAuth {
                 _ => AuthError::Invalid,
             })?
             .claims;
+        if self.revoked.contains(&claims.sub) {
+            return Err(AuthError::Revoked);
+        }
         let grant = Grant::all(claims.sub, Some(claims.exp.saturating_mul(1_000)));
         Ok(match (claims.read, claims.write) {
             (None, None) => grant,
             (read, write) => grant.only(read.unwrap_or_default(), write.unwrap_or_default()),
         })
+    }
+
+    fn review(&self, grant: &Grant) -> Standing {
+        match grant.principal() {
+            Some(user) if self.revoked.contains(user) => Standing::Ended,
+            _ => Standing::Stands,
+        }
     }
 }
 
@@ -224,6 +321,21 @@ mod tests {
         assert_eq!(refused(Some("x.y.z")), AuthError::Invalid);
         assert_eq!(refused(Some(&token(&auth, 1))), AuthError::Expired);
         assert_eq!(refused(Some(&token(&other, 4_000_000_000))), AuthError::Invalid);
+    }
+
+    #[test]
+    fn who_is_revoked_is_refused_and_does_not_stay() {
+        let revoked = RevokedUsers::default();
+        let auth = JwtAuth::new(SECRET).unwrap().without(revoked.clone());
+        let token = auth.sign(&claims(4_000_000_000)).unwrap();
+        let grant = auth.authenticate(Some(&token)).unwrap();
+        revoked.set(["bob".to_owned()]);
+        assert_eq!(auth.review(&grant), Standing::Stands);
+        revoked.set(["ada".to_owned(), "bob".to_owned()]);
+        assert_eq!(auth.review(&grant), Standing::Ended);
+        assert_eq!(auth.authenticate(Some(&token)).unwrap_err(), AuthError::Revoked);
+        revoked.set([]);
+        assert_eq!(auth.authenticate(Some(&token)).unwrap(), grant);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Guarantees: nothing is queued per connection but the session's own answers, which are as many
 //! as the client's requests; changes are read from the document's log when the socket has room. A
 //! client that does not read for [`WRITE_TIMEOUT`] is let go, and one that asks for more than its
-//! [`Budget`] is read later.
+//! [`Budget`] is read later. One whose grant is over is sent nothing more, whether or not it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use leptos_sync_protocol::{
 use tokio::sync::mpsc;
 use tokio::time;
 
-use crate::auth::{Authenticator, Grant};
 use crate::budget::{self, Budget};
 use crate::env::Socket;
+use crate::grants::{Granted, Over};
 use crate::hub::{Hub, Store};
 use crate::log::News;
 use crate::presence;
@@ -93,8 +93,7 @@ impl Drop for Feed {
 /// One client.
 pub(crate) struct Connection<S: Store, K> {
     hub: Arc<Hub<S>>,
-    auth: Arc<dyn Authenticator>,
-    grant: Grant,
+    granted: Arc<Granted>,
     session_id: u64,
     session: ServerSession,
     started: time::Instant,
@@ -109,20 +108,15 @@ pub(crate) struct Connection<S: Store, K> {
 }
 
 /// Serves a socket until it ends.
-pub(crate) async fn serve<S: Store, K: Socket>(
-    hub: Arc<Hub<S>>,
-    auth: Arc<dyn Authenticator>,
-    limits: Limits,
-    socket: K,
-) {
+pub(crate) async fn serve<S: Store, K: Socket>(hub: Arc<Hub<S>>, limits: Limits, socket: K) {
     let _counted = hub.count();
     let (sink, mut stream) = socket.split();
     let (replies, inbox) = mpsc::unbounded_channel();
     let session_id = hub.next_session();
+    let granted = Arc::<Granted>::default();
     let mut connection = Connection {
         hub,
-        auth,
-        grant: Grant::open(),
+        granted: granted.clone(),
         session_id,
         session: ServerSession::new(Instant::from_ms(0), limits, HEARTBEAT_MS),
         started: time::Instant::now(),
@@ -135,7 +129,11 @@ pub(crate) async fn serve<S: Store, K: Socket>(
         sink,
         unflushed: 0,
     };
-    let end = connection.run(&mut stream, inbox).await;
+    let end = tokio::select! {
+        biased;
+        over = granted.over() => connection.dismiss(over).await,
+        end = connection.run(&mut stream, inbox) => end,
+    };
     connection.close(end, stream).await;
 }
 
@@ -164,9 +162,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 biased;
                 _ = stopping.wait_for(|stop| *stop), if !told_to_stop => {
                     told_to_stop = true;
-                    let detail = "the server is stopping".to_owned();
-                    let retry_after_ms = GO_AWAY_RETRY_MS;
-                    self.input(ServerInput::GoAway { retry_after_ms, detail });
+                    self.send_away("the server is stopping");
                 }
                 Some(reply) = inbox.recv() => {
                     self.reply(reply);
@@ -180,7 +176,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
                     }
                 }
                 () = waker.woken() => {}
-                () = time::sleep_until(wake_at) => self.tick(),
+                () = time::sleep_until(wake_at) => self.input(ServerInput::Tick),
                 () = time::sleep(wait), if !wait.is_zero() => {}
                 // More was left to send than one round takes.
                 () = std::future::ready(()), if more => {}
@@ -190,22 +186,27 @@ impl<S: Store, K: Socket> Connection<S, K> {
 
     fn wake_at(&self) -> time::Instant {
         let session = self.session.next_deadline().map_or(u64::MAX, Instant::as_ms);
-        let expiry_ms = self
-            .grant
-            .expires_ms()
-            .map_or(u64::MAX, |at| at.saturating_sub(self.hub.env.wall_ms()));
-        let expiry = self.now().plus_ms(expiry_ms).as_ms();
         // A day at most: a timer far in the future would overflow.
-        let ms = session.min(expiry).min(self.now().as_ms() + 86_400_000);
+        let ms = session.min(self.now().as_ms() + 86_400_000);
         self.started + Duration::from_millis(ms)
     }
 
-    fn tick(&mut self) {
-        if self.grant.expires_ms().is_some_and(|at| at <= self.hub.env.wall_ms()) {
-            let reason = "the token has expired".to_owned();
-            self.input(ServerInput::Refuse { code: CloseCode::Unauthorized, reason });
+    fn send_away(&mut self, detail: &str) {
+        let (retry_after_ms, detail) = (GO_AWAY_RETRY_MS, detail.to_owned());
+        self.input(ServerInput::GoAway { retry_after_ms, detail });
+    }
+
+    /// Says what became of the grant. A client that has left no room for that is gone without it.
+    async fn dismiss(&mut self, over: &Over) -> End {
+        match over {
+            Over::Ended(error) => {
+                let reason = error.to_string();
+                self.input(ServerInput::Refuse { code: CloseCode::Unauthorized, reason });
+            }
+            Over::Changed => self.send_away("the permission has changed"),
         }
-        self.input(ServerInput::Tick);
+        let said = time::timeout(CLOSE_TIMEOUT, self.drain()).await;
+        said.ok().and_then(Result::err).unwrap_or(End::Gone)
     }
 
     fn input(&mut self, input: ServerInput) {
@@ -390,7 +391,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 }
                 let submission = Submission {
                     ch,
-                    principal: self.grant.principal().map(str::to_owned),
+                    granted: self.granted.clone(),
                     blocks,
                     reply: self.replies.clone(),
                 };
@@ -400,7 +401,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
             ServerEvent::Presence { ch, payload } => {
                 self.spend(budget::PRESENCE);
                 if let Some(feed) = self.feeds.get(&ch) {
-                    feed.room.set_presence(self.session_id, self.grant.principal(), payload);
+                    feed.room.set_presence(self.session_id, self.granted.principal(), payload);
                 }
             }
             other => tracing::warn!(?other, "unknown event"),
@@ -408,7 +409,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
     }
 
     fn hello(&mut self, client_id: u64, token: Option<&str>, client_ms: u64) {
-        match self.auth.authenticate(token) {
+        match self.hub.grants.admit(&self.granted, token) {
             Ok(grant) => {
                 let admission = Admission {
                     server_id: self.hub.server_id,
@@ -421,7 +422,6 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 };
                 let skew_ms = client_ms.cast_signed() - admission.server_ms.cast_signed();
                 tracing::debug!(client_id, skew_ms, principal = ?grant.principal(), "welcome");
-                self.grant = grant;
                 self.input(ServerInput::Admit(admission));
             }
             Err(error) => {
@@ -439,7 +439,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
         me: Option<PeerMark>,
         since: Option<LogMark>,
     ) {
-        let Some(permission) = self.grant.permission(doc) else {
+        let Some(permission) = self.granted.permission(doc) else {
             let (code, detail) = (DocErrCode::Forbidden, String::new());
             return self.input(ServerInput::DocError { ch, code, detail });
         };

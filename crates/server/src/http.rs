@@ -15,7 +15,6 @@ use leptos_sync_protocol::{Limits, SUBPROTOCOL};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::auth::Authenticator;
 use crate::connection;
 use crate::hub::{Hub, Store};
 
@@ -59,7 +58,6 @@ fn is_loopback_name(host: &str) -> bool {
 /// What every request needs.
 pub(crate) struct Shared<S: Store> {
     pub(crate) hub: Arc<Hub<S>>,
-    pub(crate) auth: Arc<dyn Authenticator>,
     pub(crate) limits: Limits,
     pub(crate) origins: Origins,
 }
@@ -107,8 +105,8 @@ async fn sync<S: Store>(
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| {
-            let Shared { hub, auth, limits, .. } = &*shared;
-            connection::serve(hub.clone(), auth.clone(), *limits, socket)
+            let Shared { hub, limits, .. } = &*shared;
+            connection::serve(hub.clone(), *limits, socket)
         })
 }
 

@@ -10,7 +10,9 @@ use leptos_sync_crdt::{DecodeError, DocId, PeerId};
 use leptos_sync_storage::{AppendError, MemoryStorage, ReadError, SqliteStorage, Storage};
 use tokio::sync::{Semaphore, watch};
 
+use crate::auth::Authenticator;
 use crate::env::Env;
+use crate::grants::{self, Grants};
 use crate::log::DocLog;
 use crate::room::{self, Job, Room, lock};
 
@@ -93,6 +95,7 @@ pub(crate) struct Hub<S> {
     pub(crate) env: Arc<dyn Env>,
     pub(crate) server_id: u64,
     pub(crate) epoch: u64,
+    pub(crate) grants: Grants,
     rooms: Mutex<BTreeMap<DocId, Joined>>,
     /// To whom an author id belongs, as far as it was looked up.
     owners: tokio::sync::Mutex<HashMap<PeerId, String>>,
@@ -114,6 +117,7 @@ impl<S: Store> Hub<S> {
     pub(crate) async fn start(
         storage: S,
         env: Arc<dyn Env>,
+        auth: Arc<dyn Authenticator>,
         recovering: bool,
         pack_blocks: usize,
     ) -> Result<Arc<Self>, IdentityError> {
@@ -128,6 +132,7 @@ impl<S: Store> Hub<S> {
             env,
             server_id,
             epoch,
+            grants: Grants::new(auth),
             rooms: Mutex::default(),
             owners: tokio::sync::Mutex::default(),
             recovering,
@@ -140,6 +145,7 @@ impl<S: Store> Hub<S> {
             failed: watch::Sender::new(None),
         });
         hub.env.spawn(poll(Arc::downgrade(&hub)).boxed());
+        hub.env.spawn(grants::watch(Arc::downgrade(&hub)).boxed());
         Ok(hub)
     }
 

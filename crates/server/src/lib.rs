@@ -17,7 +17,8 @@
 //! A [`SyncServer`] keeps documents in a store and serves them at `/sync` by the `leptos-sync.v1`
 //! protocol. A change is acknowledged as durable only after the store's fsync, then passed on to
 //! the document's other subscribers. Everybody may do everything unless an [`Authenticator`] is
-//! set; [`JwtAuth`] is one.
+//! set; [`JwtAuth`] is one. What it granted can be taken away from open connections too:
+//! [`Authenticator::review`], or [`RevokedUsers`].
 //!
 //! # Where things are
 //!
@@ -34,12 +35,14 @@
 //! | `packs` | the older blocks, in memory and on disk |
 //! | `presence` | who is in it |
 //! | `auth` | tokens and permissions |
+//! | `grants` | what open connections were granted, and whether it still holds |
 
 mod auth;
 mod budget;
 mod connection;
 mod door;
 mod env;
+mod grants;
 mod http;
 mod hub;
 mod log;
@@ -57,7 +60,8 @@ use leptos_sync_storage::{OpenError, SqliteStorage};
 use tokio::net::TcpListener;
 
 pub use auth::{
-    AuthError, Authenticator, Claims, Grant, JwtAuth, OpenAccess, SECRET_BYTES_MIN, SecretTooShort,
+    AuthError, Authenticator, Claims, Grant, JwtAuth, OpenAccess, RevokedUsers, SECRET_BYTES_MIN,
+    SecretTooShort, Standing,
 };
 pub use door::DoorLimits;
 #[cfg(feature = "testkit")]
@@ -172,9 +176,9 @@ impl<S: Store> SyncServerBuilder<S> {
     /// # Errors
     /// [`StartError::Identity`].
     pub async fn start(self) -> Result<SyncServer<S>, StartError> {
-        let hub = Hub::start(self.storage, self.env, self.recovering, self.pack_blocks).await?;
-        let Self { auth, limits, origins, assets, .. } = self;
-        let shared = Arc::new(Shared { hub, auth, limits, origins });
+        let Self { storage, auth, limits, origins, assets, recovering, pack_blocks, env } = self;
+        let hub = Hub::start(storage, env, auth, recovering, pack_blocks).await?;
+        let shared = Arc::new(Shared { hub, limits, origins });
         Ok(SyncServer { shared, assets })
     }
 }
@@ -237,8 +241,8 @@ impl<S: Store> SyncServer<S> {
     /// Serves a connection that did not come through the router, until it ends.
     #[cfg(feature = "testkit")]
     pub async fn serve(&self, socket: impl Socket) {
-        let Shared { hub, auth, limits, .. } = &*self.shared;
-        connection::serve(hub.clone(), auth.clone(), *limits, socket).await;
+        let Shared { hub, limits, .. } = &*self.shared;
+        connection::serve(hub.clone(), *limits, socket).await;
     }
 
     /// Resolves with the reason if the server had to stop by itself: its disk failed while writing.

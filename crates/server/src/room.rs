@@ -1,9 +1,10 @@
 //! One open document: a task that validates, stores and publishes, and what its subscribers read.
 //!
 //! Guarantees: blocks are published and acknowledged only after the store said that they are
-//! durable; every submission gets exactly one answer unless the store is broken, in which case the
-//! server stops. What waits while a write is under way goes into the next one together. A task that
-//! panics ends its subscribers' connections; for whoever comes back the document is loaded anew.
+//! durable; every submission gets exactly one answer, unless the store is broken: the server stops
+//! then; or what its sender was granted is over: nothing of it is stored then, and the connection
+//! ends. What waits while a write is under way goes into the next one together. A task that panics
+//! ends its subscribers' connections; for whoever comes back the document is loaded anew.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use leptos_sync_protocol::{DocErrCode, LogMark, NackCode, PeerMark, Rejection};
 use leptos_sync_storage::{AppendError, CompactError};
 use tokio::sync::{Notify, mpsc};
 
+use crate::grants::Granted;
 use crate::hub::{Hub, IdentityError, Store};
 use crate::log::{Check, DocLog, News};
 use crate::packs::Pack;
@@ -83,7 +85,7 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) ch: u32,
-    pub(crate) principal: Option<String>,
+    pub(crate) granted: Arc<Granted>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) reply: mpsc::UnboundedSender<Reply>,
 }
@@ -332,9 +334,17 @@ async fn load<S: Store>(hub: &Hub<S>, room: &Room) -> bool {
 }
 
 async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
-    let mut looked = Vec::with_capacity(batch.len());
+    let mut validated = Vec::with_capacity(batch.len());
     for submission in batch {
-        looked.push(look_at(hub, room, submission).await);
+        let sound = validate(hub, &submission.blocks).await;
+        validated.push((submission, sound));
+    }
+    let mut looked = Vec::with_capacity(validated.len());
+    for (submission, sound) in validated {
+        // All that takes long is done.
+        if hub.grants.holds(&submission.granted, hub.env.wall_ms()) {
+            looked.push(look_at(hub, room, submission, sound).await);
+        }
     }
     let staged = lock(&room.log).staged();
     let outcome = if staged.is_empty() {
@@ -423,9 +433,14 @@ fn answer(room: &Room, looked: Looked, refusal: Option<(NackCode, u32)>) {
     let _ = submission.reply.send(settled);
 }
 
-/// Decides about each block of a submission and stages the good ones.
-async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) -> Looked {
-    let sound = validate(hub, &submission.blocks).await;
+/// Decides about each block of a submission and stages the good ones. `sound` says of which the
+/// body decodes.
+async fn look_at<S: Store>(
+    hub: &Hub<S>,
+    room: &Room,
+    submission: Submission,
+    sound: Vec<bool>,
+) -> Looked {
     let mut looked =
         Looked { rejected: Vec::new(), known: Vec::new(), staged: Vec::new(), submission };
     for (block, sound) in looked.submission.blocks.iter().zip(sound) {
@@ -435,7 +450,7 @@ async fn look_at<S: Store>(hub: &Hub<S>, room: &Room, submission: Submission) ->
             check = Check::Refused(NackCode::Invalid, 0);
         }
         if check == Check::New
-            && let Some(principal) = &looked.submission.principal
+            && let Some(principal) = looked.submission.granted.principal()
         {
             check = match hub.bind(block.peer(), principal).await {
                 Ok(true) => Check::New,

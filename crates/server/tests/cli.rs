@@ -120,3 +120,19 @@ fn a_public_address_needs_a_secret() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("at least 32 are needed"), "{text}");
 }
+
+#[test]
+fn a_list_of_revoked_users_must_be_readable_and_needs_tokens() {
+    let place = Place::new();
+    let (data, missing) = (place.path("data"), place.path("missing"));
+    let secret = place.file("secret", b"a secret that nobody would guess, 32 bytes");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", &data, "--revoked", &missing];
+    let told = |args: &[&str]| {
+        let output = run(&[&serve[..], args].concat());
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let text = told(&["--token-secret", &secret]);
+    assert!(text.contains("cannot read the revoked users") && text.contains("missing"), "{text}");
+    assert!(told(&[]).contains("--token-secret"));
+}

@@ -95,8 +95,6 @@ impl World {
             // What a tab stored and could not send, the next start sends.
             self.open_empty_tab(number);
         }
-        // Permissions are asked for when a connection is made.
-        self.net.wires(|_| true).iter().for_each(|wire| wire.cut());
     }
 
     /// What must be everywhere in the end: what was shown as saved, here or there, and both halves

@@ -54,6 +54,7 @@ bugs! {
     PresenceIsLost: "nobody is shown to anybody",
     HelloFromTheFuture: "the client speaks a version that the server does not",
     PermissionIsIgnored: "whoever may only read may write",
+    GrantsAreKept: "what was granted to a connection holds until it ends",
     DropsADelete: "taking something out is not written to the text",
     AppliesHalf: "of a transaction the counter is left out",
     AdoptsAFutureClock: "the server takes changes from any future",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use leptos_sync_protocol::Limits;
-use leptos_sync_server::{AuthError, Authenticator, Env, Grant, SyncServer};
+use leptos_sync_server::{AuthError, Authenticator, Env, Grant, Standing, SyncServer};
 use tokio::time::Instant;
 
 use crate::device::WALL_START_MS;
@@ -208,5 +208,16 @@ impl Authenticator for SimAuth {
             return Ok(grant.only(vec!["*".to_owned()], Vec::new()));
         }
         Ok(grant)
+    }
+
+    fn review(&self, grant: &Grant) -> Standing {
+        if is_planted(Bug::GrantsAreKept) {
+            return Standing::Stands;
+        }
+        match self.authenticate(grant.principal()) {
+            Ok(present) if present == *grant => Standing::Stands,
+            Ok(_) => Standing::Changed,
+            Err(_) => Standing::Ended,
+        }
     }
 }

@@ -435,9 +435,7 @@ impl World {
         }
         let user = self.devices[self.pick_device(device)].user.clone();
         let at = WALL_START_MS + self.start.elapsed().as_millis() as u64 + in_ms;
-        lock(&self.server.users).expires_ms.insert(user.clone(), at);
-        let theirs = |of: usize| self.devices.get(of).is_some_and(|d| d.user == user);
-        self.net.wires(theirs).iter().for_each(|wire| wire.cut());
+        lock(&self.server.users).expires_ms.insert(user, at);
     }
 
     fn revoke(&mut self, device: u64, revoked: bool) {
@@ -446,13 +444,10 @@ impl World {
         }
         let user = self.devices[self.pick_device(device)].user.clone();
         if revoked {
-            lock(&self.server.users).read_only.insert(user.clone());
+            lock(&self.server.users).read_only.insert(user);
         } else {
             lock(&self.server.users).read_only.remove(&user);
             self.forbidden.retain(|_, writer| *writer != user);
         }
-        // What was granted to a connection holds until it ends.
-        let theirs = |of: usize| self.devices.get(of).is_some_and(|d| d.user == user);
-        self.net.wires(theirs).iter().for_each(|wire| wire.cut());
     }
 }

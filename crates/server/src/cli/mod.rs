@@ -3,6 +3,7 @@
 mod backup;
 mod doc;
 mod json;
+mod revoked;
 mod serve;
 mod token;
 

@@ -10,7 +10,7 @@ use clap::Args;
 use leptos_sync_server::{DoorLimits, JwtAuth, SyncServer};
 use tokio::net::TcpListener;
 
-use super::{DataDir, print};
+use super::{DataDir, print, revoked};
 
 /// How long clients and writes may take to finish when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +31,10 @@ pub(crate) struct ServeArgs {
     /// Let in only clients with a token signed with the secret in this file.
     #[arg(long, value_name = "FILE")]
     token_secret: Option<PathBuf>,
+    /// Let in no user whose name is in this file, one a line, whatever their tokens say, and end
+    /// their connections. It is read again when it changes; lines that begin with # are comments.
+    #[arg(long, value_name = "FILE", requires = "token_secret")]
+    revoked: Option<PathBuf>,
     /// Let web pages of this origin connect, beside the server's own. May be repeated.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
@@ -103,8 +107,11 @@ async fn serve(args: ServeArgs) -> Result<()> {
     if let Some(file) = &args.token_secret {
         let secret = std::fs::read(file)
             .with_context(|| format!("cannot read the token secret {}", file.display()))?;
-        let auth = JwtAuth::new(&secret)
+        let mut auth = JwtAuth::new(&secret)
             .with_context(|| format!("cannot use the token secret {}", file.display()))?;
+        if let Some(file) = args.revoked {
+            auth = auth.without(revoked::follow(file)?);
+        }
         builder = builder.auth(auth);
     }
     if let Some(assets) = args.assets {
