@@ -3,9 +3,13 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "the figures are printed")]
 
+#[path = "hostile/bombs.rs"]
+mod bombs;
 mod common;
 #[path = "common/neighbour.rs"]
 mod neighbour;
+#[path = "hostile/refused.rs"]
+mod refused;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,9 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::{Client, PATIENCE, PROTOCOL, Server, close_code, connect_to, doc_id, now_ms};
 use futures::SinkExt as _;
-use leptos_sync_crdt::{
-    BlockWriter, ContainerKind, Doc, MAX_NESTING, PeerId, VersionVector, Writer,
-};
+use leptos_sync_crdt::{BlockWriter, Doc, PeerId, VersionVector};
 use leptos_sync_protocol::{
     Changes, ClientEvent, ClientInput, Hello, Message as Said, Open, Ping, PresenceSet,
     encode_frame,
@@ -66,51 +68,6 @@ async fn code_after(address: &str, frames: &[Bytes]) -> u16 {
     close_code(&mut socket).await
 }
 
-/// One message: its type and the start of its body.
-fn message(kind: u8, body: &[u8]) -> Bytes {
-    let mut out = Writer::new();
-    out.len(body.len() + 1);
-    out.u8(kind);
-    out.raw(body);
-    out.into_vec().into()
-}
-
-/// Frames that claim more than they hold, in every place where a number says how much follows.
-fn length_bombs() -> Vec<(&'static str, Bytes)> {
-    const HUGE: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-    const LARGE: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
-    let mut bombs = vec![("a message", Bytes::from_static(HUGE))];
-    for count in [HUGE, LARGE] {
-        bombs.push(("a document's name", message(0x03, &[&[0], count].concat())));
-        bombs.push(("a version", message(0x03, &[&[0, 1, b'd'], count].concat())));
-        bombs.push(("blocks", message(0x05, &[&[0], count].concat())));
-        bombs.push(("a block", message(0x05, &[&[0, 1], count].concat())));
-        bombs.push(("presence", message(0x90, &[&[0, 1], count].concat())));
-        bombs.push(("a piece", message(0x06, &[&[0; 10], count, &[0], count].concat())));
-        bombs.push(("an extension", message(0x0d, &[&[1, 9], count].concat())));
-    }
-    bombs
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn length_bombs_end_their_own_connection_and_cost_no_memory() {
-    let (_data, server) = start(&[]);
-    let before = server.memory();
-    let address = server.address.clone();
-    beside(&server, "length_bombs", async move {
-        let started = Instant::now();
-        while started.elapsed() < ATTACK {
-            for (what, bomb) in length_bombs() {
-                let code = code_after(&address, &[hello(), bomb]).await;
-                assert!([4400, 4413].contains(&code), "{what}: {code}");
-            }
-        }
-    })
-    .await;
-    let growth = server.memory().saturating_sub(before);
-    assert!(growth < GROWTH_MAX, "{growth} bytes");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_malformed_frames_harms_nobody_else() {
     let (_data, server) = start(&[]);
@@ -129,26 +86,6 @@ async fn a_flood_of_malformed_frames_harms_nobody_else() {
         }
     })
     .await;
-}
-
-/// A block whose containers are as deep as they may be.
-#[tokio::test]
-async fn the_deepest_nesting_is_stored_and_shown() {
-    let (data, server) = start(&[]);
-    let mut ada = Client::open(&server, 1, "deep").await;
-    let ((), commit) = ada.doc.transact(now_ms(), |tx| {
-        let mut map = tx.map("root").nest("m", ContainerKind::Map);
-        for _ in 1..MAX_NESTING {
-            map = tx.map(&map).nest("m", ContainerKind::Map);
-        }
-    });
-    let block = ada.doc.block(&commit.expect("something was written"));
-    ada.send(vec![block]).await;
-    ada.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
-    let bob = Client::open(&server, 2, "deep").await;
-    assert_eq!(bob.version(), ada.version());
-    let shown = common::run(&["doc", "show", "deep", "--data", data.path().to_str().unwrap()]);
-    assert!(shown.status.success());
 }
 
 /// Blocks that take long to look through, many at once, on several connections.
@@ -179,36 +116,6 @@ async fn blocks_that_are_dear_to_validate_leave_room_for_others() {
         }
     })
     .await;
-}
-
-/// Blocks of nothing but the smallest operations, each of which a program that has them decoded
-/// keeps in dozens of bytes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blocks_of_a_million_operations_cost_little_memory() {
-    let (_data, server) = start(&[]);
-    let before = server.memory_peak();
-    let mut doc = Doc::new(PeerId(78));
-    let add = |n: u32| {
-        let ((), commit) = doc.transact(now_ms(), |tx| {
-            (0..n).for_each(|_| tx.counter("n").add(1));
-        });
-        doc.block(&commit.expect("something was written"))
-    };
-    let bombs: Vec<_> = [1_000_000; 3].map(add).into();
-    let bytes = bombs[0].bytes().len();
-    let address = server.address.clone();
-    beside(&server, "operation_bombs", async move {
-        let socket = connect_to(&address, &[PROTOCOL]).await.expect("the server accepts");
-        let mut eve = Client::greet(socket, 100, "bombs", None).await;
-        eve.open_doc().await;
-        for bomb in bombs {
-            eve.send(vec![bomb]).await;
-            eve.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
-        }
-    })
-    .await;
-    let growth = server.memory_peak().saturating_sub(before);
-    assert!(growth < 16 * bytes, "{growth} bytes for three blocks of {bytes}");
 }
 
 /// Heads that never end, heads of a megabyte, sockets that say nothing, or nothing more, and

@@ -118,7 +118,15 @@ impl Server {
         memory_of(self.id())
     }
 
-    /// How much memory the process had at most, in bytes.
+    /// Forgets how much memory the process had at most; how much it has.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn reset_memory_peak(&self) -> usize {
+        let file = format!("/proc/{}/clear_refs", self.id());
+        std::fs::write(file, "5").expect("the peak can be reset");
+        self.memory()
+    }
+
+    /// How much memory the process had at most since then, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory_peak(&self) -> usize {
         memory_line(self.id(), "VmHWM:")

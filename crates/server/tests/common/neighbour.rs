@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use leptos_sync_protocol::ClientEvent;
 use serde_json::json;
 
 use crate::common::{Client, PATIENCE, Server};
@@ -21,7 +22,20 @@ pub(crate) async fn beside<T>(
 where
     T: Send + 'static,
 {
-    let mut ada = Client::open(server, 1, "neighbour").await;
+    beside_with(server, None, name, attack).await
+}
+
+/// The same at a server that wants this token.
+pub(crate) async fn beside_with<T>(
+    server: &Server,
+    token: Option<String>,
+    name: &str,
+    attack: impl Future<Output = T> + Send + 'static,
+) -> T
+where
+    T: Send + 'static,
+{
+    let mut ada = enter(server, 1, token.clone()).await;
     let mut before = Vec::new();
     while before.len() < CHANGES {
         before.push(round_trip(&mut ada).await);
@@ -32,9 +46,16 @@ where
         during.push(round_trip(&mut ada).await);
     }
     report(name, before, during);
-    let late = Client::open(server, 2, "neighbour").await;
+    let late = enter(server, 2, token).await;
     assert_eq!(late.text(), ada.text(), "everything is there");
     attack.await.expect("the attack is carried out")
+}
+
+async fn enter(server: &Server, peer: u64, token: Option<String>) -> Client {
+    let mut client = Client::connect(server, peer, "neighbour", token).await;
+    client.open_doc().await;
+    client.until(|event| matches!(event, ClientEvent::CaughtUp { .. })).await;
+    client
 }
 
 async fn round_trip(client: &mut Client) -> Duration {
