@@ -24,6 +24,9 @@ pub const PRESENCE_BYTES_MAX: usize = 4 << 10;
 /// the envelope.
 pub(crate) const FRAME_BLOCK_BYTES: usize = 60 << 10;
 
+/// A little less than a block has that says as little as one can, in bytes.
+pub(crate) const BLOCK_BYTES_LEAST: usize = 24;
+
 /// The largest update in which a server packs blocks, in bytes.
 pub const PACK_BYTES_MAX: usize = FRAME_BLOCK_BYTES;
 

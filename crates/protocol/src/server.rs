@@ -1,8 +1,9 @@
 //! The server's side of one connection.
 //!
 //! Guarantees: nothing is acted upon before the caller admits the client; the client never has
-//! more under way than the window plus one block; changes on a channel that may only be read are
-//! refused here; once [`ServerOutput::CloseSocket`] was queued, nothing follows.
+//! more under way than two windows and one block, nor more blocks than fit into what it may send;
+//! changes on a channel that may only be read are refused here; once
+//! [`ServerOutput::CloseSocket`] was queued, nothing follows.
 //!
 //! Not here: who may do what (the caller admits and opens), documents, and the sending of changes
 //! and presence to subscribers. The caller sends those frames past the session. Those of presence
@@ -15,7 +16,7 @@ use leptos_sync_crdt::{Block, BlockReader, DocId, PeerId, Reader, VersionVector}
 
 use crate::code::{AckLevel, CloseCode, DocErrCode, NackCode, Permission};
 use crate::frame::{FrameError, decode_frame, encode_frame};
-use crate::limits::{Limits, VERSION};
+use crate::limits::{BLOCK_BYTES_LEAST, FRAME_BYTES_MAX, Limits, VERSION};
 use crate::message::{
     Ack, CaughtUp, Changes, Credit, DocErr, GoAway, Hello, LogMark, Message, Nack, Open, Opened,
     PeerMark, Piece, Pong, PresenceSet, Welcome,
@@ -82,7 +83,9 @@ pub enum ServerInput {
         durable: VersionVector,
         /// The blocks that were refused.
         rejected: Vec<Rejection>,
-        /// The sum of the batch's block sizes.
+        /// How many blocks the batch had.
+        blocks: usize,
+        /// The sum of their sizes.
         bytes: usize,
     },
     /// The server stops: tell the client, then close.
@@ -225,8 +228,9 @@ pub struct ServerSession {
     heartbeat_ms: u32,
     heard_at: Instant,
     channels: BTreeMap<u32, Channel>,
-    /// Block bytes handed to the caller and not settled.
+    /// Block bytes handed to the caller and not settled, and how many blocks they are.
     unsettled: usize,
+    unsettled_blocks: usize,
     /// Bytes of pieces credited before the fate of their block was decided.
     credited_early: usize,
     assembler: Assembler,
@@ -244,6 +248,7 @@ impl ServerSession {
             heard_at: now,
             channels: BTreeMap::new(),
             unsettled: 0,
+            unsettled_blocks: 0,
             credited_early: 0,
             assembler: Assembler::new(limits.block_bytes_max),
             outputs: VecDeque::new(),
@@ -272,7 +277,9 @@ impl ServerSession {
                     self.send(&Message::CaughtUp(CaughtUp { ch, at }));
                 }
             }
-            ServerInput::Settled { ch, durable, rejected, bytes } => {
+            ServerInput::Settled { ch, durable, rejected, blocks, bytes } => {
+                self.unsettled_blocks = self.unsettled_blocks.saturating_sub(blocks);
+                self.unsettled = self.unsettled.saturating_sub(bytes);
                 self.settled(ch, durable, rejected, bytes);
             }
             ServerInput::GoAway { retry_after_ms, detail } => {
@@ -447,7 +454,7 @@ impl ServerSession {
     }
 
     fn changes(&mut self, changes: &Changes) {
-        let room = self.room();
+        let (room, count_room) = (self.room(), self.count_room());
         let received = match self.channels.get_mut(&changes.ch) {
             Some(Channel::Open { received, .. } | Channel::Failed { received }) => received,
             Some(Channel::Opening) => {
@@ -456,7 +463,7 @@ impl ServerSession {
             None => return self.fail(CloseCode::Malformed, "changes after close"),
         };
         let (mut blocks, mut bytes, mut input) = (Vec::new(), 0, Reader::new(&changes.entries));
-        while !input.is_empty() && bytes <= room {
+        while !input.is_empty() && bytes <= room && blocks.len() <= count_room {
             match received.read(&mut input) {
                 Ok(block) if block.bytes().len() > self.limits.block_bytes_max as usize => {
                     return self.fail(CloseCode::TooLarge, "block above the limit");
@@ -477,6 +484,13 @@ impl ServerSession {
         usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(self.unsettled)
     }
 
+    /// How many more blocks the client may have undecided: as many as fit into what may be under
+    /// way. A small block takes several times its size while it is stored.
+    fn count_room(&self) -> usize {
+        let bytes = self.limits.window_bytes as usize + FRAME_BYTES_MAX;
+        (bytes / BLOCK_BYTES_LEAST).saturating_sub(self.unsettled_blocks)
+    }
+
     fn piece(&mut self, piece: &Piece) {
         match self.assembler.take(piece) {
             // The unfinished block is the one thing held beyond the window.
@@ -494,12 +508,13 @@ impl ServerSession {
 
     fn blocks(&mut self, ch: u32, blocks: Vec<Block>) {
         let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
-        if bytes > self.room() {
+        if bytes > self.room() || blocks.len() > self.count_room() {
             return self.fail(CloseCode::FlowControl, "more changes than credit");
         }
-        self.unsettled += bytes;
         match self.channels.get(&ch) {
             Some(Channel::Open { permission: Permission::Write, .. }) => {
+                self.unsettled += bytes;
+                self.unsettled_blocks += blocks.len();
                 self.event(ServerEvent::Changes { ch, blocks });
             }
             Some(Channel::Open { permission: Permission::Read, .. }) => {
@@ -520,7 +535,6 @@ impl ServerSession {
     }
 
     fn settled(&mut self, ch: u32, durable: VersionVector, rejected: Vec<Rejection>, bytes: usize) {
-        self.unsettled = self.unsettled.saturating_sub(bytes);
         if self.is_in_use(ch) {
             if !durable.is_empty() {
                 let level = AckLevel::Durable;

@@ -70,6 +70,32 @@ fn twice_the_window_and_a_block_may_be_undecided() {
     assert_eq!(server.hears(changes(&[block_of(3, 101)])), [Closed(4429)]);
 }
 
+/// Each small block takes several times its size while it is stored, so they are counted, too.
+#[test]
+fn as_many_blocks_may_be_undecided_as_may_be_under_way() {
+    const MOST: usize = ((1 << 18) + 100) / 24;
+    let limits = Limits { block_bytes_max: 16 << 20, ..LIMITS };
+    let block = block_of(1, 60);
+    let fill = |server: &mut Server| {
+        for count in [MOST / 4, MOST / 4, MOST / 4, MOST - 3 * (MOST / 4)] {
+            let batch = vec![block.clone(); count];
+            assert_eq!(server.hears(changes(&batch)), told(&batch));
+        }
+    };
+    let one = changes(std::slice::from_ref(&block));
+    let mut server = Server::open(limits, Permission::Write);
+    fill(&mut server);
+    assert_eq!(server.hears(one.clone()), [Closed(4429)]);
+
+    let mut server = Server::open(limits, Permission::Write);
+    fill(&mut server);
+    let (durable, rejected, blocks) = (VersionVector::new(), Vec::new(), 2);
+    server.input(ServerInput::Settled { ch: 0, durable, rejected, blocks, bytes: 120 });
+    let two = vec![block; 2];
+    assert_eq!(server.hears(changes(&two)), told(&two));
+    assert_eq!(server.hears(one), [Closed(4429)]);
+}
+
 #[test]
 fn what_is_decided_makes_room() {
     let mut server = writable();
@@ -160,7 +186,8 @@ fn every_block_is_acknowledged_or_refused_by_name_and_credited() {
     let through = version(&[(1, blocks[0].end())]);
     let (peer, seq, code) = (PeerId(2), 0, NackCode::Quota);
     let rejected = vec![Rejection { peer, seq, code, retry_after_ms: 30 }];
-    let settled = ServerInput::Settled { ch: 0, durable: through.clone(), rejected, bytes: 170 };
+    let durable = through.clone();
+    let settled = ServerInput::Settled { ch: 0, durable, rejected, blocks: 2, bytes: 170 };
     let ack = Said(Message::Ack(Ack { ch: 0, level: AckLevel::Durable, through }));
     assert_eq!(server.input(settled), [ack, nack(0, &blocks[1], code, 30), credit(170)]);
     assert_eq!(server.settles(0), [], "nothing is said of nothing");
@@ -173,7 +200,8 @@ fn a_decision_about_a_closed_document_is_only_credited() {
     server.hears(changes(std::slice::from_ref(&block)));
     server.hears(Message::Close(Close { ch: 0 }));
     let durable = version(&[(1, block.end())]);
-    let settled = ServerInput::Settled { ch: 0, durable, rejected: Vec::new(), bytes: 80 };
+    let (rejected, blocks) = (Vec::new(), 1);
+    let settled = ServerInput::Settled { ch: 0, durable, rejected, blocks, bytes: 80 };
     assert_eq!(server.input(settled), [credit(80)]);
 }
 
@@ -216,7 +244,7 @@ fn changes_that_crossed_a_document_error_are_credited_and_not_stored() {
     }
     let durable = VersionVector::new();
     let rejected = Vec::new();
-    let settled = ServerInput::Settled { ch: 0, durable, rejected, bytes: 0 };
+    let settled = ServerInput::Settled { ch: 0, durable, rejected, blocks: 0, bytes: 0 };
     assert_eq!(server.input(settled), []);
 }
 

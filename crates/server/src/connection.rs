@@ -485,8 +485,8 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 };
                 self.input(ServerInput::DocError { ch, code, detail: detail.to_owned() });
             }
-            Reply::Settled { ch, durable, rejected, bytes } => {
-                self.input(ServerInput::Settled { ch, durable, rejected, bytes });
+            Reply::Settled { ch, durable, rejected, blocks, bytes } => {
+                self.input(ServerInput::Settled { ch, durable, rejected, blocks, bytes });
             }
         }
     }

@@ -78,7 +78,13 @@ pub(crate) enum Reply {
     /// The document could not be loaded, or not be read on from the mark.
     Failed { ch: u32, code: DocErrCode },
     /// The fate of a submission.
-    Settled { ch: u32, durable: VersionVector, rejected: Vec<Rejection>, bytes: usize },
+    Settled {
+        ch: u32,
+        durable: VersionVector,
+        rejected: Vec<Rejection>,
+        blocks: usize,
+        bytes: usize,
+    },
 }
 
 /// Blocks that a connection wants stored.
@@ -428,7 +434,8 @@ fn answer(room: &Room, looked: Looked, refusal: Option<(NackCode, u32)>) {
         }
     }
     let bytes = submission.blocks.iter().map(|block| block.bytes().len()).sum();
-    let settled = Reply::Settled { ch: submission.ch, durable, rejected, bytes };
+    let (ch, blocks) = (submission.ch, submission.blocks.len());
+    let settled = Reply::Settled { ch, durable, rejected, blocks, bytes };
     // A connection that is gone asks again when it returns.
     let _ = submission.reply.send(settled);
 }

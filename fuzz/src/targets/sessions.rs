@@ -6,11 +6,11 @@ use leptos_sync_crdt::{
 };
 use leptos_sync_protocol::{
     Ack, AckLevel, Admission, Assembler, CaughtUp, Changes, ClientConfig, ClientEvent, ClientInput,
-    ClientOutput, ClientSession, Close, CloseCode, Credit, DocErr, DocErrCode, GoAway, Hello,
-    Instant, Limits, LogMark, Message, Nack, NackCode, Open, Opened, Pack, PeerMark, Permission,
-    Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Rejection, ServerEvent,
-    ServerInput, ServerOutput, ServerSession, VERSION, Welcome, changes_frames, decode_frame,
-    encode_frame,
+    ClientOutput, ClientSession, Close, CloseCode, Credit, DocErr, DocErrCode, FRAME_BYTES_MAX,
+    GoAway, Hello, Instant, Limits, LogMark, Message, Nack, NackCode, Open, Opened, Pack, PeerMark,
+    Permission, Piece, Ping, Pong, PresenceEntry, PresenceSet, PresenceState, Rejection,
+    ServerEvent, ServerInput, ServerOutput, ServerSession, VERSION, Welcome, changes_frames,
+    decode_frame, encode_frame,
 };
 
 use super::{Target, choice_examples};
@@ -277,10 +277,12 @@ fn run_server(bytes: &[u8]) {
                 ServerOutput::CloseSocket { .. } => is_closed = true,
                 ServerOutput::Event(ServerEvent::Changes { ch, blocks }) => {
                     let bytes: usize = blocks.iter().map(|block| block.bytes().len()).sum();
-                    held.push((ch, bytes));
-                    let held: usize = held.iter().map(|(_, bytes)| bytes).sum();
-                    let window = 2 * limits.window_bytes as usize;
-                    assert!(held <= window + limits.block_bytes_max as usize);
+                    held.push((ch, blocks.len(), bytes));
+                    let bytes: usize = held.iter().map(|(.., bytes)| bytes).sum();
+                    let window = limits.window_bytes as usize;
+                    assert!(bytes <= 2 * window + limits.block_bytes_max as usize);
+                    let count: usize = held.iter().map(|(_, count, _)| count).sum();
+                    assert!(count <= (window + FRAME_BYTES_MAX) / 24);
                 }
                 ServerOutput::Event(_) => {}
             }
@@ -301,7 +303,7 @@ fn admission() -> Admission {
     }
 }
 
-fn server_input(choices: &mut Choices<'_>, held: &mut Vec<(u32, usize)>) -> ServerInput {
+fn server_input(choices: &mut Choices<'_>, held: &mut Vec<(u32, usize, usize)>) -> ServerInput {
     let kind = choices.below(16);
     let ch = choices.below(4) as u32;
     match kind {
@@ -320,11 +322,11 @@ fn server_input(choices: &mut Choices<'_>, held: &mut Vec<(u32, usize)>) -> Serv
         }
         5 => ServerInput::CaughtUp { ch, at: log_mark(choices) },
         6 | 7 if !held.is_empty() => {
-            let (ch, bytes) = held.remove(0);
+            let (ch, blocks, bytes) = held.remove(0);
             let code = NackCode::Invalid;
             let refused = Rejection { peer: PeerId(1), seq: 0, code, retry_after_ms: 0 };
             let rejected = vec![refused; choices.below(2)];
-            ServerInput::Settled { ch, durable: version(choices), rejected, bytes }
+            ServerInput::Settled { ch, durable: version(choices), rejected, blocks, bytes }
         }
         8 if choices.below(8) == 0 => {
             ServerInput::GoAway { retry_after_ms: 1, detail: "bye".to_owned() }

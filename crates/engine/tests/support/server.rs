@@ -279,6 +279,7 @@ impl State {
     fn store(&mut self, id: u64, ch: u32, blocks: Vec<Block>) -> Vec<ServerInput> {
         let (doc, _) = self.connections[&id].docs[&ch].clone();
         let bytes = blocks.iter().map(|block| block.bytes().len()).sum();
+        let count = blocks.len();
         let content = self.docs.get_mut(&doc).expect("the channel is open");
         let (mut durable, mut rejected) = (VersionVector::new(), Vec::new());
         let mut new = Vec::new();
@@ -316,7 +317,7 @@ impl State {
             self.connections[&id].sender.close(1011, "the cable broke");
             return Vec::new();
         }
-        vec![ServerInput::Settled { ch, durable, rejected, bytes }]
+        vec![ServerInput::Settled { ch, durable, rejected, blocks: count, bytes }]
     }
 
     fn show(&self, session: u64, doc: &DocId, payload: Option<Bytes>) {

@@ -238,7 +238,7 @@ impl Server {
     /// The caller stored all of a batch on channel 0 and names nothing.
     pub(crate) fn settles(&mut self, bytes: usize) -> Vec<Did<ServerEvent>> {
         let durable = VersionVector::new();
-        self.input(ServerInput::Settled { ch: 0, durable, rejected: Vec::new(), bytes })
+        self.input(ServerInput::Settled { ch: 0, durable, rejected: Vec::new(), blocks: 0, bytes })
     }
 
     /// What an input does.

@@ -328,6 +328,7 @@ impl Wire {
 
     fn settle_batch(&mut self, Batch { ch, blocks }: Batch) {
         let bytes = blocks.iter().map(|block| block.bytes().len()).sum();
+        let count = blocks.len();
         let (mut durable, mut rejected) = (VersionVector::new(), Vec::new());
         let doc = self.docs.iter().find(|(of, _)| *of == ch).map(|(_, doc)| doc.clone());
         for block in blocks {
@@ -342,7 +343,8 @@ impl Wire {
                 }
             }
         }
-        self.server.handle(self.now, ServerInput::Settled { ch, durable, rejected, bytes });
+        let settled = ServerInput::Settled { ch, durable, rejected, blocks: count, bytes };
+        self.server.handle(self.now, settled);
     }
 }
 
