@@ -42,6 +42,10 @@ impl Row {
         self.value
     }
 
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
+    }
+
     pub(crate) fn unit(&self) -> &str {
         &self.unit
     }
@@ -193,14 +197,16 @@ pub(crate) fn document(rows: &[Row], runs: usize) -> String {
     let behind: Vec<String> = losses(rows);
     let mut out = format!(
         "# Benchmarks\n\n\
-        Written by `cargo xtask bench engine --rivals`; do not edit. Every figure is the median of \
+        Written by `cargo xtask bench engine --rivals`; do not edit. Every time is the median of \
         {runs} runs; smaller is better everywhere. Each engine ran in a process of its own, with \
         the same allocator and profile (fat LTO, one codegen unit), and every result was checked \
         before its time counted. \"{FLOOR}\" makes the same edits in a rope that merges nothing. \
         \"Stored\" is with the engine's own compression where it has one, else with deflate, \
         which every browser has. \"An update\" goes to somebody who has got all before it: ours \
         refers to that, as our protocol does; the others' is their smallest message for one \
-        change, which is also what it is on its own. Read ratios, and trust those far from 1: \
+        change, which is also what it is on its own. Who comes first of those who inserted at one \
+        place at once is for each engine to say: \"the trace's end\" is 1 where its text is that of \
+        the trace. Read ratios, and trust those far from 1: \
         the machine has {} cores and other work.\n\n",
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     );

@@ -56,16 +56,21 @@ impl Bench<'_> {
         mut prepare: impl FnMut() -> P,
         mut work: impl FnMut(&mut P) -> R,
     ) -> f64 {
-        let mut times: Vec<f64> = Vec::new();
-        for _ in 0..self.runs {
+        self.median(|| {
             let mut prepared = prepare();
             let start = Instant::now();
             let result = std::hint::black_box(work(&mut prepared));
-            times.push(start.elapsed().as_secs_f64() * 1_000.0);
+            let time = start.elapsed().as_secs_f64() * 1_000.0;
             drop(result);
-        }
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+            time
+        })
+    }
+
+    /// The median of what `measure` returns in each run.
+    pub(crate) fn median(&self, mut measure: impl FnMut() -> f64) -> f64 {
+        let mut figures: Vec<f64> = (0..self.runs).map(|_| measure()).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
     }
 
     pub(crate) fn note(&mut self, metric: &str, value: f64, unit: &str) {

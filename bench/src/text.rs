@@ -55,6 +55,9 @@ pub(crate) fn stored<E: Merging>(bench: &mut Bench<'_>, trace: &Trace) -> Result
     if let Some(snapshot) = doc.snapshot() {
         bench.note("snapshot", snapshot.len() as f64 / 1_000.0, "KB");
         bench.note("snapshot, stored", deflated(&snapshot).len() as f64 / 1_000.0, "KB");
+        if let Some(state) = doc.state() {
+            bench.note("state, stored", deflated(&state).len() as f64 / 1_000.0, "KB");
+        }
         let read = || {
             let mut doc = E::from_snapshot(2, &snapshot);
             assert_eq!(doc.len(), len);

@@ -89,6 +89,10 @@ impl Merging for Loro {
         Some(self.export(ExportMode::Snapshot))
     }
 
+    fn state(&mut self) -> Option<Vec<u8>> {
+        Some(self.export(ExportMode::StateOnly(None)))
+    }
+
     fn from_snapshot(peer: u64, bytes: &[u8]) -> Self {
         Self::loaded(peer, bytes)
     }

@@ -76,6 +76,11 @@ pub(crate) trait Merging: TextDoc {
         None
     }
 
+    /// The state alone, without the history that is behind it, if the engine has such a thing.
+    fn state(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
     fn from_snapshot(_peer: u64, _bytes: &[u8]) -> Self {
         unreachable!("only an engine that makes snapshots loads them")
     }

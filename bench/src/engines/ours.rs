@@ -95,6 +95,11 @@ impl Merging for Ours {
         Some(self.doc.encode_snapshot())
     }
 
+    fn state(&mut self) -> Option<Vec<u8>> {
+        let seen = self.doc.version().clone();
+        self.doc.encode_shallow_snapshot(&seen).ok()
+    }
+
     fn from_snapshot(peer: u64, bytes: &[u8]) -> Self {
         let doc = Doc::from_snapshot(PeerId(peer), bytes).expect("a snapshot");
         Self::of(doc, Vec::new())
