@@ -7,7 +7,7 @@ use crate::report::{Row, best_other, figure};
 enum To {
     /// The best of the others that was measured.
     Best,
-    /// The best of those others that keep the history, as we do: yrs keeps no text that was deleted.
+    /// The best of those others that keep the history, as we do: yrs keeps no deleted text.
     Keeping,
     /// This engine.
     Engine(&'static str),

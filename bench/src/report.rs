@@ -205,9 +205,9 @@ pub(crate) fn document(rows: &[Row], runs: usize) -> String {
         which every browser has. \"An update\" goes to somebody who has got all before it: ours \
         refers to that, as our protocol does; the others' is their smallest message for one \
         change, which is also what it is on its own. Who comes first of those who inserted at one \
-        place at once is for each engine to say: \"the trace's end\" is 1 where its text is that of \
-        the trace. Read ratios, and trust those far from 1: \
-        the machine has {} cores and other work.\n\n",
+        place at once is for each engine to say: \"the trace's end\" is 1 where its text is the \
+        trace's. Read ratios, and trust those far from 1: the machine has \
+        {} cores and other work.\n\n",
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     );
     if behind.is_empty() {

@@ -137,8 +137,7 @@ pub(super) fn shallow(mut doc: Doc) -> Vec<u8> {
 
 /// Loads a snapshot and does all that can be done with it.
 pub(super) fn load(bytes: &[u8]) {
-    let loaded =
-        within(bytes.len(), || Doc::from_shallow_snapshot(PeerId(70), bytes));
+    let loaded = within(bytes.len(), || Doc::from_shallow_snapshot(PeerId(70), bytes));
     let Ok(doc) = loaded else { return };
     with_related(|related| {
         let _ = related.rebase(LATE_MS, bytes, PeerId(74)).map(|rebased| shown(&rebased.doc));

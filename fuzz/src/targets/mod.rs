@@ -1,10 +1,12 @@
 //! What is fuzzed: each target takes an input in, and its examples are where the search starts.
 
 mod damage;
+mod device;
 mod entries;
 mod files;
 mod sessions;
 mod stored;
+mod tabs;
 mod token;
 mod values;
 
@@ -43,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     sessions::PIECES,
     stored::RECORD,
     stored::STORED,
+    tabs::TABS,
     token::TOKEN,
 ];
 

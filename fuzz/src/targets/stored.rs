@@ -1,31 +1,17 @@
 //! What a device finds in its own storage, when the storage is not what was written there.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Duration;
-
-use futures::FutureExt as _;
-use futures::future::LocalBoxFuture;
-use leptos_sync_crdt::{Block, DocId, PeerId, Writer};
-use leptos_sync_engine::{
-    DocHandle, EngineConfig, Env, NoTabs, StorageFault, StorageHealth, SyncEngine,
-};
+use leptos_sync_crdt::{Block, DocId, Writer};
+use leptos_sync_engine::{EngineConfig, NoTabs, SyncEngine};
 use leptos_sync_storage::record::{pack, unpack};
 use leptos_sync_storage::{MemoryStorage, Snapshot, Storage as _};
 use leptos_sync_transport::MemoryTransport;
-use tokio::task::{LocalSet, spawn_local};
-use tokio::time::Instant;
 
+use super::device::{FuzzEnv, play, settle};
 use super::{Target, choice_examples, example_replicas};
 use crate::budget::within;
 use crate::choices::Choices;
 use crate::files::{SNAPSHOT, block, from_input};
 use crate::history::{blocks, merged, replicas};
-
-/// The wall clock when an engine starts.
-const WALL_START_MS: u64 = 1_700_000_000_000;
-/// Simulated time in which an engine must have decided what it makes of its storage.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) const RECORD: Target = Target {
     name: "record",
@@ -73,9 +59,7 @@ pub(super) const STORED: Target = Target {
     name: "stored",
     about: "an engine that starts on a damaged store: it says so or works, and writes no worse",
     run: |bytes| {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime starts");
-        LocalSet::new().block_on(&runtime, start_twice(bytes));
+        play(start_twice(bytes));
     },
     examples: || {
         let examples = choice_examples();
@@ -107,28 +91,13 @@ async fn start_twice(bytes: &[u8]) {
     }
 }
 
-/// Waits until all is stored, or the status says why not.
-async fn settle(engine: &SyncEngine, handle: &DocHandle) {
-    let start = Instant::now();
-    loop {
-        let status = engine.status();
-        let is_told = status.storage == StorageHealth::Failing(StorageFault::Corrupt);
-        if is_told || handle.is_loaded() && handle.status().saved_here {
-            return;
-        }
-        assert!(start.elapsed() < PATIENCE, "neither stored nor told: {status:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 /// Puts something into the store: sound blocks, or a value or snapshot that may be anything.
 async fn damage(storage: &MemoryStorage, doc: &DocId, choices: &mut Choices<'_>) {
-    let key = match choices.below(6) {
-        0 => "acked/d".to_owned(),
-        1 => "unsent/d".to_owned(),
-        2 => "rescue/d".to_owned(),
-        3 => format!("peer/{}", choices.below(3)),
-        4 => {
+    let key = match choices.below(5) {
+        0 => "acked/d",
+        1 => "clock",
+        2 => "kept",
+        3 => {
             let whole = merged(&replicas(choices));
             // A second history under the same authors is refused, as a copied profile's is.
             drop(storage.append(vec![(doc.clone(), blocks(&whole))]).await);
@@ -145,51 +114,33 @@ async fn damage(storage: &MemoryStorage, doc: &DocId, choices: &mut Choices<'_>)
             return;
         }
     };
-    let value = match choices.below(3) {
+    let value = match choices.below(4) {
         0 => choices.some(64).to_vec(),
-        1 => PeerId(choices.number()).0.to_le_bytes().to_vec(),
-        _ => {
-            let whole = merged(&replicas(choices));
-            let mut out = Writer::new();
-            whole.version().encode(&mut out);
-            out.bytes(&from_input(SNAPSHOT, choices.some(500)));
-            out.into_vec()
-        }
+        1 => choices.number().to_le_bytes().to_vec(),
+        _ => acked(choices),
     };
-    storage.put_meta(&key, &value).await.expect("memory takes it");
+    storage.put_meta(key, &value).await.expect("memory takes it");
 }
 
-/// A platform without entropy, on the runtime's clock.
-struct FuzzEnv {
-    start: Instant,
-    seed: Rc<Cell<u64>>,
-}
-
-impl FuzzEnv {
-    fn new(seed: u64) -> Self {
-        Self { start: Instant::now(), seed: Rc::new(Cell::new(seed)) }
+/// What is said to be acknowledged of a history, which may not be the one that is stored: of this
+/// life of this server, of any, and up to where its log was read.
+fn acked(choices: &mut Choices<'_>) -> Vec<u8> {
+    let docs = replicas(choices);
+    let version = |choices: &mut Choices<'_>, out: &mut Writer| {
+        choices.pick(&docs).expect("there are some").version().encode(out);
+    };
+    let mut out = Writer::new();
+    out.u64_le(choices.number());
+    out.u64_le(choices.number());
+    version(choices, &mut out);
+    let more = choices.below(3);
+    if more > 0 {
+        version(choices, &mut out);
     }
-}
-
-impl Env for FuzzEnv {
-    fn wall_ms(&self) -> u64 {
-        WALL_START_MS + self.now_ms()
+    if more > 1 {
+        out.varint(choices.number());
+        out.u64_le(choices.number());
+        version(choices, &mut out);
     }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn random_u64(&self) -> u64 {
-        self.seed.set(self.seed.get().wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1));
-        self.seed.get().rotate_left(29)
-    }
-
-    fn sleep(&self, ms: u64) -> LocalBoxFuture<'static, ()> {
-        tokio::time::sleep(Duration::from_millis(ms)).boxed_local()
-    }
-
-    fn spawn_local(&self, future: LocalBoxFuture<'static, ()>) {
-        spawn_local(future);
-    }
+    out.into_vec()
 }

@@ -14,8 +14,7 @@ pub(super) const TOKEN: Target = Target {
     about: "tokens: none that we did not sign is taken, and one is taken as what it says",
     run: |bytes| {
         let auth = JwtAuth::new(SECRET).expect("the secret is long enough");
-        let enter =
-            |token: &str| within(token.len(), || auth.authenticate(Some(token)));
+        let enter = |token: &str| within(token.len(), || auth.authenticate(Some(token)));
         if let Ok(token) = std::str::from_utf8(bytes) {
             assert!(enter(token).is_err(), "a token that nobody signed is taken");
         }
