@@ -27,6 +27,7 @@
 //! This crate does no I/O and knows no clock, randomness, thread or `async`.
 
 mod apply;
+mod blame;
 mod block;
 mod bulk;
 mod cell_log;
@@ -85,6 +86,7 @@ mod update;
 mod value;
 mod version;
 
+pub use blame::{Cell, Written};
 pub use block::{BLOCK_BYTES_MAX, Block, BlockHeader};
 pub use codec::{DecodeError, Reader, Writer};
 pub use compact::{BlockReader, BlockWriter};

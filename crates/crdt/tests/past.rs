@@ -1,8 +1,8 @@
 //! Earlier versions, by name.
 
 use leptos_sync_crdt::{
-    ContainerId, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange, TextDelta, TreeChange,
-    VersionVector,
+    Cell, ContainerId, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange, TextDelta,
+    TreeChange, VersionVector,
 };
 
 fn written() -> (Doc, VersionVector) {
@@ -157,4 +157,53 @@ fn a_difference_of_trees_names_what_was_moved_or_removed_and_nothing_else() {
     assert_eq!(told(&removed, &start), [placed(0, 0)]);
     // What is removed is there until the end.
     assert_eq!(told(&start, &moved), [placed(4, 0), TreeChange::Removed { node: nodes[0] }]);
+}
+
+#[test]
+fn each_cell_tells_who_wrote_it_and_when() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    let row = ada.transact(60_000, |tx| {
+        tx.register("r").set(1);
+        tx.map("m").set("key", 1);
+        tx.map("m").set("gone", 1);
+        tx.list("l").extend([1, 2]);
+        tx.movable_list("ml").extend([1, 2]);
+        tx.table("t").insert([("a", 1i64), ("b", 2i64)])
+    });
+    let row = row.0;
+    ben.import(0, ada.blocks_since(ben.version())).unwrap();
+    ben.transact(120_000, |tx| {
+        tx.map("m").set("key", 2);
+        tx.map("m").remove("gone");
+        tx.list("l").insert(0, 0).unwrap();
+        tx.movable_list("ml").move_to(0, 1).unwrap();
+        tx.movable_list("ml").set(0, 3).unwrap();
+        tx.table("t").set(row, "b", 3i64).unwrap();
+    });
+    let copy = Doc::from_snapshot(PeerId(3), &ben.encode_snapshot()).unwrap();
+    for doc in [&ben, &copy] {
+        let by = |cell| {
+            let written = doc.written_by(&cell).unwrap();
+            written.map(|by| (by.id.peer.0, by.stamp.wall_ms()))
+        };
+        assert_eq!(by(Cell::Register("r".into())), Some((1, 60_000)));
+        assert_eq!(by(Cell::Register("other".into())), None);
+        assert_eq!(by(Cell::MapEntry("m".into(), "key")), Some((2, 120_000)));
+        assert_eq!(by(Cell::MapEntry("m".into(), "gone")), None);
+        assert_eq!(by(Cell::MapEntry("m".into(), "other")), None);
+        assert_eq!(by(Cell::Field("t", row, "a")), Some((1, 60_000)));
+        assert_eq!(by(Cell::Field("t", row, "b")), Some((2, 120_000)));
+        assert_eq!(by(Cell::Field("t", row, "c")), None);
+        let list = [0, 1, 3].map(|at| by(Cell::ListElement("l".into(), at)));
+        assert_eq!(list, [Some((2, 120_000)), Some((1, 60_000)), None]);
+        let list = [0, 1, 2].map(|at| by(Cell::MovableListElement("ml".into(), at)));
+        assert_eq!(list, [Some((2, 120_000)), Some((1, 60_000)), None], "moving is not writing");
+    }
+    let trimmed = ben.encode_shallow_snapshot(ben.version()).unwrap();
+    let mut trimmed = Doc::from_shallow_snapshot(PeerId(4), &trimmed).unwrap();
+    let b = Cell::Field("t", row, "b");
+    assert_eq!(trimmed.written_by(&b), Err(PastError::Truncated));
+    assert_eq!(trimmed.written_by(&Cell::Field("t", row, "c")), Ok(None));
+    trimmed.transact(180_000, |tx| tx.table("t").set(row, "b", 4i64)).0.unwrap();
+    assert_eq!(trimmed.written_by(&b).unwrap().map(|by| by.id.peer), Some(PeerId(4)));
 }
