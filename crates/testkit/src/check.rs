@@ -8,8 +8,9 @@ use leptos_sync_engine::SyncState;
 use leptos_sync_server::stored_blocks;
 use leptos_sync_storage::StoredDoc;
 
+use crate::changes::Changes;
 use crate::device::WALL_START_MS;
-use crate::ledger::{self, Token};
+use crate::ledger::{self, SKETCH, Token};
 use crate::net::SOCKET_BYTES;
 use crate::world::{Violation, World};
 
@@ -39,7 +40,7 @@ impl World {
                         has_changed = true;
                         (open.dump, open.kept, open.saved_in) = (None, false, None);
                         let issued = self.issued.get(id);
-                        open.tokens = Rc::new(look(id, &docs, &open.handle, issued)?);
+                        open.tokens = Rc::new(look(id, &open.handle, issued, &self.changes)?);
                     }
                     let status = open.handle.status();
                     if status.loaded && status.saved_here && !open.kept {
@@ -117,7 +118,7 @@ impl World {
     pub(crate) fn check_device(&self, device: usize) -> Result<(), Violation> {
         let device = &self.devices[device];
         for (id, promised) in &device.promised {
-            let stored = tokens_of(id, &restore(device.disk.peek(id))?)?;
+            let stored = tokens_of(id, &restore(device.disk.peek(id))?, &self.changes)?;
             if let Some(token) = promised.difference(&stored).next() {
                 let number = device.number;
                 return Err(format!("token {token} of {id} was saved on device {number}: lost"));
@@ -157,10 +158,8 @@ impl World {
         if doc.pending_count() > 0 {
             return Err(format!("{id} on the server lacks what its changes depend on"));
         }
-        if *id == self.docs[2] {
-            return Ok(BTreeSet::new());
-        }
-        let tokens = ledger::read(doc).map_err(|error| format!("{id} on the server: {error}"))?;
+        let tokens = tokens_of(id, doc, &self.changes);
+        let tokens = tokens.map_err(|error| format!("on the server: {error}"))?;
         if let Some(token) = tokens.iter().find(|token| self.forbidden.contains_key(token)) {
             return Err(format!("token {token} of {id} was accepted without permission"));
         }
@@ -171,15 +170,11 @@ impl World {
 /// Reads a document in a tab, and says what of it cannot be.
 fn look(
     id: &DocId,
-    docs: &[DocId],
     handle: &leptos_sync_engine::DocHandle,
     issued: Option<&BTreeSet<Token>>,
+    changes: &Changes,
 ) -> Result<BTreeSet<Token>, Violation> {
-    if *id == docs[2] {
-        handle.read(ledger::check_sketch)?;
-        return Ok(BTreeSet::new());
-    }
-    let tokens = handle.read(ledger::read).map_err(|error| format!("{id}: {error}"))?;
+    let tokens = handle.read(|doc| tokens_of(id, doc, changes))?;
     let foreign = tokens.iter().find(|token| !issued.is_some_and(|all| all.contains(token)));
     match foreign {
         Some(token) => Err(format!("nobody wrote token {token} into {id}")),
@@ -187,11 +182,14 @@ fn look(
     }
 }
 
-pub(crate) fn tokens_of(id: &DocId, doc: &Doc) -> Result<BTreeSet<Token>, Violation> {
-    if id.as_str() == "sketch" {
-        return Ok(BTreeSet::new());
-    }
-    ledger::read(doc).map_err(|error| format!("{id}: {error}"))
+/// The tokens that a document of either kind holds.
+pub(crate) fn tokens_of(
+    id: &DocId,
+    doc: &Doc,
+    changes: &Changes,
+) -> Result<BTreeSet<Token>, Violation> {
+    let tokens = if id.as_str() == SKETCH { changes.read(doc) } else { ledger::read(doc) };
+    tokens.map_err(|error| format!("{id}: {error}"))
 }
 
 /// The document that is stored.

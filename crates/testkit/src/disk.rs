@@ -18,6 +18,7 @@ use leptos_sync_storage::{
 };
 
 use crate::journal::{Record, encode_record, read_record};
+use crate::ledger::SKETCH;
 use crate::planted::{Bug, is_planted, planted};
 use crate::rng::Rng;
 use crate::tasks::lock;
@@ -402,6 +403,9 @@ impl Storage for DiskStorage {
         let mut versions = self.content().await?.versions().await?;
         if is_planted(Bug::UnsentIsNotFound) {
             versions.clear();
+        }
+        if is_planted(Bug::UnsentSketchIsNotFound) {
+            versions.retain(|(doc, _)| doc.as_str() != SKETCH);
         }
         Ok(versions)
     }

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `step` | what can happen, and how a seed plans it |
 //! | `world`, `heal` | doing it, and ending it |
-//! | `check`, `ledger` | what must hold, and documents of which that can be told |
+//! | `check`, `ledger`, `changes` | what must hold, and documents of which that can be told |
 //! | `together` | changes of two documents at once, and what must hold of them |
 //! | `device`, `server` | browser profiles with tabs, and the server's process |
 //! | `disk`, `journal`, `net`, `mitm`, `tasks` | the simulated machine |
@@ -19,6 +19,7 @@
 //! | `run` | running seeds and shrinking failures |
 //! | `planted` | known bugs, to see whether they are found |
 
+mod changes;
 mod check;
 mod crash;
 mod device;

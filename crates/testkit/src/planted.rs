@@ -29,6 +29,7 @@ bugs! {
     DocumentsAreWrittenApart: "of a batch over several documents each is a write of its own",
     QuotaIsNotReported: "a write that found no room is answered as a success",
     UnsentIsNotFound: "what an earlier tab stored and did not send is not looked for",
+    UnsentSketchIsNotFound: "that is not looked for in the document of lists, trees and undo",
     LoadForgetsTheLastBlock: "reading a document leaves out its last block",
     AProfileKeepsItsId: "all starts of a profile draw the same random numbers, so one author id",
     AllDrawTheSameId: "all profiles draw the same random numbers, and so one author id",

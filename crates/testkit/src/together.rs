@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use crate::check::{restore, tokens_of};
 use crate::device::Tab;
 use crate::ledger::{self, TOKENS_MAX, Token};
-use crate::tasks::lock;
 use crate::world::{Violation, World};
 
 /// How long one half may be seen alone by a tab that got it before the message of both: longer
@@ -70,20 +69,14 @@ impl World {
             Err(TransactError::Refused(_)) => return Ok(()),
             Err(error) => return Err(format!("a transfer was refused: {error}")),
         }
-        self.next_token += 1;
-        for id in ids {
-            self.issued.entry(id).or_default().insert(token);
-        }
-        if lock(&self.server.users).read_only.contains(&user) {
-            self.forbidden.insert(token, user);
-        }
         let name = |doc: &Doc| (doc.peer(), doc.version().get(doc.peer()));
+        let maker = tab.number;
         let is_sound = engine.status().storage == StorageHealth::Healthy
             && !is_failing
             && !tab.storage.is_closed();
+        self.issue(&ids, token, user);
         if is_sound {
             let names = [from.read(name), to.read(name)];
-            let maker = tab.number;
             let is_stored = false;
             self.transfers.push(Transfer { token, device, maker, names, is_stored, witnesses });
         }
@@ -147,7 +140,8 @@ impl World {
             // It may be there under another name.
             let mut stored = [false; 2];
             for (half, id) in stored.iter_mut().zip(&self.docs) {
-                *half = tokens_of(id, &restore(disk.peek(id))?)?.contains(&transfer.token);
+                *half = tokens_of(id, &restore(disk.peek(id))?, &self.changes)?
+                    .contains(&transfer.token);
             }
             if stored[0] != stored[1] {
                 let token = transfer.token;

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leptos_sync_crdt::{Doc, DocId};
-use leptos_sync_engine::EngineConfig;
+use leptos_sync_engine::{DocHandle, EngineConfig};
 use leptos_sync_storage::Fault;
 use tokio::time::Instant;
 
+use crate::changes::Changes;
 use crate::device::{Device, Tab, WALL_START_MS};
 use crate::hostile;
-use crate::ledger::{self, Token};
+use crate::ledger::{self, SKETCH, Token};
 use crate::net::Net;
 use crate::rng::Rng;
 use crate::server::SimServer;
@@ -24,7 +25,7 @@ const DEVICES_MAX: usize = 5;
 const TABS_MAX: usize = 3;
 
 /// The number of the document that is a sketch; the others are ledgers.
-const SKETCH: u64 = 2;
+const SKETCH_NUMBER: u64 = 2;
 
 /// What went wrong: a sentence.
 pub(crate) type Violation = String;
@@ -37,6 +38,8 @@ pub(crate) struct World {
     /// The tokens written so far, by document.
     pub(crate) issued: BTreeMap<DocId, BTreeSet<Token>>,
     pub(crate) next_token: Token,
+    /// Which token each change of the sketch is.
+    pub(crate) changes: Changes,
     /// What was shown as saved on the server, and has not been lost with a restored backup.
     pub(crate) promised: BTreeMap<DocId, BTreeSet<Token>>,
     /// The server's documents as its disk has them.
@@ -62,7 +65,7 @@ impl World {
         let asks_names = rng.one_in(2);
         let net = Rc::new(Net::new(rng.split(1)));
         let server = SimServer::new(start, asks_names, rng.split(2));
-        let names = ["ledger/a", "ledger/b", "sketch"];
+        let names = ["ledger/a", "ledger/b", SKETCH];
         let docs = names.iter().map(|name| DocId::new(name).expect("a valid id")).collect();
         let mut world = Self {
             net,
@@ -70,6 +73,7 @@ impl World {
             devices: Vec::new(),
             docs,
             issued: BTreeMap::new(),
+            changes: Changes::default(),
             next_token: 0,
             promised: BTreeMap::new(),
             stored: BTreeMap::new(),
@@ -191,16 +195,12 @@ impl World {
             }
             Step::TakeOut { tab, doc, at } => self.write(tab, doc, at as usize, 0, true, None),
             Step::Transfer { tab, at, refused } => self.transfer(tab, at as usize, refused)?,
-            Step::Undo { tab } | Step::Redo { tab } => {
-                let sketch = self.docs[SKETCH as usize].clone();
-                let Some(tab) = self.pick_awake(tab) else { return Ok(()) };
-                if let Some(doc) = tab.docs.get(&sketch) {
-                    let _ = match step {
-                        Step::Undo { .. } => doc.handle.undo(),
-                        _ => doc.handle.redo(),
-                    };
-                }
-            }
+            Step::Undo { tab } => self.draw(tab, |doc, _| {
+                doc.undo();
+            }),
+            Step::Redo { tab } => self.draw(tab, |doc, _| {
+                doc.redo();
+            }),
             Step::OpenDoc { tab, doc } => {
                 let doc = self.docs[doc as usize].clone();
                 self.pick_awake(tab).into_iter().for_each(|tab| tab.open(&doc));
@@ -240,8 +240,14 @@ impl World {
         bytes: Option<usize>,
     ) {
         let id = self.docs[doc as usize].clone();
-        let token = self.next_token;
         let padding = bytes.unwrap_or_else(|| if self.rng.one_in(30) { 2_000 } else { 0 });
+        if doc == SKETCH_NUMBER {
+            let scribble = |doc: &DocHandle, token| {
+                doc.transact(|tx| ledger::scribble(tx, token, kind as u8, at));
+            };
+            return self.draw(tab, scribble);
+        }
+        let token = self.next_token;
         let Some((device, index)) = self.pick_tab(tab) else { return };
         let user = self.devices[device].user.clone();
         let tab = &self.devices[device].tabs[index];
@@ -249,15 +255,39 @@ impl World {
             return;
         }
         let Some(open) = tab.docs.get(&id) else { return };
-        self.next_token += 1;
-        if doc == SKETCH {
-            open.handle.transact(|tx| ledger::scribble(tx, token, kind as u8, at));
-            return;
-        }
         let len = open.handle.read(|doc| doc.text("note").len());
         let gone = (take_out && len > 0).then(|| at % len);
         open.handle.transact(|tx| ledger::write(tx, token, at, gone, padding));
-        self.issued.entry(id).or_default().insert(token);
+        self.issue(&[id], token, user);
+    }
+
+    /// Changes the sketch in a tab that has it open, and remembers the change by its block.
+    fn draw(&mut self, tab: u64, change: impl FnOnce(&DocHandle, Token)) {
+        let id = self.docs[SKETCH_NUMBER as usize].clone();
+        let token = self.next_token;
+        let Some((device, index)) = self.pick_tab(tab) else { return };
+        let device = &self.devices[device];
+        let tab = &device.tabs[index];
+        if tab.tasks.is_frozen() || token >= ledger::TOKENS_MAX {
+            return;
+        }
+        let Some(open) = tab.docs.get(&id) else { return };
+        let (author, before) = open.handle.read(|doc| (doc.peer(), doc.version().clone()));
+        change(&open.handle, token);
+        let mut made = open.handle.read(|doc| doc.blocks_since(&before));
+        made.retain(|block| block.peer() == author);
+        // There may have been nothing to undo.
+        let [made] = &made[..] else { return };
+        self.changes.note(made, token);
+        self.issue(&[id], token, device.user.clone());
+    }
+
+    /// Notes that a user has made the change `token`, in all of these documents.
+    pub(crate) fn issue(&mut self, ids: &[DocId], token: Token, user: String) {
+        self.next_token += 1;
+        for id in ids {
+            self.issued.entry(id.clone()).or_default().insert(token);
+        }
         if lock(&self.server.users).read_only.contains(&user) {
             self.forbidden.insert(token, user);
         }
