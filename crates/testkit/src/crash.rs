@@ -42,12 +42,13 @@ impl World {
         self.check_device(number)
     }
 
-    /// Ends the server, and again at a write of the one that starts then.
+    /// Ends the server, and again at a write of the one that starts then. Returns whether that had
+    /// not given up by itself.
     pub(crate) async fn crash_server_at_start(
         &mut self,
         power_too: bool,
         skip: u64,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         self.end_server(power_too)?;
         self.server.start(&self.net);
         let caught = writing(&self.server.disk.clone(), skip).await;
@@ -56,16 +57,19 @@ impl World {
             Writing::Note => "server start cut off at a note",
         });
         kind.into_iter().for_each(|kind| self.count(kind));
-        self.end_server(power_too)?;
+        let was_up = self.end_server(power_too)?;
         self.server.start(&self.net);
-        Ok(())
+        Ok(was_up)
     }
 
-    pub(crate) fn end_server(&mut self, power_too: bool) -> Result<(), Violation> {
+    /// Returns whether it ran.
+    pub(crate) fn end_server(&mut self, power_too: bool) -> Result<bool, Violation> {
+        let was_up = self.server.is_up();
         if self.server.kill(&self.net, power_too) {
             self.count("server write torn");
         }
-        self.check_server()
+        self.check_server()?;
+        Ok(was_up)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::ledger::Token;
 use crate::net::{Net, SimTransport, Wire};
 use crate::planted::{Bug, planted};
 use crate::rng::Rng;
+use crate::strikes::Owner;
 use crate::tasks::Tasks;
 
 /// When the simulated world begins, in milliseconds since the Unix epoch.
@@ -109,7 +110,7 @@ impl Device {
     pub(crate) fn new(number: usize, user: String, start: Instant, rng: Rng) -> Self {
         Self {
             number,
-            disk: Disk::new(rng.split(1)),
+            disk: Disk::new(Owner::Device, rng.split(1)),
             clock: WallClock::new(start),
             user,
             bus: Bus::default(),
@@ -192,12 +193,13 @@ impl Tab {
         }
     }
 
-    /// The page is left, and the browser keeps it as it is.
-    pub(crate) fn leave(&self) {
-        if let Some(engine) = self.engine.as_ref().filter(|_| !self.tasks.is_frozen()) {
-            engine.leave();
-            self.tasks.freeze(true);
-        }
+    /// The page is left, and the browser keeps it as it is. Returns whether it was there.
+    pub(crate) fn leave(&self) -> bool {
+        let Some(engine) = self.engine.as_ref().filter(|_| !self.tasks.is_frozen()) else {
+            return false;
+        };
+        engine.leave();
+        self.tasks.freeze(true)
     }
 
     /// The page is shown again.

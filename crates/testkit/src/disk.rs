@@ -21,6 +21,7 @@ use crate::journal::{Record, encode_record, read_record};
 use crate::ledger::SKETCH;
 use crate::planted::{Bug, is_planted, planted};
 use crate::rng::Rng;
+use crate::strikes::{Owner, Strike, Strikes};
 use crate::tasks::lock;
 
 /// What a panic says that is part of the plan.
@@ -76,6 +77,7 @@ struct DiskState {
     /// Whoever next reads or appends to a document panics.
     panics: bool,
     syncs: u64,
+    strikes: Strikes,
     rng: Rng,
 }
 
@@ -89,7 +91,7 @@ pub(crate) struct DiskStorage {
 }
 
 impl Disk {
-    pub(crate) fn new(rng: Rng) -> Self {
+    pub(crate) fn new(owner: Owner, rng: Rng) -> Self {
         let state = DiskState {
             journal: Vec::new(),
             synced: 0,
@@ -100,6 +102,7 @@ impl Disk {
             fsync_fails: false,
             panics: false,
             syncs: 0,
+            strikes: Strikes::new(owner),
             rng,
         };
         let stall = Arc::new(tokio::sync::watch::Sender::new(false));
@@ -155,22 +158,36 @@ impl Disk {
     }
 
     pub(crate) fn fail_writes(&self, fault: Option<Fault>) {
-        lock(&self.state).write_fault = fault;
+        let mut state = lock(&self.state);
+        state.write_fault = fault;
+        state.strikes.set(Strike::Full);
     }
 
     pub(crate) fn fail_reads(&self, fault: Option<Fault>) {
-        lock(&self.state).read_fault = fault;
+        let mut state = lock(&self.state);
+        state.read_fault = fault;
+        state.strikes.set(Strike::Unreadable);
     }
 
     pub(crate) fn fail_next_fsync(&self) {
-        lock(&self.state).fsync_fails = true;
+        let mut state = lock(&self.state);
+        state.fsync_fails = true;
+        state.strikes.set(Strike::FsyncFailed);
     }
 
     pub(crate) fn panic_next(&self, panics: bool) {
-        lock(&self.state).panics = panics;
+        let mut state = lock(&self.state);
+        state.panics = panics;
+        state.strikes.set(Strike::Panicked);
+    }
+
+    /// How often each of its faults has met somebody.
+    pub(crate) fn strikes(&self) -> Vec<(&'static str, u64)> {
+        lock(&self.state).strikes.named()
     }
 
     pub(crate) fn stall(&self, stalled: bool) {
+        lock(&self.state).strikes.set(Strike::Stalled);
         self.stall.send_replace(stalled);
     }
 
@@ -269,8 +286,9 @@ impl DiskStorage {
     }
 
     /// The browser takes the database away from a page. What is being written is written still.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+    /// Returns whether that is new.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -278,7 +296,13 @@ impl DiskStorage {
     }
 
     fn panic_as_told(&self) {
-        let panics = std::mem::take(&mut lock(&self.disk.state).panics);
+        let panics = {
+            let mut state = lock(&self.disk.state);
+            if state.panics {
+                state.strikes.note(Strike::Panicked);
+            }
+            std::mem::take(&mut state.panics)
+        };
         assert!(!panics, "{PLANNED}");
     }
 
@@ -292,6 +316,9 @@ impl DiskStorage {
     async fn write(&self, record: Record) -> Result<(), Refusal> {
         let _turn = self.disk.turn.clone().lock_owned().await;
         let mut stall = self.disk.stall.subscribe();
+        if *stall.borrow() {
+            lock(&self.disk.state).strikes.note(Strike::Stalled);
+        }
         // The sender lives as long as the disk.
         let _ = stall.wait_for(|stalled| !stalled).await;
         self.check().map_err(Refusal::Fault)?;
@@ -301,6 +328,7 @@ impl DiskStorage {
                 return Ok(());
             }
             if let Some(fault) = state.write_fault {
+                state.strikes.note(Strike::Full);
                 return Err(Refusal::Fault(fault));
             }
             let start = state.journal.len();
@@ -314,6 +342,9 @@ impl DiskStorage {
             return apply(&lock(&self.disk.state).content, &record);
         }
         self.pause(6).await;
+        if fsync_fails {
+            lock(&self.disk.state).strikes.note(Strike::FsyncFailed);
+        }
         if fsync_fails && is_planted(Bug::ServerFailedFsyncIsRetried) {
             under_way.record = None;
             let mut state = lock(&self.disk.state);
@@ -331,7 +362,10 @@ impl DiskStorage {
     /// What can be read now, after as long as reading takes.
     async fn content(&self) -> Result<MemoryStorage, ReadError> {
         self.pause(2).await;
-        let state = lock(&self.disk.state);
+        let mut state = lock(&self.disk.state);
+        if state.read_fault.is_some() {
+            state.strikes.note(Strike::Unreadable);
+        }
         match state.read_fault {
             Some(Fault::Blocked) => Err(ReadError::Blocked),
             Some(_) => Err(ReadError::Unavailable),

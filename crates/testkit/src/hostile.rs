@@ -13,13 +13,14 @@ use crate::world::{Violation, World};
 /// Who they say they are.
 pub(crate) const STRANGER: &str = "stranger";
 
-/// Connects, says hello, and sends what it overheard: as it was, cut short, or damaged.
-pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
+/// Connects, says hello, and sends what it overheard: as it was, cut short, or damaged. Returns
+/// whether the server could be reached.
+pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) -> bool {
     let mut rng = Rng::new(choice);
     let net = world.net.clone();
     // A machine of its own, beside the devices.
     let transport = SimTransport { net, device: usize::MAX, newest: std::rc::Rc::default() };
-    let Ok((sender, mut receiver)) = transport.connect().await else { return };
+    let Ok((sender, mut receiver)) = transport.connect().await else { return false };
     let hello = Hello {
         version_min: 1,
         version_max: 1,
@@ -46,14 +47,16 @@ pub(crate) async fn act(world: &mut World, kind: u64, choice: u64) {
         let answer = tokio::time::timeout(Duration::from_millis(rng.below(30)), receiver.recv());
         let _ = answer.await;
     }
+    true
 }
 
 /// Says hello as a client that speaks the versions from `min` to `max`: whoever speaks version 1,
-/// too, is welcome in that, and everybody else is refused by the name of the reason.
-pub(crate) async fn greet(world: &World, min: u32, max: u32) -> Result<(), Violation> {
+/// too, is welcome in that, and everybody else is refused by the name of the reason. Returns
+/// whether there was an answer.
+pub(crate) async fn greet(world: &World, min: u32, max: u32) -> Result<bool, Violation> {
     let net = world.net.clone();
     let transport = SimTransport { net, device: usize::MAX, newest: std::rc::Rc::default() };
-    let Ok((sender, mut receiver)) = transport.connect().await else { return Ok(()) };
+    let Ok((sender, mut receiver)) = transport.connect().await else { return Ok(false) };
     let hello = Hello {
         version_min: min,
         version_max: max,
@@ -65,14 +68,14 @@ pub(crate) async fn greet(world: &World, min: u32, max: u32) -> Result<(), Viola
     // What happens to the connection is the network's business; an answer is the server's.
     let _ = sender.send(encode_frame(&Message::Hello(hello)));
     let answer = tokio::time::timeout(Duration::from_millis(100), receiver.recv()).await;
-    let Ok(Ok(frame)) = answer else { return Ok(()) };
+    let Ok(Ok(frame)) = answer else { return Ok(false) };
     let answer = decode_frame(&frame).map_err(|error| format!("a malformed answer: {error}"))?;
     let refusal = CloseCode::UnsupportedVersion.as_u16();
     match answer.first() {
-        Some(Message::Welcome(welcome)) if min <= 1 && welcome.version == 1 => Ok(()),
-        Some(Message::GoAway(away)) if min > 1 && away.code == refusal => Ok(()),
+        Some(Message::Welcome(welcome)) if min <= 1 && welcome.version == 1 => Ok(true),
+        Some(Message::GoAway(away)) if min > 1 && away.code == refusal => Ok(true),
         // A server that stops says so to everybody.
-        Some(Message::GoAway(away)) if away.code != refusal => Ok(()),
+        Some(Message::GoAway(away)) if away.code != refusal => Ok(true),
         other => Err(format!("a client of versions {min} to {max} was answered {other:?}")),
     }
 }

@@ -14,7 +14,7 @@
 //! | `check`, `ledger`, `changes` | what must hold, and documents of which that can be told |
 //! | `together` | changes of two documents at once, and what must hold of them |
 //! | `device`, `server` | browser profiles with tabs, and the server's process |
-//! | `disk`, `journal`, `net`, `mitm`, `tasks` | the simulated machine |
+//! | `disk`, `strikes`, `journal`, `net`, `mitm`, `tasks` | the simulated machine |
 //! | `hostile` | somebody who sends what no client would |
 //! | `run` | running seeds and shrinking failures |
 //! | `planted` | known bugs, to see whether they are found |
@@ -35,6 +35,7 @@ mod rng;
 mod run;
 mod server;
 mod step;
+mod strikes;
 mod tasks;
 mod together;
 mod world;

@@ -182,10 +182,11 @@ impl Wire {
         }
     }
 
-    /// From now on nothing arrives at either end, not even that the other one is gone.
-    pub(crate) fn mute(&self) {
+    /// From now on nothing arrives at either end, not even that the other one is gone. Returns
+    /// whether that is new.
+    pub(crate) fn mute(&self) -> bool {
         lock(&self.up).muted = true;
-        lock(&self.down).muted = true;
+        !std::mem::replace(&mut lock(&self.down).muted, true)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -201,7 +202,7 @@ impl Wire {
 pub(crate) type Acceptor = Box<dyn Fn(ServerSocket) -> bool>;
 
 /// How the network treats a device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Weather {
     pub(crate) delay_ms_max: u64,
     /// A new connection breaks after fewer than this many frames.
@@ -251,10 +252,13 @@ impl Net {
         self.weather.borrow_mut().push(Weather::default());
     }
 
-    pub(crate) fn set_weather(&self, device: usize, change: impl FnOnce(&mut Weather)) {
-        if let Some(weather) = self.weather.borrow_mut().get_mut(device) {
-            change(weather);
-        }
+    /// Returns whether the change was one.
+    pub(crate) fn set_weather(&self, device: usize, change: impl FnOnce(&mut Weather)) -> bool {
+        let mut weather = self.weather.borrow_mut();
+        let weather = weather.get_mut(device).expect("a device of this network");
+        let before = *weather;
+        change(weather);
+        *weather != before
     }
 
     /// Every connection of these devices that is not over.

@@ -153,7 +153,7 @@ pub fn play(seed: u64, steps: &[Step]) -> Outcome {
                 steps: world.steps,
                 sessions: world.devices.iter().map(|device| device.starts).sum(),
                 connections: world.net.connections.get(),
-                faults: std::mem::take(&mut world.faults),
+                faults: world.all_faults(),
                 simulated_ms: start.elapsed().as_millis() as u64,
                 violation,
             }

@@ -16,6 +16,7 @@ use crate::hostile::STRANGER;
 use crate::net::{Acceptor, Net};
 use crate::planted::{Bug, is_planted};
 use crate::rng::Rng;
+use crate::strikes::Owner;
 use crate::tasks::{Tasks, lock};
 
 /// The server's machine.
@@ -52,7 +53,7 @@ struct Process {
 impl SimServer {
     pub(crate) fn new(start: Instant, asks_names: bool, rng: Rng) -> Self {
         Self {
-            disk: Disk::new(rng.split(1)),
+            disk: Disk::new(Owner::Server, rng.split(1)),
             clock_error_ms: Arc::default(),
             users: Arc::default(),
             asks_names,
@@ -135,21 +136,21 @@ impl SimServer {
         false
     }
 
-    /// SIGTERM: the server says goodbye, and has ended when this resolves.
-    pub(crate) async fn stop(&mut self, net: &Net) {
+    /// SIGTERM: the server says goodbye, and has ended when this resolves. Returns whether it ran.
+    pub(crate) async fn stop(&mut self, net: &Net) -> bool {
+        let was_up = self.is_up();
         net.listen(None);
         let server = self.process.as_ref().and_then(|process| lock(&process.server).clone());
         if let Some(server) = server {
             server.stop(std::time::Duration::from_secs(5)).await;
         }
         self.kill(net, false);
+        was_up
     }
 
-    /// Holds the process still, as a machine does that swaps.
-    pub(crate) fn freeze(&self, frozen: bool) {
-        if let Some(process) = &self.process {
-            process.tasks.freeze(frozen);
-        }
+    /// Holds the process still, as a machine does that swaps. Returns whether that is new.
+    pub(crate) fn freeze(&self, frozen: bool) -> bool {
+        self.process.as_ref().is_some_and(|process| process.tasks.freeze(frozen))
     }
 }
 

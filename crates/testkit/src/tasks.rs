@@ -41,13 +41,13 @@ impl Tasks {
         state.handles.push(handle);
     }
 
-    /// While frozen, no task of the process runs; time goes on.
-    pub(crate) fn freeze(&self, frozen: bool) {
+    /// While frozen, no task of the process runs; time goes on. Returns whether that is new.
+    pub(crate) fn freeze(&self, frozen: bool) -> bool {
         let mut state = lock(&self.state);
-        state.frozen = frozen;
         if !frozen {
             state.waiting.drain(..).for_each(Waker::wake);
         }
+        std::mem::replace(&mut state.frozen, frozen) != frozen
     }
 
     pub(crate) fn is_frozen(&self) -> bool {

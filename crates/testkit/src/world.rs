@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leptos_sync_crdt::{Doc, DocId};
-use leptos_sync_engine::{DocHandle, EngineConfig};
+use leptos_sync_engine::{DocHandle, EngineConfig, Reason};
 use leptos_sync_storage::Fault;
 use tokio::time::Instant;
 
 use crate::changes::Changes;
 use crate::device::{Device, Tab, WALL_START_MS};
+use crate::disk::Disk;
 use crate::hostile;
 use crate::ledger::{self, SKETCH, Token};
 use crate::net::Net;
@@ -129,6 +130,16 @@ impl World {
         *self.faults.entry(fault).or_default() += 1;
     }
 
+    /// The faults so far, those with which disks met what was asked of them included.
+    pub(crate) fn all_faults(&self) -> BTreeMap<&'static str, u64> {
+        let disks = self.devices.iter().map(|device| &device.disk).chain([&self.server.disk]);
+        let mut all = self.faults.clone();
+        for (fault, count) in disks.flat_map(Disk::strikes) {
+            *all.entry(fault).or_default() += count;
+        }
+        all
+    }
+
     pub(crate) fn pick_device(&self, number: u64) -> usize {
         (number % self.devices.len() as u64) as usize
     }
@@ -162,30 +173,32 @@ impl World {
         Ok(())
     }
 
-    /// Does one thing.
+    /// Does one thing, which counts as a fault if it is one and has changed something.
     pub(crate) async fn take(&mut self, step: Step) -> Result<(), Violation> {
         self.steps += 1;
-        if let Some(fault) = step.fault() {
-            self.count(fault);
-        }
-        match step {
+        let strikes = match step {
             Step::Pass { ms } => return self.pass(ms).await,
             Step::ServerStop => self.server.stop(&self.net).await,
             Step::CrashAtStart { device, power_too, skip } => {
                 self.crash_at_start(device, power_too, skip).await?;
+                true
             }
             Step::ServerCrashAtStart { power_too, skip } => {
-                self.crash_server_at_start(power_too, skip).await?;
+                self.crash_server_at_start(power_too, skip).await?
             }
             Step::Hostile { kind, choice } => hostile::act(self, kind, choice).await,
             Step::OtherVersion { min, max } => hostile::greet(self, min, max).await?,
             _ => self.take_at_once(step)?,
+        };
+        if let Some(fault) = step.fault().filter(|_| strikes) {
+            self.count(fault);
         }
         tokio::time::sleep(Duration::from_millis(self.rng.below(3))).await;
         self.check()
     }
 
-    fn take_at_once(&mut self, step: Step) -> Result<(), Violation> {
+    /// Whether it was a fault that has changed something.
+    fn take_at_once(&mut self, step: Step) -> Result<bool, Violation> {
         match step {
             Step::Write { tab, doc, at, kind } => {
                 self.write(tab, doc, at as usize, kind, false, None);
@@ -217,7 +230,10 @@ impl World {
             }
             Step::Offline { tab, offline } => {
                 let engine = self.pick_awake(tab).and_then(|tab| tab.engine.clone());
-                engine.into_iter().for_each(|engine| engine.set_online(!offline));
+                let Some(engine) = engine else { return Ok(false) };
+                let was_offline = engine.status().reason == Some(Reason::NoNetwork);
+                engine.set_online(!offline);
+                return Ok(was_offline != offline);
             }
             Step::SetPresence { tab, doc } => {
                 let doc = self.docs[doc as usize].clone();
@@ -227,7 +243,7 @@ impl World {
             }
             step => return self.take_fault(step),
         }
-        Ok(())
+        Ok(false)
     }
 
     fn write(
@@ -293,39 +309,29 @@ impl World {
         }
     }
 
-    fn take_fault(&mut self, step: Step) -> Result<(), Violation> {
-        match step {
+    /// Whether it has changed something.
+    fn take_fault(&mut self, step: Step) -> Result<bool, Violation> {
+        Ok(match step {
             Step::OpenTab { device } => {
                 let device = self.pick_device(device);
                 if self.devices[device].tabs.len() < TABS_MAX {
                     self.open_tab(device);
                 }
+                false
             }
-            Step::CloseTab { tab } => {
-                if let Some((device, index)) = self.pick_tab(tab) {
-                    self.devices[device].close_tab(index);
-                }
-            }
+            Step::CloseTab { tab } => self.at_tab(tab, Device::close_tab).is_some(),
             Step::KillTab { tab } => {
-                if let Some((device, tab)) = self.pick_tab(tab) {
-                    self.devices[device].kill_tab(tab, false);
-                }
+                self.at_tab(tab, |device, tab| device.kill_tab(tab, false)).is_some()
             }
             Step::Freeze { tab } | Step::Thaw { tab } => {
-                if let Some((device, tab)) = self.pick_tab(tab) {
-                    let frozen = matches!(step, Step::Freeze { .. });
-                    self.devices[device].tabs[tab].tasks.freeze(frozen);
-                }
+                let frozen = matches!(step, Step::Freeze { .. });
+                self.at_tab(tab, |device, tab| device.tabs[tab].tasks.freeze(frozen)) == Some(true)
             }
             Step::Leave { tab } => {
-                if let Some((device, tab)) = self.pick_tab(tab) {
-                    self.devices[device].tabs[tab].leave();
-                }
+                self.at_tab(tab, |device, tab| device.tabs[tab].leave()) == Some(true)
             }
             Step::Return { tab } => {
-                if let Some((device, tab)) = self.pick_tab(tab) {
-                    self.devices[device].tabs[tab].come_back();
-                }
+                self.at_tab(tab, |device, tab| device.tabs[tab].come_back()).is_some()
             }
             Step::PowerLoss { device } => {
                 let device = self.pick_device(device);
@@ -334,11 +340,10 @@ impl World {
                 }
                 self.check_device(device)?;
                 self.open_tab(device);
+                true
             }
             Step::StoreClosed { tab } => {
-                if let Some((device, tab)) = self.pick_tab(tab) {
-                    self.devices[device].tabs[tab].storage.close();
-                }
+                self.at_tab(tab, |device, tab| device.tabs[tab].storage.close()) == Some(true)
             }
             Step::CopyProfile { device } => self.copy_profile(device),
             Step::ClearSiteData { device } => {
@@ -349,63 +354,87 @@ impl World {
                 device.promised.clear();
                 self.forget_transfers(number);
                 self.open_tab(number);
+                true
             }
             step => self.take_other_fault(step)?,
-        }
-        Ok(())
+        })
     }
 
-    fn take_other_fault(&mut self, step: Step) -> Result<(), Violation> {
-        match step {
+    /// Does something with a tab that can be acted upon, if there is one.
+    fn at_tab<R>(&mut self, number: u64, act: impl FnOnce(&mut Device, usize) -> R) -> Option<R> {
+        let (device, tab) = self.pick_tab(number)?;
+        Some(act(&mut self.devices[device], tab))
+    }
+
+    fn take_other_fault(&mut self, step: Step) -> Result<bool, Violation> {
+        Ok(match step {
+            // The disk tells when it strikes.
             Step::DiskFull { device, full } => {
                 let device = &self.devices[self.pick_device(device)];
                 device.disk.fail_writes(full.then_some(Fault::QuotaExceeded));
+                false
             }
             Step::DiskUnreadable { device, unreadable } => {
                 let device = &self.devices[self.pick_device(device)];
                 device.disk.fail_reads(unreadable.then_some(Fault::Unavailable));
+                false
             }
             Step::DiskStall { device, stalled } => {
                 self.devices[self.pick_device(device)].disk.stall(stalled);
+                false
             }
             Step::Partition { device, partitioned } => {
                 let device = self.pick_device(device);
-                self.net.set_weather(device, |weather| weather.partitioned = partitioned);
                 if partitioned {
-                    self.net.wires(|of| of == device).iter().for_each(|wire| wire.mute());
+                    for wire in self.net.wires(|of| of == device) {
+                        wire.mute();
+                    }
                 }
+                self.net.set_weather(device, |weather| weather.partitioned = partitioned)
             }
             Step::Cut { device } => {
                 let device = self.pick_device(device);
-                self.net.wires(|of| of == device).iter().for_each(|wire| wire.cut());
+                let wires = self.net.wires(|of| of == device);
+                wires.iter().for_each(|wire| wire.cut());
+                !wires.is_empty()
             }
             Step::HalfOpen { device } => {
                 let device = self.pick_device(device);
-                self.net.wires(|of| of == device).iter().for_each(|wire| wire.mute());
+                let wires = self.net.wires(|of| of == device);
+                wires.iter().filter(|wire| wire.mute()).count() > 0
             }
             Step::Weather { device, delay_ms_max, breaks_within } => {
                 self.net.set_weather(self.pick_device(device), |weather| {
                     weather.delay_ms_max = delay_ms_max;
                     weather.breaks_within = (breaks_within > 0).then_some(breaks_within);
-                });
+                })
             }
             Step::ClockJump { device, error_ms } => {
-                self.devices[self.pick_device(device)].clock.error_ms.set(error_ms);
+                self.devices[self.pick_device(device)].clock.error_ms.replace(error_ms) != error_ms
             }
             step => self.take_server_fault(step)?,
-        }
-        Ok(())
+        })
     }
 
-    fn take_server_fault(&mut self, step: Step) -> Result<(), Violation> {
-        match step {
+    fn take_server_fault(&mut self, step: Step) -> Result<bool, Violation> {
+        Ok(match step {
             Step::ServerClockJump { error_ms } => {
-                self.server.clock_error_ms.store(error_ms, Ordering::Relaxed);
                 self.server_ahead_ms = self.server_ahead_ms.max(error_ms);
+                self.server.clock_error_ms.swap(error_ms, Ordering::Relaxed) != error_ms
             }
-            Step::ServerKill { power_too } => return self.end_server(power_too),
-            Step::ServerStart => self.server.start(&self.net),
+            Step::ServerKill { power_too } => self.end_server(power_too)?,
+            Step::ServerStart => {
+                self.server.start(&self.net);
+                false
+            }
             Step::ServerFreeze { frozen } => self.server.freeze(frozen),
+            step => self.take_decision(step)?,
+        })
+    }
+
+    /// What the server's disk or its operator does.
+    fn take_decision(&mut self, step: Step) -> Result<bool, Violation> {
+        match step {
             Step::ServerDiskFull { full } => {
                 self.server.disk.fail_writes(full.then_some(Fault::QuotaExceeded));
             }
@@ -415,18 +444,26 @@ impl World {
                 self.server.disk.fail_reads(unreadable.then_some(Fault::Unavailable));
             }
             Step::Backup => self.backup = Some(self.server.disk.copy()),
-            Step::Restore => self.restore()?,
-            Step::Revoke { device, revoked } => self.revoke(device, revoked),
-            Step::TokenExpires { device, in_ms } => self.let_token_expire(device, in_ms),
+            Step::Restore => return self.restore(),
+            Step::Revoke { device, revoked } => {
+                let user = self.devices[self.pick_device(device)].user.clone();
+                let is_new = !lock(&self.server.users).read_only.contains(&user);
+                self.revoke(device, revoked);
+                return Ok(self.server.asks_names && revoked && is_new);
+            }
+            Step::TokenExpires { device, in_ms } => {
+                self.let_token_expire(device, in_ms);
+                return Ok(self.server.asks_names);
+            }
             step => unreachable!("{step:?} was done before"),
         }
-        Ok(())
+        Ok(false)
     }
 
     /// A copy of a browser profile starts to live on another machine.
-    fn copy_profile(&mut self, device: u64) {
+    fn copy_profile(&mut self, device: u64) -> bool {
         if self.devices.len() >= DEVICES_MAX {
-            return;
+            return false;
         }
         let from = self.pick_device(device);
         self.add_device();
@@ -439,11 +476,12 @@ impl World {
         copy.user = user;
         let number = copy.number;
         self.open_tab(number);
+        true
     }
 
     /// The server comes back from a backup: what it had acknowledged since is lost there.
-    fn restore(&mut self) -> Result<(), Violation> {
-        let Some(backup) = self.backup.clone() else { return Ok(()) };
+    fn restore(&mut self) -> Result<bool, Violation> {
+        let Some(backup) = self.backup.clone() else { return Ok(false) };
         self.server.kill(&self.net, false);
         self.check_server()?;
         self.server.disk.restore(backup);
@@ -455,7 +493,7 @@ impl World {
             self.promised.entry(doc).or_default().retain(|token| kept.contains(token));
         }
         self.server.start(&self.net);
-        Ok(())
+        Ok(true)
     }
 
     /// The tokens of a user's open pages end soon.
