@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 use crate::disk::PLANNED;
+use crate::ledger::SKETCH;
 use crate::step::{Step, plan};
 use crate::world::World;
 
@@ -107,14 +108,15 @@ impl Run {
         play(self.seed, &self.steps())
     }
 
-    /// The fewest steps that still fail, found by leaving out ever smaller parts, within
-    /// `patience`.
+    /// The fewest steps that still fail in the same way, found by leaving out ever smaller parts,
+    /// within `patience`.
     #[must_use]
     pub fn shrink(&self, violation: String, patience: Duration) -> Failure {
         let start = Instant::now();
         let all = self.plan().len();
         let mut kept: Vec<usize> = self.keep.clone().unwrap_or_else(|| (0..all).collect());
         let mut shrunk_violation = violation.clone();
+        let kind = kind(&violation);
         let mut size = kept.len().div_ceil(2);
         while size > 0 && start.elapsed() < patience {
             let mut at = 0;
@@ -124,8 +126,10 @@ impl Run {
                 fewer.drain(at..(at + size).min(kept.len()));
                 let run = Self { keep: Some(fewer.clone()), ..self.clone() };
                 match run.play().violation {
-                    Some(found) => (kept, shrunk_violation, shrank) = (fewer, found, true),
-                    None => at += size,
+                    Some(found) if self::kind(&found) == kind => {
+                        (kept, shrunk_violation, shrank) = (fewer, found, true);
+                    }
+                    _ => at += size,
                 }
             }
             if !(shrank && size == 1) {
@@ -135,6 +139,16 @@ impl Run {
         let run = Self { keep: Some(kept), ..self.clone() };
         Failure { steps: run.steps(), run, violation, shrunk_violation }
     }
+}
+
+/// How many words of a violation say what kind it is; those after them say more of this one.
+const KIND_WORDS: usize = 8;
+
+/// The beginning of a violation without what names tokens, documents, devices and times.
+fn kind(violation: &str) -> Vec<&str> {
+    let says = |word: &&str| word.chars().all(char::is_alphabetic) && *word != SKETCH;
+    let words = violation.split([' ', ':', ',']).filter(|word| !word.is_empty());
+    words.filter(says).take(KIND_WORDS).collect()
 }
 
 /// Takes `steps` in the world of `seed`. Equal arguments have equal outcomes.
@@ -173,4 +187,19 @@ async fn live(world: &mut World, steps: &[Step]) -> Result<(), String> {
         world.take(*step).await?;
     }
     world.heal().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_violation_is_of_the_same_kind_whatever_it_strikes() {
+        let one = kind("token 3 of sketch was saved on device 0: lost");
+        assert_eq!(kind("token 14 of ledger/a was saved on device 2: lost"), one);
+        assert_ne!(kind("token 14 of ledger/a was saved on the server: lost"), one);
+        let quiet = kind("after 308 s it does not hold that all is quiet: ledger/a");
+        assert_ne!(kind("after 308 s it does not hold that what was saved is there"), quiet);
+        assert_eq!(kind("after 3008 s it does not hold that all is quiet: sketch"), quiet);
+    }
 }
