@@ -36,14 +36,8 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Go on for this long, whatever --seeds says.
-    #[arg(long, conflicts_with = "seconds")]
-    minutes: Option<u64>,
-    /// Stop after this long, but not before --at-least seeds.
     #[arg(long)]
-    seconds: Option<u64>,
-    /// See --seconds.
-    #[arg(long, default_value_t = 500)]
-    at_least: u64,
+    minutes: Option<u64>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -94,13 +88,9 @@ fn exit(well: bool) -> ExitCode {
 fn play_all(args: &Args, start: Instant) -> (Sum, Vec<Failure>) {
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sum, failures) = (Mutex::new(Sum::default()), Mutex::new(Vec::new()));
-    let is_over = |number: u64| {
-        let spent = start.elapsed();
-        if let Some(minutes) = args.minutes {
-            return spent >= Duration::from_secs(minutes * 60);
-        }
-        let late = args.seconds.is_some_and(|seconds| spent >= Duration::from_secs(seconds));
-        number >= args.seeds || (late && number >= args.at_least)
+    let is_over = |number: u64| match args.minutes {
+        Some(minutes) => start.elapsed() >= Duration::from_secs(minutes * 60),
+        None => number >= args.seeds,
     };
     let work = || {
         while !stop.load(Ordering::Relaxed) {

@@ -32,7 +32,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tidy", about: "limits, module docs, forbidden dependencies", run: tidy },
     Step { name: "clippy", about: "lints of the native code", run: clippy },
     Step { name: "native", about: "unit, integration and documentation tests", run: native },
-    Step { name: "sim", about: "seeds of clients and server in a simulated world", run: simulate },
+    Step {
+        name: "sim",
+        about: "seeds of a simulated world, and bugs planted there",
+        run: simulate,
+    },
     Step { name: "fuzz", about: "decoders and sessions, with what nobody would send", run: fuzz },
     Step { name: "docs", about: "documentation without warnings", run: docs },
     Step { name: "clippy-wasm", about: "lints of the code that browsers run", run: clippy_wasm },
