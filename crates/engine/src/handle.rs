@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use leptos_sync_crdt::{Commit, Doc, DocId, Transaction};
 use leptos_sync_protocol::PresencePeer;
+use leptos_sync_storage::planted;
 
 use crate::engine::{Inner, SyncEngine};
 use crate::event::{DocEvent, Subscription};
@@ -101,7 +102,7 @@ impl DocHandle {
     /// # Panics
     /// As [`DocHandle::transact`].
     pub fn undo(&self) -> bool {
-        let commit = self.change(Doc::undo);
+        let commit = self.change(Doc::undo).filter(|_| !planted!(UndoStaysInMemory));
         self.publish(commit)
     }
 

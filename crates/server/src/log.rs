@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use leptos_sync_crdt::{Block, DecodeError, FUTURE_MS_MAX, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::{FRAME_MESSAGES_MAX, NackCode, PeerMark};
-use leptos_sync_storage::{Snapshot, StoredDoc};
+use leptos_sync_storage::{Snapshot, StoredDoc, planted};
 
 use self::marks::gain;
 use crate::packs::{Content, PACK_BLOCK_BYTES, Pack, SMALL_BYTES_MAX, read_packs, snapshot_of};
@@ -174,7 +174,7 @@ impl DocLog {
     pub(crate) fn check(&self, block: &Block, wall_ms: u64) -> Check {
         let header = block.header();
         let count = self.count(header.peer);
-        if header.seq < count {
+        if header.seq < count && !planted!(StoresWhatIsSentAgain) {
             let duplicate = Check::Refused(NackCode::DuplicatePeer, 0);
             return if self.is_known(block) { Check::Known } else { duplicate };
         }
@@ -183,6 +183,7 @@ impl DocLog {
         }
         for op in block.builds_on() {
             match self.stamp_of(op) {
+                None if planted!(ForgetsADependency) => {}
                 None => return Check::Refused(NackCode::MissingDeps, MISSING_RETRY_MS),
                 Some(stamp) if stamp >= header.stamp.0 => {
                     return Check::Refused(NackCode::Invalid, 0);
@@ -190,7 +191,7 @@ impl DocLog {
                 Some(_) => {}
             }
         }
-        if header.stamp.is_future(wall_ms) {
+        if header.stamp.is_future(wall_ms) && !planted!(TakesAnyStamp) {
             let early_ms = header.stamp.wall_ms().saturating_sub(wall_ms + FUTURE_MS_MAX);
             let retry_ms = u32::try_from(early_ms).unwrap_or(u32::MAX).max(1_000);
             return Check::Refused(NackCode::ClockSkew, retry_ms);

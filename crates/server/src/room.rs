@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use leptos_sync_crdt::{Block, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{DocErrCode, LogMark, NackCode, PeerMark, Rejection};
-use leptos_sync_storage::{AppendError, CompactError};
+use leptos_sync_storage::{AppendError, CompactError, planted};
 use tokio::sync::{Notify, mpsc};
 
 use crate::grants::Granted;
@@ -353,6 +353,13 @@ async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
         }
     }
     let staged = lock(&room.log).staged();
+    if planted!(AcknowledgesBeforeStoring) {
+        looked.drain(..).for_each(|looked| answer(room, looked, None));
+    }
+    if planted!(ForwardsBeforeStoring) {
+        lock(&room.log).commit();
+        room.wake_all();
+    }
     let outcome = if staged.is_empty() {
         Ok(())
     } else {
@@ -360,6 +367,10 @@ async fn store<S: Store>(hub: &Hub<S>, room: &Room, batch: Vec<Submission>) {
     };
     let refusal = match outcome {
         Ok(()) => {
+            lock(&room.log).commit();
+            None
+        }
+        Err(AppendError::QuotaExceeded) if planted!(TakesAFullDiskForWritten) => {
             lock(&room.log).commit();
             None
         }

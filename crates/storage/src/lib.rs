@@ -18,6 +18,7 @@ mod error;
 mod indexeddb;
 mod memory;
 mod merge;
+mod planted;
 #[cfg(any(test, feature = "conformance", all(feature = "indexeddb", target_family = "wasm")))]
 pub mod record;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
@@ -29,6 +30,9 @@ pub use error::{AppendError, BackendError, CompactError, Fault, OpenError, ReadE
 #[cfg(all(feature = "indexeddb", target_family = "wasm"))]
 pub use indexeddb::{Durability, IndexedDbOptions, IndexedDbStorage, ask_to_persist};
 pub use memory::MemoryStorage;
+#[cfg(planted)]
+#[doc(hidden)]
+pub use planted::{is_planted_in_product, plant_in_product};
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 pub use sqlite::{BackupError, SqliteOptions, SqliteStorage};
 pub use storage::{Snapshot, Storage, StoredDoc};

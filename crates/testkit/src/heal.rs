@@ -26,8 +26,12 @@ impl World {
         let skewed = jumped.iter().any(|fault| self.faults.contains_key(fault));
         let patience = if skewed { QUIET_MS_MAX_SKEWED } else { QUIET_MS_MAX };
         self.end_faults();
-        if self.faults.contains_key("server restored") {
-            // That a server came back from a backup is noticed by a document that it lacks some of.
+        if self.server.recovering {
+            // It says itself that it came back from a backup, so that nothing has to be opened.
+            let tabs = self.devices.iter_mut().flat_map(|device| &mut device.tabs);
+            tabs.for_each(|tab| tab.docs.clear());
+        } else if self.faults.contains_key("server restored") {
+            // That is noticed by a document of which it lacks some.
             self.open_everything();
         }
         let wanted = self.wanted();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{LogMark, NackCode, PeerMark, VERSION_PEERS_MAX};
+use leptos_sync_storage::planted;
 
 use super::doc::{Phase, Rejection, Remote};
 use super::records::{Read, ServerLife};
@@ -62,7 +63,9 @@ impl Core {
             }
             _ => {}
         }
-        self.upload(now, id);
+        if !planted!(SendsNothingAfterAReconnect) {
+            self.upload(now, id);
+        }
     }
 
     /// The server lacks what it had acknowledged, as after its restore from a backup: nothing that

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
-use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot};
+use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot, planted};
 
 use super::doc::{Load, OpenDoc, Unsaved, name};
 use super::local::ADOPT_AFTER_MS;
@@ -231,6 +231,9 @@ impl Core {
     /// Puts the blocks back, and tells the others what cannot be stored for now.
     fn append_failed(&mut self, now: Now, error: &AppendError) {
         tracing::warn!(%error, "changes were not stored");
+        if planted!(ForgetsAFailedWrite) {
+            self.docs.iter_mut().for_each(|(_, doc)| doc.store.in_flight.clear());
+        }
         self.docs.iter_mut().for_each(|(_, doc)| doc.store.put_back());
         match error {
             AppendError::DuplicatePeer { doc, peer, seq } => {
