@@ -13,8 +13,8 @@ use crate::workspace::Workspace;
 /// What `cargo xtask sim` takes: what the program takes.
 #[derive(Args)]
 pub(crate) struct SimArgs {
-    /// --seeds N, --from S, --minutes M, --json, --planted, --record, --keep LIST; see --help
-    /// after `--`.
+    /// --seeds N, --from S, --minutes M, --json, --planted, --record, --keep LIST, --faults,
+    /// --fault NAME=P; see --help after `--`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     args: Vec<String>,
 }

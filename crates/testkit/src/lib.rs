@@ -9,7 +9,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `step` | what can happen, and how a seed plans it |
+//! | `step`, `faults` | what can happen, and how a seed plans it |
 //! | `world`, `heal` | doing it, and ending it |
 //! | `check`, `ledger`, `changes` | what must hold, and documents of which that can be told |
 //! | `together` | changes of two documents at once, and what must hold of them |
@@ -24,6 +24,7 @@ mod check;
 mod crash;
 mod device;
 mod disk;
+pub mod faults;
 mod heal;
 mod hostile;
 mod journal;

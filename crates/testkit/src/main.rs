@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use leptos_sync_testkit::faults::{self, Chances};
 use leptos_sync_testkit::planted::{ALL, plant};
 use leptos_sync_testkit::{Failure, Run};
 
@@ -47,20 +48,37 @@ struct Args {
     /// Switch known bugs on, one at a time, and see whether each is found within --seeds.
     #[arg(long)]
     planted: bool,
+    /// List the faults, and how likely a seed plays with each.
+    #[arg(long)]
+    faults: bool,
+    /// How likely a seed plays with a fault, from 0 to 1; may be given more than once.
+    #[arg(long, value_name = "NAME=P")]
+    fault: Vec<String>,
     /// Then plant the known bugs, and write all figures to docs/figures/sim.json.
-    #[arg(long, conflicts_with_all = ["planted", "keep"])]
+    #[arg(long, conflicts_with_all = ["planted", "keep", "fault"])]
     record: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.faults {
+        faults::all().for_each(|fault| println!("{:>5} {}", fault.chance, fault.name));
+        return ExitCode::SUCCESS;
+    }
+    let mut chances = Chances::default();
+    for fault in &args.fault {
+        if let Err(error) = chances.set(fault) {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     if args.planted {
-        let planted = find_planted(&args);
+        let planted = find_planted(&args, &chances);
         report::print_planted(&planted, args.json);
         return exit(planted.iter().all(|bug| bug.caught.is_some()));
     }
     let start = Instant::now();
-    let (sum, failures) = play_all(&args, start);
+    let (sum, failures) = play_all(&args, &chances, start);
     let figures = Figures { sum, failures, time: start.elapsed() };
     if args.json {
         println!("{:#}", figures.json());
@@ -70,8 +88,9 @@ fn main() -> ExitCode {
     if !args.record || !figures.failures.is_empty() {
         return exit(figures.failures.is_empty());
     }
-    let planted = find_planted(&Args { from: 0, seeds: args.seeds.min(PLANTED_SEEDS_MAX), ..args });
-    report::print_planted(&planted, args.json);
+    let all = Args { from: 0, seeds: args.seeds.min(PLANTED_SEEDS_MAX), ..args };
+    let planted = find_planted(&all, &chances);
+    report::print_planted(&planted, all.json);
     let written = report::record(&figures, &planted);
     if let Err(error) = &written {
         eprintln!("the figures were not written: {error}");
@@ -85,7 +104,7 @@ fn exit(well: bool) -> ExitCode {
 
 /// Plays seeds on as many threads as there are processors. Stops at the first failure, which is
 /// made small.
-fn play_all(args: &Args, start: Instant) -> (Sum, Vec<Failure>) {
+fn play_all(args: &Args, chances: &Chances, start: Instant) -> (Sum, Vec<Failure>) {
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let (sum, failures) = (Mutex::new(Sum::default()), Mutex::new(Vec::new()));
     let is_over = |number: u64| match args.minutes {
@@ -99,7 +118,8 @@ fn play_all(args: &Args, start: Instant) -> (Sum, Vec<Failure>) {
                 return;
             }
             let seed = args.from + number;
-            let run = Run { keep: args.keep.clone(), ..Run::new(seed) };
+            let keep = args.keep.clone();
+            let run = Run { keep, chances: chances.clone(), ..Run::new(seed) };
             let outcome = run.play();
             sum.lock().expect("no holder panics").add(&outcome);
             if let Some(violation) = outcome.violation
@@ -119,7 +139,7 @@ fn play_all(args: &Args, start: Instant) -> (Sum, Vec<Failure>) {
 }
 
 /// Plants every known bug in turn; what each took.
-fn find_planted(args: &Args) -> Vec<Planted> {
+fn find_planted(args: &Args, chances: &Chances) -> Vec<Planted> {
     let next = AtomicU64::new(0);
     let found: Mutex<BTreeMap<usize, Planted>> = Mutex::default();
     let hunt = || {
@@ -128,7 +148,8 @@ fn find_planted(args: &Args) -> Vec<Planted> {
             let Some((bug, about)) = ALL.get(number) else { return };
             plant(Some(*bug));
             let caught = (0..args.seeds).find_map(|at| {
-                let violation = Run::new(args.from + at).play().violation?;
+                let run = Run { chances: chances.clone(), ..Run::new(args.from + at) };
+                let violation = run.play().violation?;
                 Some((at + 1, violation))
             });
             plant(None);

@@ -122,7 +122,9 @@ fn print_failure(failure: &Failure) {
     steps.iter().for_each(|step| println!("  {step:?}"));
     let keep: Vec<String> = run.keep.iter().flatten().map(usize::to_string).collect();
     let keep = keep.join(",");
-    println!("again: cargo xtask sim --from {} --keep {keep}", run.seed);
+    let set = |(name, chance)| format!(" --fault {name}={chance}");
+    let set: String = run.chances.iter().map(set).collect();
+    println!("again: cargo xtask sim --from {} --keep {keep}{set}", run.seed);
 }
 
 fn failure_json(failure: &Failure) -> Value {

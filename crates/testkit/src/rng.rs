@@ -39,6 +39,12 @@ impl Rng {
         self.below(len as u64) as usize
     }
 
+    /// True with this probability, from 0 to 1.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        let below = (probability * 2f64.powi(64)) as u128;
+        u128::from(self.next_u64()) < below
+    }
+
     /// True once in `times`, on average.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
@@ -57,5 +63,12 @@ mod tests {
         assert_eq!(rng.split(1).next_u64(), rng.split(1).next_u64());
         assert!((0..100).all(|_| one.below(7) < 7));
         assert_eq!(two.below(0), 0);
+    }
+
+    #[test]
+    fn a_quarter_is_one_in_four() {
+        let (mut one, mut two) = (Rng::new(1), Rng::new(1));
+        assert!((0..1_000).all(|_| one.chance(0.25) == two.one_in(4)));
+        assert!((0..1_000).all(|_| one.chance(1.0) && !two.chance(0.0)));
     }
 }

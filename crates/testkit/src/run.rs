@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 use crate::disk::PLANNED;
+use crate::faults::Chances;
 use crate::ledger::SKETCH;
 use crate::step::{Step, plan};
 use crate::world::World;
@@ -51,6 +52,8 @@ pub struct Run {
     pub as_at_first: bool,
     /// The numbers of the planned steps to take; all, if there are none.
     pub keep: Option<Vec<usize>>,
+    /// How likely which fault is, where that is not as usual.
+    pub chances: Chances,
 }
 
 /// What one world did.
@@ -87,11 +90,11 @@ impl Run {
     /// All that `seed` plans.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, as_at_first: false, keep: None }
+        Self { seed, as_at_first: false, keep: None, chances: Chances::default() }
     }
 
     fn plan(&self) -> Vec<Step> {
-        plan(self.seed, !self.as_at_first)
+        plan(self.seed, !self.as_at_first, &self.chances)
     }
 
     fn steps(&self) -> Vec<Step> {

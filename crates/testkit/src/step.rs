@@ -1,5 +1,6 @@
 //! What can happen, and how a seed chooses what does.
 
+use crate::faults::{self, Chances};
 use crate::rng::Rng;
 
 /// One thing that happens. Numbers name tabs, devices and documents modulo how many there are.
@@ -56,8 +57,8 @@ pub enum Step {
     Pass { ms: u64 },
 }
 
-/// A kind of fault; each seed plays with some of them.
-type Make = fn(&mut Rng) -> Step;
+/// How a step of some kind is drawn.
+pub(crate) type Make = fn(&mut Rng) -> Step;
 
 const WORK: &[(u64, Make)] = &[
     (24, |r| Step::Write { tab: r.next_u64(), doc: doc(r), at: r.below(64), kind: r.below(8) }),
@@ -74,64 +75,6 @@ const WORK: &[(u64, Make)] = &[
     (4, |r| Step::Pass { ms: r.below(3_000) }),
 ];
 
-const FAULTS: &[Make] = &[
-    |r| Step::KillTab { tab: r.next_u64() },
-    |r| {
-        let tab = r.next_u64();
-        if r.one_in(2) { Step::Freeze { tab } } else { Step::Thaw { tab } }
-    },
-    |r| Step::PowerLoss { device: r.next_u64() },
-    |r| Step::DiskFull { device: r.next_u64(), full: r.one_in(2) },
-    |r| Step::DiskUnreadable { device: r.next_u64(), unreadable: r.one_in(2) },
-    |r| Step::DiskStall { device: r.next_u64(), stalled: r.one_in(2) },
-    |r| Step::ClearSiteData { device: r.next_u64() },
-    |r| Step::Partition { device: r.next_u64(), partitioned: r.one_in(2) },
-    |r| Step::Cut { device: r.next_u64() },
-    |r| Step::HalfOpen { device: r.next_u64() },
-    |r| {
-        let delay_ms_max = r.below(400);
-        Step::Weather { device: r.next_u64(), delay_ms_max, breaks_within: r.below(30) }
-    },
-    |r| Step::Offline { tab: r.next_u64(), offline: r.one_in(2) },
-    |r| Step::ClockJump { device: r.next_u64(), error_ms: jump(r) },
-    |r| Step::ServerClockJump { error_ms: jump(r) },
-    |r| if r.one_in(2) { Step::ServerKill { power_too: false } } else { Step::ServerStart },
-    |r| if r.one_in(2) { Step::ServerKill { power_too: true } } else { Step::ServerStart },
-    |r| if r.one_in(2) { Step::ServerStop } else { Step::ServerStart },
-    |r| Step::ServerFreeze { frozen: r.one_in(2) },
-    |r| Step::ServerDiskFull { full: r.one_in(2) },
-    |r| if r.one_in(2) { Step::ServerFsyncFails } else { Step::ServerStart },
-    |r| Step::ServerDiskUnreadable { unreadable: r.one_in(2) },
-    |r| if r.one_in(2) { Step::Backup } else { Step::Restore },
-    |r| Step::Revoke { device: r.next_u64(), revoked: r.one_in(2) },
-    |r| Step::Hostile { kind: r.next_u64(), choice: r.next_u64() },
-];
-
-/// What was added since: seeds that have found something go on to find it without.
-const LATER: &[Make] = &[
-    |r| {
-        let (tab, doc) = (r.next_u64(), r.below(2));
-        Step::WriteLarge { tab, doc, at: r.below(64), bytes: 60_000 + r.below(90_000) }
-    },
-    |r| Step::StoreClosed { tab: r.next_u64() },
-    |r| Step::TokenExpires { device: r.next_u64(), in_ms: r.below(2_000) },
-    |r| {
-        let min = 1 + r.below(3) as u32;
-        Step::OtherVersion { min, max: min + r.below(3) as u32 }
-    },
-    |r| Step::CopyProfile { device: r.next_u64() },
-    |r| {
-        let (device, power_too) = (r.next_u64(), r.one_in(2));
-        Step::CrashAtStart { device, power_too, skip: r.below(4) }
-    },
-    |r| Step::ServerCrashAtStart { power_too: r.one_in(2), skip: r.below(4) },
-    |_| Step::ServerPanics,
-    |r| {
-        let tab = r.next_u64();
-        if r.one_in(2) { Step::Leave { tab } } else { Step::Return { tab } }
-    },
-];
-
 fn doc(rng: &mut Rng) -> u64 {
     rng.below(3)
 }
@@ -140,25 +83,10 @@ fn transfer(rng: &mut Rng) -> Step {
     Step::Transfer { tab: rng.next_u64(), at: rng.below(64), refused: rng.one_in(6) }
 }
 
-/// Up to twenty minutes to either side, or right again.
-fn jump(rng: &mut Rng) -> i64 {
-    match rng.below(4) {
-        0 => 0,
-        1 => rng.below(20 * 60_000).cast_signed(),
-        2 => -rng.below(20 * 60_000).cast_signed(),
-        _ => rng.below(60_000).cast_signed() - 30_000,
-    }
-}
-
 /// What happens under `seed`, with or without what was added later.
-pub(crate) fn plan(seed: u64, later: bool) -> Vec<Step> {
+pub(crate) fn plan(seed: u64, later: bool, chances: &Chances) -> Vec<Step> {
     let mut rng = Rng::new(seed).split(7);
-    // Few kinds at a time get deeper than all at once.
-    let mut kinds: Vec<Make> = FAULTS.iter().copied().filter(|_| rng.one_in(4)).collect();
-    let mut choice = Rng::new(seed).split(9);
-    if later && choice.one_in(2) {
-        kinds.extend(LATER.iter().copied().filter(|_| choice.one_in(2)));
-    }
+    let kinds = faults::draw(seed, &mut rng, later, chances);
     let count = 20 + rng.below(50);
     let work: u64 = WORK.iter().map(|(weight, _)| weight).sum();
     let faults = if kinds.is_empty() { 0 } else { 6 + rng.below(20) };
