@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use futures::future::{AbortHandle, LocalBoxFuture, abortable};
+use futures::future::{AbortHandle, Either, LocalBoxFuture, abortable, select};
 use leptos_sync_crdt::DocId;
 use leptos_sync_storage::{AppendError, ReadError, Storage};
 use leptos_sync_transport::{FrameSender, TabLink, Transport};
@@ -208,25 +208,38 @@ async fn find_clock(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
 
 /// Looks, each time that the platform took the store away, whether what was in it is still there.
 async fn watch_storage(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
-    let mut kept = mark_kept(&engine, &storage).await;
+    let mark = Box::pin(mark_kept(&engine, &storage));
+    // A mark that is made after a loss says nothing of what was there before.
+    let (mut kept, mut is_lost) = match select(storage.clone().lost(), mark).await {
+        Either::Left(_) => (None, true),
+        Either::Right((kept, _)) => (kept, false),
+    };
     loop {
-        storage.clone().lost().await;
+        if !std::mem::take(&mut is_lost) {
+            storage.clone().lost().await;
+        }
+        let Some(inner) = engine.upgrade() else { return };
+        inner.with(|core, _| core.doubt_storage());
+        drop(inner);
         let found = mark_kept(&engine, &storage).await;
         let Some(inner) = engine.upgrade() else { return };
         // Without a mark nobody knows, and what is stored twice is skipped.
-        if found.is_none() || found != kept {
-            inner.with(Core::erased);
-        }
+        let is_kept = found.is_some() && found == kept;
+        inner.with(|core, now| core.storage_looked_at(now, is_kept));
         kept = found;
     }
 }
 
 /// Reads the mark of what is stored, and makes one where there is none. `None` if that cannot be
-/// stored, or the engine ended.
+/// done now, or the engine ended.
 async fn mark_kept(engine: &Weak<Inner>, storage: &Rc<dyn AnyStorage>) -> Option<Vec<u8>> {
-    let read = || storage.clone().get_meta(KEPT.to_owned());
-    if let Some(kept) = read_at_last(engine, read).await? {
-        return Some(kept);
+    match storage.clone().get_meta(KEPT.to_owned()).await {
+        Ok(None) => {}
+        Ok(found) => return found,
+        Err(error) => {
+            tracing::warn!(%error, "what is left in storage is not known");
+            return None;
+        }
     }
     let fresh = engine.upgrade()?.env.random_u64().to_le_bytes().to_vec();
     match storage.clone().put_meta(KEPT.to_owned(), fresh.clone()).await {

@@ -180,6 +180,28 @@ fn what_is_erased_under_an_open_page_is_stored_anew() {
     });
 }
 
+/// A change that is stored later is worth nothing without what it builds on.
+#[test]
+fn what_is_erased_while_storage_cannot_be_read_is_stored_anew_before_more_counts_as_saved() {
+    simulate(async {
+        let device = Device::new(1);
+        let tab = device.lonely_tab();
+        let doc = tab.open(&board());
+        doc.write(0, "milk");
+        let stored = doc.clone();
+        until(move || stored.status().saved_here).await;
+        device.storage.fail_reads(Some(Fault::Unavailable));
+        device.storage.take_away(true);
+        pass(1).await;
+        doc.write(0, "oat ");
+        let stored = doc.clone();
+        until(move || stored.status().saved_here).await;
+        device.storage.fail_reads(None);
+        let found = device.storage.load(&board()).await.expect("it can be read");
+        assert_eq!(found.blocks, doc.read(|content| content.blocks_since(&VersionVector::new())));
+    });
+}
+
 /// A network in which no attempt to connect ever ends; what is being tried holds on to it.
 struct Nowhere(Rc<()>);
 

@@ -340,8 +340,14 @@ impl OpenDoc {
         }
     }
 
-    /// The status, given where the connection stands when this document is not considered.
-    pub(crate) fn status(&self, link: SyncState, reason: Option<Reason>) -> DocStatus {
+    /// The status, given where the connection stands when this document is not considered, and
+    /// whether what is stored may be gone.
+    pub(crate) fn status(
+        &self,
+        link: SyncState,
+        reason: Option<Reason>,
+        in_doubt: bool,
+    ) -> DocStatus {
         let pending = self.remote.pending.len();
         let (state, reason) = match (&self.remote.phase, link) {
             (_, SyncState::Offline | SyncState::Connecting) => (link, reason),
@@ -355,7 +361,8 @@ impl OpenDoc {
             state,
             pending,
             saved_here: (self.store.is_idle() || planted!(ShowsSavedBeforeItIs))
-                && self.load == Load::Done,
+                && self.load == Load::Done
+                && !in_doubt,
             reason: rejection.or(reason),
         }
     }

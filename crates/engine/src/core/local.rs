@@ -110,7 +110,7 @@ impl Core {
         let held = doc.store.held_back(false);
         blocks.retain(|block| !held.contains(&name(block)));
         if !blocks.is_empty() {
-            let stored = doc.store.is_idle();
+            let stored = doc.store.is_idle() && !self.jobs.in_doubt;
             let tied = self.tied_with(id).into_iter().filter(|other| other != id);
             let told = |id: DocId| Some((self.docs.get(&id)?.store.told(), id));
             let tied = tied.filter_map(told).filter(|(told, _)| !told.is_empty());

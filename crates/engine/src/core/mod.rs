@@ -444,7 +444,7 @@ impl Core {
 
     pub(crate) fn doc_status(&self, id: &DocId) -> Option<DocStatus> {
         let (link, reason) = self.link.shown();
-        self.docs.get(id).map(|doc| doc.status(link, reason))
+        self.docs.get(id).map(|doc| doc.status(link, reason, self.jobs.in_doubt))
     }
 
     pub(crate) fn is_loaded(&self, id: &DocId) -> bool {
@@ -455,12 +455,13 @@ impl Core {
         let (link, link_reason) = self.link.shown();
         let (storage, reason) = (self.jobs.health, link_reason);
         let mut status = SyncStatus { state: link, storage, reason, ..SyncStatus::default() };
-        for doc in self.docs.values().map(|doc| doc.status(link, link_reason)) {
+        let in_doubt = self.jobs.in_doubt;
+        for doc in self.docs.values().map(|doc| doc.status(link, link_reason, in_doubt)) {
             status.pending += doc.pending;
             status.state = status.state.min(doc.state);
             status.reason = status.reason.or(doc.reason);
         }
-        status.saved_here = self.docs.values().all(|doc| doc.store.is_idle());
+        status.saved_here = !in_doubt && self.docs.values().all(|doc| doc.store.is_idle());
         if let StorageHealth::Failing(fault) = status.storage {
             status.reason = Some(crate::status::Reason::Storage(fault));
         }
@@ -471,7 +472,7 @@ impl Core {
     fn refresh_status(&mut self) {
         let (link, reason) = self.link.shown();
         for (id, doc) in &mut self.docs {
-            let status = doc.status(link, reason);
+            let status = doc.status(link, reason, self.jobs.in_doubt);
             if doc.shown.as_ref() != Some(&status) {
                 doc.shown = Some(status);
                 self.outputs.push_back(Output::Event(id.clone(), DocEvent::Status));

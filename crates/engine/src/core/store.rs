@@ -54,6 +54,8 @@ pub(super) struct Jobs {
     busy: bool,
     retry_at: Option<u64>,
     failures: u32,
+    /// What was stored may be gone: until that is known, nothing is stored, or counts as saved.
+    pub(super) in_doubt: bool,
 }
 
 impl Jobs {
@@ -79,7 +81,8 @@ impl Jobs {
 impl Core {
     /// The next call to make, if none is running. Answer it with [`Core::job_finished`].
     pub(crate) fn next_job(&mut self, now: Now) -> Option<Job> {
-        if self.jobs.busy || self.jobs.retry_at.is_some_and(|at| now.ms < at) {
+        if self.jobs.busy || self.jobs.in_doubt || self.jobs.retry_at.is_some_and(|at| now.ms < at)
+        {
             return None;
         }
         let job = self
@@ -300,8 +303,23 @@ impl Core {
         }
     }
 
+    /// The platform took storage away, and what was stored may be gone. A change that is stored
+    /// now could be all that there is, without what it builds on.
+    pub(crate) fn doubt_storage(&mut self) {
+        self.jobs.in_doubt = true;
+    }
+
+    /// It was looked at whether what was stored is still there.
+    pub(crate) fn storage_looked_at(&mut self, now: Now, is_kept: bool) {
+        self.jobs.in_doubt = false;
+        if !is_kept {
+            self.erased(now);
+        }
+        self.outputs.push_back(Output::Work);
+    }
+
     /// All that was stored is gone: what is in memory is stored anew.
-    pub(crate) fn erased(&mut self, now: Now) {
+    pub(super) fn erased(&mut self, now: Now) {
         tracing::warn!("what was stored on this device is gone and is stored anew");
         for (_, doc) in self.docs.iter_mut().filter(|(_, doc)| doc.load != Load::Reading) {
             doc.keep_all();
@@ -322,7 +340,7 @@ impl Core {
     /// When `next_job` will have something that it does not have now. The end of a running job, and
     /// whatever makes new work, asks for the next one without an alarm.
     fn job_deadline(&self) -> Option<u64> {
-        if self.jobs.busy {
+        if self.jobs.busy || self.jobs.in_doubt {
             return None;
         }
         let replaces = self.docs.values().any(|doc| doc.store.is_outdated());

@@ -324,6 +324,28 @@ fn an_erased_store_gets_all_that_is_in_memory() {
     assert!(core.status().saved_here);
 }
 
+/// While nobody knows what is left, a change could be stored without what it builds on.
+#[test]
+fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
+    let (mut core, first) = stored();
+    core.doubt_storage();
+    let second = write(&mut core, at(2));
+    assert!(core.next_job(at(2)).is_none());
+    assert_eq!(core.deadline(), None);
+    assert!(!core.status().saved_here);
+    core.storage_looked_at(at(3), false);
+    let Some(Job::Append(batch)) = core.next_job(at(3)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), vec![first, second])]);
+    core.job_finished(at(4), JobResult::Append(Ok(())));
+    assert!(core.status().saved_here);
+
+    core.doubt_storage();
+    assert!(!core.doc_status(&board()).expect("it is open").saved_here);
+    core.storage_looked_at(at(5), true);
+    assert!(core.doc_status(&board()).expect("it is open").saved_here, "it is there");
+    assert!(core.next_job(at(5)).is_none());
+}
+
 /// A loaded document with a change that is stored.
 fn stored() -> (Core, Block) {
     let mut core = loaded(false);
