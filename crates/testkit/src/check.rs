@@ -46,7 +46,9 @@ impl World {
                     if status.loaded && status.saved_here && !open.kept {
                         open.kept = true;
                         let promised = device.promised.entry(id.clone()).or_default();
-                        promised.extend(open.tokens.iter());
+                        let evicted = device.evicted.get(id);
+                        let is_evicted = |token| evicted.is_some_and(|all| all.contains(token));
+                        promised.extend(open.tokens.iter().filter(|token| !is_evicted(token)));
                     }
                     let is_said = status.state == SyncState::Saved && up && life == Some(present);
                     if is_said && open.saved_in.replace(present) != Some(present) {

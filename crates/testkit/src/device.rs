@@ -57,6 +57,17 @@ pub(crate) struct Device {
     closing: Vec<Tasks>,
     /// What was shown as saved on this device.
     pub(crate) promised: BTreeMap<DocId, BTreeSet<Token>>,
+    /// What tabs had when their site data was evicted: they may show it as saved for the moment in
+    /// which they have not noticed.
+    pub(crate) evicted: BTreeMap<DocId, BTreeSet<Token>>,
+    backup: Option<Profile>,
+}
+
+/// A copy of what is on a device's disk, with what was shown as saved there.
+#[derive(Clone)]
+pub(crate) struct Profile {
+    journal: Vec<u8>,
+    promised: BTreeMap<DocId, BTreeSet<Token>>,
 }
 
 /// One tab.
@@ -119,7 +130,42 @@ impl Device {
             tabs: Vec::new(),
             closing: Vec::new(),
             promised: BTreeMap::new(),
+            evicted: BTreeMap::new(),
+            backup: None,
         }
+    }
+
+    /// A copy of the profile, as a copied folder or a backup has it.
+    pub(crate) fn profile(&self) -> Profile {
+        Profile { journal: self.disk.copy(), promised: self.promised.clone() }
+    }
+
+    /// Puts a copy in the place of what is on the disk. No tab is open.
+    pub(crate) fn put(&mut self, profile: Profile) {
+        self.disk.restore(profile.journal);
+        self.promised = profile.promised;
+    }
+
+    pub(crate) fn back_up(&mut self) {
+        self.backup = Some(self.profile());
+    }
+
+    /// The machine comes back from its backup, if there is one. What was saved here since is gone.
+    pub(crate) fn restore(&mut self) -> bool {
+        let Some(backup) = self.backup.clone() else { return false };
+        self.lose_power();
+        self.put(backup);
+        true
+    }
+
+    /// The browser makes room: the site data goes, and the tabs stay. What only they have is
+    /// promised no longer.
+    pub(crate) fn evict(&mut self) {
+        self.promised.clear();
+        for (id, open) in self.tabs.iter().flat_map(|tab| &tab.docs) {
+            self.evicted.entry(id.clone()).or_default().extend(open.tokens.iter());
+        }
+        self.disk.evict();
     }
 
     /// Opens a tab, which dials the server.
@@ -180,6 +226,7 @@ impl Device {
         }
         self.closing.drain(..).for_each(|tasks| tasks.kill());
         self.bus = Bus::default();
+        self.evicted.clear();
         self.disk.stall(false);
         self.disk.lose_power()
     }

@@ -6,8 +6,10 @@
 //! What the records mean is decided by the production [`MemoryStorage`].
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -77,6 +79,9 @@ struct DiskState {
     /// Whoever next reads or appends to a document panics.
     panics: bool,
     syncs: u64,
+    /// How often all that was stored was taken away, and who waits to be told.
+    evictions: u64,
+    watching: Vec<Waker>,
     strikes: Strikes,
     rng: Rng,
 }
@@ -88,6 +93,8 @@ pub(crate) struct DiskStorage {
     boot: u64,
     broken: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
+    /// Of how many evictions this process was told.
+    told: Arc<AtomicU64>,
 }
 
 impl Disk {
@@ -102,6 +109,8 @@ impl Disk {
             fsync_fails: false,
             panics: false,
             syncs: 0,
+            evictions: 0,
+            watching: Vec::new(),
             strikes: Strikes::new(owner),
             rng,
         };
@@ -111,8 +120,14 @@ impl Disk {
 
     /// A handle for a process that starts now.
     pub(crate) fn open(&self) -> DiskStorage {
-        let boot = lock(&self.state).boot;
-        DiskStorage { disk: self.clone(), boot, broken: Arc::default(), closed: Arc::default() }
+        let state = lock(&self.state);
+        DiskStorage {
+            disk: self.clone(),
+            boot: state.boot,
+            broken: Arc::default(),
+            closed: Arc::default(),
+            told: Arc::new(AtomicU64::new(state.evictions)),
+        }
     }
 
     /// The power goes: what was not synced is there in part or not at all. Returns whether
@@ -142,6 +157,16 @@ impl Disk {
     pub(crate) fn copy(&self) -> Vec<u8> {
         let state = lock(&self.state);
         state.journal[..state.synced].to_vec()
+    }
+
+    /// All that is stored is gone, under processes that go on.
+    pub(crate) fn evict(&self) {
+        let mut state = lock(&self.state);
+        state.journal.clear();
+        state.synced = 0;
+        state.content = MemoryStorage::new();
+        state.evictions += 1;
+        state.watching.drain(..).for_each(Waker::wake);
     }
 
     /// Puts a copy in the place of everything.
@@ -322,7 +347,7 @@ impl DiskStorage {
         // The sender lives as long as the disk.
         let _ = stall.wait_for(|stalled| !stalled).await;
         self.check().map_err(Refusal::Fault)?;
-        let (fsync_fails, start) = {
+        let (fsync_fails, start, evictions) = {
             let mut state = lock(&self.disk.state);
             if state.write_fault.is_some() && is_planted(Bug::QuotaIsNotReported) {
                 return Ok(());
@@ -334,9 +359,9 @@ impl DiskStorage {
             let start = state.journal.len();
             let bytes = encode_record(&record);
             state.journal.extend(bytes);
-            (std::mem::take(&mut state.fsync_fails), start)
+            (std::mem::take(&mut state.fsync_fails), start, state.evictions)
         };
-        let mut under_way = UnderWay { storage: self, record: Some(record), start };
+        let mut under_way = UnderWay { storage: self, record: Some(record), start, evictions };
         if is_planted(Bug::DiskAnswersBeforeItWrites) {
             let record = under_way.record.take().expect("not finished yet");
             return apply(&lock(&self.disk.state).content, &record);
@@ -381,6 +406,8 @@ struct UnderWay<'a> {
     storage: &'a DiskStorage,
     record: Option<Record>,
     start: usize,
+    /// How often everything had been taken away when it began.
+    evictions: u64,
 }
 
 impl UnderWay<'_> {
@@ -389,6 +416,9 @@ impl UnderWay<'_> {
         let mut state = lock(&self.storage.disk.state);
         if state.boot != self.storage.boot {
             return Err(Refusal::Fault(Fault::Closed));
+        }
+        if state.evictions != self.evictions {
+            return Err(Refusal::Fault(Fault::Unavailable));
         }
         let done = apply(&state.content, &record);
         if done.is_err() {
@@ -411,7 +441,7 @@ impl Drop for UnderWay<'_> {
         }
         let completes = {
             let mut state = lock(&self.storage.disk.state);
-            if state.boot != self.storage.boot {
+            if state.boot != self.storage.boot || state.evictions != self.evictions {
                 return;
             }
             let completes = state.rng.one_in(2);
@@ -515,6 +545,20 @@ impl Storage for DiskStorage {
 
     async fn list_meta(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, ReadError> {
         self.content().await?.list_meta(prefix).await
+    }
+
+    async fn lost(&self) {
+        poll_fn(|context| {
+            let mut state = lock(&self.disk.state);
+            let is_news = self.told.load(Ordering::Relaxed) < state.evictions;
+            if is_news && !is_planted(Bug::EvictionIsNotTold) {
+                self.told.fetch_add(1, Ordering::Relaxed);
+                return Poll::Ready(());
+            }
+            state.watching.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 

@@ -93,6 +93,12 @@ const LATER: &[Fault] = &[
         let tab = r.next_u64();
         if r.one_in(2) { Step::Leave { tab } } else { Step::Return { tab } }
     }),
+    fault("site-data-evicted", |r| Step::EvictSiteData { device: r.next_u64() }),
+    fault("profile-restored", |r| {
+        // Most devices have a backup by then.
+        let device = r.next_u64();
+        if r.one_in(2) { Step::BackupProfile { device } } else { Step::RestoreProfile { device } }
+    }),
 ];
 
 /// Up to twenty minutes to either side, or right again.

@@ -50,6 +50,7 @@ bugs! {
         UnsentIsNotFound: "what an earlier tab stored and did not send is not looked for",
         UnsentSketchIsNotFound: "that is not looked for in a document of lists, trees and undo",
         LoadForgetsTheLastBlock: "reading a document leaves out its last block",
+        EvictionIsNotTold: "no tab is told that what was stored is gone",
         AProfileKeepsItsId: "all starts of a profile draw the same numbers, and so one author id",
         AllDrawTheSameId: "all profiles draw the same random numbers, and so one author id",
         ServerFailedFsyncIsRetried: "a failed fsync is answered as a success",

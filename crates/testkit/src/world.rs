@@ -356,6 +356,27 @@ impl World {
                 self.open_tab(number);
                 true
             }
+            Step::EvictSiteData { device } => {
+                self.check()?;
+                let number = self.pick_device(device);
+                self.devices[number].evict();
+                self.forget_transfers(number);
+                true
+            }
+            Step::BackupProfile { device } => {
+                let number = self.pick_device(device);
+                self.devices[number].back_up();
+                false
+            }
+            Step::RestoreProfile { device } => {
+                let number = self.pick_device(device);
+                let is_restored = self.devices[number].restore();
+                if is_restored {
+                    self.forget_transfers(number);
+                    self.open_tab(number);
+                }
+                is_restored
+            }
             step => self.take_other_fault(step)?,
         })
     }
@@ -468,11 +489,9 @@ impl World {
         let from = self.pick_device(device);
         self.add_device();
         let original = &self.devices[from];
-        let (journal, promised) = (original.disk.copy(), original.promised.clone());
-        let user = original.user.clone();
+        let (profile, user) = (original.profile(), original.user.clone());
         let copy = self.devices.last_mut().expect("just added");
-        copy.disk.restore(journal);
-        copy.promised = promised;
+        copy.put(profile);
         copy.user = user;
         let number = copy.number;
         self.open_tab(number);
