@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::json;
 
 use crate::debian;
 use crate::shell::{self, find_program, step};
@@ -30,6 +31,9 @@ pub(crate) struct FuzzArgs {
     /// Print the names of the targets, and run none.
     #[arg(long)]
     list: bool,
+    /// Write what came of each target to docs/figures/fuzz.json.
+    #[arg(long)]
+    record: bool,
     /// Add valid examples to the corpus in the repository, as far as they reach new code.
     #[arg(long)]
     seed: bool,
@@ -64,7 +68,15 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
         return shell::run(fuzzer.command(target).args(LIMITS).arg(input));
     }
     let found = fuzzer.folder.join("found");
-    fuzzer.search(&targets, &found, args.seconds, Start::Random).map(drop)
+    let reports = fuzzer.search(&targets, &found, args.seconds, Start::Random)?;
+    if args.record {
+        let figures = reports.iter().map(|(target, report)| {
+            let Report { runs, edges, .. } = report;
+            (&**target, json!({ "seconds": args.seconds, "inputs": runs, "edges": edges }))
+        });
+        workspace.record("fuzz.json", figures)?;
+    }
+    Ok(())
 }
 
 /// Replays the corpus, and searches on from it for a moment, from the same start each time.
@@ -76,7 +88,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<String> {
         fs::remove_dir_all(&found)?;
     }
     let targets = fuzzer.targets(&[])?;
-    let runs = fuzzer.search(&targets, &found, CHECK_SECONDS, Start::Same)?;
+    let reports = fuzzer.search(&targets, &found, CHECK_SECONDS, Start::Same)?;
+    let runs: u64 = reports.iter().map(|(_, report)| report.runs).sum();
     Ok(format!("{runs} inputs to {} targets", targets.len()))
 }
 
@@ -133,13 +146,19 @@ impl Fuzzer {
         command
     }
 
-    /// Replays the corpus of each target and searches on from there; returns how many inputs that
-    /// were. What reaches new code is kept in `found`.
-    fn search(&self, targets: &[String], found: &Path, seconds: u32, start: Start) -> Result<u64> {
+    /// Replays the corpus of each target and searches on from there; returns what libFuzzer says of
+    /// each. What reaches new code is kept in `found`.
+    fn search(
+        &self,
+        targets: &[String],
+        found: &Path,
+        seconds: u32,
+        start: Start,
+    ) -> Result<Vec<(String, Report)>> {
         let crashes = self.folder.join("crashes");
         let logs = self.folder.join("logs");
         [&crashes, &logs].into_iter().try_for_each(fs::create_dir_all)?;
-        let (mut runs, mut failed) = (0, Vec::new());
+        let (mut reports, mut failed) = (Vec::new(), Vec::new());
         println!("{:<18}{:>12}{:>10}{:>8}{:>8}", "target", "inputs", "a second", "edges", "new");
         for target in targets {
             let (found, known) = (found.join(target), self.corpus.join(target));
@@ -158,13 +177,13 @@ impl Fuzzer {
             let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
             let report = Report::read(&text);
             println!("{target:<18}{report}");
-            runs += report.runs;
+            reports.push((target.clone(), report));
             if !status.success() {
                 failed.push(target.as_str());
                 report_crash(target, &text, &log);
             }
         }
-        if failed.is_empty() { Ok(runs) } else { bail!("{} failed", failed.join(", ")) }
+        if failed.is_empty() { Ok(reports) } else { bail!("{} failed", failed.join(", ")) }
     }
 
     /// Adds examples to the corpus.

@@ -16,7 +16,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::shell::{self, find_program, step};
 use crate::workspace::Workspace;
@@ -42,6 +42,9 @@ pub(crate) struct MutantsArgs {
     /// How many mutants to build and test at once.
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
+    /// Write what came of each crate to docs/figures/mutants.json.
+    #[arg(long)]
+    record: bool,
 }
 
 /// A crate whose tests are tried, and what they must at least catch, in percent.
@@ -85,6 +88,10 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<()> {
         "crate", "mutants", "run", "caught", "explained", "%", "target"
     );
     reports.iter().for_each(|report| println!("{report}"));
+    if args.record {
+        let figures = reports.iter().map(|report| (report.name, report.figures(args)));
+        workspace.record("mutants.json", figures)?;
+    }
     judge(&reports)
 }
 
@@ -148,6 +155,8 @@ struct Report {
     target: usize,
     all: usize,
     caught: usize,
+    /// Those of the caught that ran for too long.
+    late: usize,
     /// Survivors without an explanation.
     missed: Vec<String>,
     /// Survivors with one.
@@ -164,11 +173,12 @@ impl Report {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cargo-mutants wrote no {}", file.display()))?;
         let read: Value = serde_json::from_str(&text).context("the outcomes are not JSON")?;
-        let (mut caught, mut missed, mut excused) = (0, Vec::new(), 0);
+        let (mut caught, mut late, mut missed, mut excused) = (0, 0, Vec::new(), 0);
         for outcome in read["outcomes"].as_array().context("the outcomes are no list")? {
             let mutant = &outcome["scenario"]["Mutant"]["name"];
             match (outcome["summary"].as_str(), mutant.as_str()) {
-                (Some("CaughtMutant" | "Timeout"), _) => caught += 1,
+                (Some("CaughtMutant"), _) => caught += 1,
+                (Some("Timeout"), _) => (caught, late) = (caught + 1, late + 1),
                 (Some("MissedMutant"), Some(name)) => {
                     if explained.contains_key(place_less(name).as_str()) {
                         excused += 1;
@@ -180,7 +190,21 @@ impl Report {
                 _ => {}
             }
         }
-        Ok(Self { name: subject.name, target: subject.target, all, caught, missed, excused })
+        let Subject { name, target, .. } = *subject;
+        Ok(Self { name, target, all, caught, late, missed, excused })
+    }
+
+    fn figures(&self, args: &MutantsArgs) -> Value {
+        let sample = (!args.all).then_some((args.sample, args.from));
+        json!({
+            "all": self.all,
+            "run": self.run(),
+            "caught": self.caught,
+            "of those too slow": self.late,
+            "explained": self.excused,
+            "survived": self.missed,
+            "sample": sample.map(|(size, from)| json!({ "size": size, "number": from })),
+        })
     }
 
     fn run(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::shell;
 
@@ -47,6 +47,24 @@ impl Workspace {
         let mut command = shell::cargo(args);
         command.current_dir(&self.root);
         command
+    }
+
+    /// Writes figures into a file of `docs/figures`, each under its name; others stay.
+    pub(crate) fn record<'a>(
+        &self,
+        file: &str,
+        figures: impl Iterator<Item = (&'a str, Value)>,
+    ) -> Result<()> {
+        let path = self.root.join("docs/figures").join(file);
+        let mut all = match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .with_context(|| format!("{} is not a map of figures", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Map::new(),
+            Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
+        };
+        all.extend(figures.map(|(name, figures)| (name.to_owned(), figures)));
+        let text = serde_json::to_string_pretty(&all)? + "\n";
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// The static files of the notebook, ready to be served.
