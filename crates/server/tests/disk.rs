@@ -5,31 +5,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::PathBuf;
 
-use common::{Client, Ended, Server, command, log_of};
+use common::{Client, Ended, Server, command, failing_disk, log_of};
 use leptos_sync_crdt::Block;
 use leptos_sync_protocol::{ClientEvent, NackCode};
-
-/// The compiled shim.
-fn shim() -> &'static Path {
-    static SHIM: OnceLock<PathBuf> = OnceLock::new();
-    SHIM.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/failing_disk.c");
-        let name = format!("failing_disk_{}.so", std::process::id());
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let status = Command::new(compiler)
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&made)
-            .args([source, "-ldl"])
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "a C compiler, as SQLite needs one");
-        made
-    })
-}
 
 /// A disk with a store on it, which fails as it is told to.
 struct Disk {
@@ -55,7 +35,7 @@ impl Disk {
     fn launch(&self) -> Result<Server, Ended> {
         let mut command = command(&self.data());
         command
-            .env("LD_PRELOAD", shim())
+            .env("LD_PRELOAD", failing_disk())
             .env("FAILING_DISK_DIR", self.data())
             .env("FAILING_DISK_CONTROL", self.folder.path().join("control"));
         Server::launch(&mut command)

@@ -10,6 +10,9 @@
  *   unsynced    fsync says EIO
  *   unreadable  reading says EIO
  *
+ * Where FAILING_DISK_LOG names a file outside of the folder, whatever changes the folder is appended
+ * to it, in the order in which it happened; see `struct head`. What is written by mmap is not.
+ *
  * Files outside of the folder, and sockets, work as ever.
  */
 #define _GNU_SOURCE
@@ -19,11 +22,13 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -77,15 +82,92 @@ static int path_is_there(const char *path) {
     return length > 0 && strncmp(path, dir, length) == 0 && (path[length] == '/' || !path[length]);
 }
 
-static int file_is_there(int file) {
-    char link[64], path[PATH_MAX];
+/* Empty if it has none. */
+static void path_of(int file, char path[PATH_MAX]) {
+    char link[64];
     int kept = errno;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
+    ssize_t length = readlink(link, path, PATH_MAX - 1);
+    path[length > 0 ? length : 0] = 0;
     errno = kept;
-    if (length <= 0) return 0;
-    path[length] = 0;
+}
+
+static int file_is_there(int file) {
+    char path[PATH_MAX];
+    path_of(file, path);
     return path_is_there(path);
+}
+
+/* One change in the log; little-endian. The name below the folder and the bytes follow: no name is
+ * the folder itself.
+ *
+ *   c  the file was created
+ *   u  it was removed
+ *   w  `length` bytes were written at `number`
+ *   t  it was cut, or made longer, to `number` bytes
+ *   s  all of the above is on the disk: of a file what it holds, of the folder which files it has
+ */
+struct __attribute__((packed)) head {
+    char kind;
+    uint16_t name;
+    uint64_t number;
+    uint32_t length;
+};
+
+/* Held while something is changed and recorded, so that the order in the log is the true one. */
+static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
+
+/* Nothing ends between a change and its record. */
+__attribute__((destructor)) static void finish(void) {
+    pthread_mutex_lock(&order);
+}
+
+static int is_recorded(const char *path) {
+    return getenv("FAILING_DISK_LOG") && path_is_there(path);
+}
+
+static int begin(const char *path) {
+    if (!is_recorded(path)) return 0;
+    pthread_mutex_lock(&order);
+    return 1;
+}
+
+/* What of a file that is open is recorded: `path` is where it lies. */
+static int begin_file(int file, char path[PATH_MAX]) {
+    path[0] = 0;
+    if (!getenv("FAILING_DISK_LOG")) return 0;
+    path_of(file, path);
+    return begin(path);
+}
+
+static void record(char kind, const char *path, uint64_t number, const void *bytes, size_t count) {
+    static int log = -1;
+    int kept = errno;
+    if (log < 0) {
+        int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+        log = REAL(open)(getenv("FAILING_DISK_LOG"), flags, 0600);
+    }
+    const char *name = path + strlen(getenv("FAILING_DISK_DIR"));
+    if (*name == '/') name++;
+    struct head head = {kind, (uint16_t)strlen(name), number, (uint32_t)count};
+    struct iovec parts[] = {
+        {&head, sizeof head}, {(void *)name, head.name}, {(void *)bytes, count}};
+    /* At once, as others append too. Half a record would make a lie of all that follow. */
+    if (writev(log, parts, 3) != (ssize_t)(sizeof head + head.name + count)) abort();
+    errno = kept;
+}
+
+/* Ends what `begin` began, and records it if it was done. */
+static void end(int begun, int is_done, char kind, const char *path, uint64_t number) {
+    if (!begun) return;
+    if (is_done) record(kind, path, number, "", 0);
+    pthread_mutex_unlock(&order);
+}
+
+static void end_write(int begun, const char *path, off_t offset, const void *bytes, ssize_t done) {
+    if (!begun) return;
+    if (done > 0) record('w', path, (uint64_t)offset, bytes, (size_t)done);
+    pthread_mutex_unlock(&order);
 }
 
 /* How many of `count` bytes at `offset` may be written; 0 with errno set if none. */
@@ -124,19 +206,31 @@ ssize_t write(int file, const void *bytes, size_t count) {
     }
     size_t allowed = admitted(file, count, offset);
     if (allowed == 0 && count > 0) return -1;
-    return REAL(write)(file, bytes, allowed);
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    ssize_t done = REAL(write)(file, bytes, allowed);
+    end_write(begun, path, offset, bytes, done);
+    return done;
 }
 
 ssize_t pwrite(int file, const void *bytes, size_t count, off_t offset) {
     size_t allowed = admitted(file, count, offset);
     if (allowed == 0 && count > 0) return -1;
-    return REAL(pwrite)(file, bytes, allowed, offset);
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    ssize_t done = REAL(pwrite)(file, bytes, allowed, offset);
+    end_write(begun, path, offset, bytes, done);
+    return done;
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t offset) {
     size_t allowed = admitted(file, count, offset);
     if (allowed == 0 && count > 0) return -1;
-    return REAL(pwrite64)(file, bytes, allowed, offset);
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    ssize_t done = REAL(pwrite64)(file, bytes, allowed, offset);
+    end_write(begun, path, offset, bytes, done);
+    return done;
 }
 
 static int unreadable(int file) {
@@ -164,11 +258,21 @@ static int unsynced(int file) {
 }
 
 int fsync(int file) {
-    return unsynced(file) ? -1 : REAL(fsync)(file);
+    if (unsynced(file)) return -1;
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    int failed = REAL(fsync)(file);
+    end(begun, !failed, 's', path, 0);
+    return failed;
 }
 
 int fdatasync(int file) {
-    return unsynced(file) ? -1 : REAL(fdatasync)(file);
+    if (unsynced(file)) return -1;
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    int failed = REAL(fdatasync)(file);
+    end(begun, !failed, 's', path, 0);
+    return failed;
 }
 
 static int fixed(const char *path) {
@@ -184,15 +288,29 @@ static int fixed_file(int file) {
 }
 
 int ftruncate(int file, off_t length) {
-    return fixed_file(file) ? -1 : REAL(ftruncate)(file, length);
+    if (fixed_file(file)) return -1;
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    int failed = REAL(ftruncate)(file, length);
+    end(begun, !failed, 't', path, (uint64_t)length);
+    return failed;
 }
 
 int ftruncate64(int file, off64_t length) {
-    return fixed_file(file) ? -1 : REAL(ftruncate64)(file, length);
+    if (fixed_file(file)) return -1;
+    char path[PATH_MAX];
+    int begun = begin_file(file, path);
+    int failed = REAL(ftruncate64)(file, length);
+    end(begun, !failed, 't', path, (uint64_t)length);
+    return failed;
 }
 
 int unlink(const char *path) {
-    return fixed(path) ? -1 : REAL(unlink)(path);
+    if (fixed(path)) return -1;
+    int begun = begin(path);
+    int failed = REAL(unlink)(path);
+    end(begun, !failed, 'u', path, 0);
+    return failed;
 }
 
 int mkdir(const char *path, mode_t permissions) {
@@ -210,6 +328,19 @@ static int changes(int flags) {
     return (flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC)) != 0;
 }
 
+static int begin_open(const char *path, int flags, int *is_new) {
+    struct stat found;
+    int kept = errno, begun = flags & (O_CREAT | O_TRUNC) ? begin(path) : 0;
+    *is_new = begun && stat(path, &found) != 0;
+    errno = kept;
+    return begun;
+}
+
+static void end_open(int begun, int is_new, const char *path, int flags, int file) {
+    int changed = file >= 0 && (is_new || (flags & O_TRUNC));
+    end(begun, changed, is_new ? 'c' : 't', path, 0);
+}
+
 static mode_t permissions_of(int flags, va_list rest) {
     return flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
 }
@@ -220,7 +351,10 @@ int open(const char *path, int flags, ...) {
     mode_t permissions = permissions_of(flags, rest);
     va_end(rest);
     if (changes(flags) && fixed(path)) return -1;
-    return REAL(open)(path, flags, permissions);
+    int is_new, begun = begin_open(path, flags, &is_new);
+    int file = REAL(open)(path, flags, permissions);
+    end_open(begun, is_new, path, flags, file);
+    return file;
 }
 
 int open64(const char *path, int flags, ...) {
@@ -229,5 +363,8 @@ int open64(const char *path, int flags, ...) {
     mode_t permissions = permissions_of(flags, rest);
     va_end(rest);
     if (changes(flags) && fixed(path)) return -1;
-    return REAL(open64)(path, flags, permissions);
+    int is_new, begun = begin_open(path, flags, &is_new);
+    int file = REAL(open64)(path, flags, permissions);
+    end_open(begun, is_new, path, flags, file);
+    return file;
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -52,6 +53,24 @@ pub(crate) fn command(data: &Path) -> Command {
 
 fn log_file(data: &Path) -> PathBuf {
     data.join("server.log")
+}
+
+/// `failing_disk.c`, compiled, to be loaded before the C library.
+pub(crate) fn failing_disk() -> &'static Path {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/failing_disk.c");
+        let name = format!("failing_disk_{}.so", std::process::id());
+        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let status = Command::new(compiler)
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&made)
+            .args([source, "-ldl"])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "a C compiler, as SQLite needs one");
+        made
+    })
 }
 
 /// What servers on `data` have said on standard error.

@@ -1,0 +1,235 @@
+//! The power fails under the store that the server uses: SQLite on real files. What is written and
+//! synced is recorded by `failing_disk.c`; from that record, disks are made as they may be found
+//! afterwards, and the store is opened on each. SIGKILL, as in `chaos.rs`, loses nothing that was
+//! written; this loses whatever was not synced.
+#![cfg(target_os = "linux")]
+
+mod common;
+#[path = "power/disk.rs"]
+mod disk;
+#[path = "power/work.rs"]
+mod work;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use common::failing_disk;
+use disk::{Change, Disk, Entry, Kept, Rng, entries, lay_out, mark};
+use futures::future::join_all;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use leptos_sync_crdt::{Doc, PeerId};
+use leptos_sync_storage::SqliteStorage;
+use rusqlite::Connection;
+use work::{Call, Contents, Step, doc_id, steps};
+
+const STORE: &str = "leptos-sync.sqlite";
+
+/// How many power losses a store that syncs has to survive.
+const LOSSES: u64 = 400;
+
+/// How many are looked at at once.
+const WORKERS: usize = 8;
+
+fn of_parent(name: &str) -> PathBuf {
+    std::env::var_os(name).expect("the parent sets it").into()
+}
+
+/// Does all that is to be done, on the recorded disk, and marks in the record what was stored when.
+#[tokio::test]
+#[ignore = "run by the other tests"]
+async fn works_on_a_recorded_disk() {
+    let path = of_parent("FAILING_DISK_DIR").join(STORE);
+    let log = File::options().append(true).create(true).open(of_parent("FAILING_DISK_LOG"));
+    let log = log.expect("the log can be written");
+    let note = |kind, number| (&log).write_all(&mark(kind, number)).expect("it is marked");
+    let open = || SqliteStorage::open(&path).expect("the store opens");
+    let (mut store, mut next) = (open(), 0);
+    for step in steps() {
+        match step {
+            Step::Calls(calls) => {
+                let numbered = (next..).zip(calls);
+                let made = numbered.map(async |(number, call): (usize, Call)| {
+                    note(b'B', number);
+                    call.make(&store).await.expect("the disk works");
+                    note(b'S', number);
+                });
+                next += join_all(made).await.len();
+            }
+            Step::Checkpoint => {
+                let other = Connection::open(&path).expect("it opens");
+                let moved = other.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+                });
+                assert!(matches!(moved, Ok((0, 1..))), "{moved:?}");
+            }
+            Step::Reopen => {
+                store.close().await;
+                store = open();
+            }
+        }
+    }
+    // Here, so that the disk stays as it was recorded.
+    std::process::exit(0);
+}
+
+/// What was recorded, and what the store holds after each call.
+struct Recorded {
+    entries: Vec<Entry>,
+    contents: Vec<Contents>,
+}
+
+impl Recorded {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+        fs::create_dir(&data).expect("the folder can be made");
+        let worked = Command::new(std::env::current_exe().expect("the test's own path"))
+            .args(["works_on_a_recorded_disk", "--exact", "--include-ignored", "--nocapture"])
+            .env("LD_PRELOAD", failing_disk())
+            .env("FAILING_DISK_DIR", &data)
+            .env("FAILING_DISK_LOG", &log)
+            .output()
+            .expect("it runs");
+        assert!(worked.status.success(), "{}", String::from_utf8_lossy(&worked.stderr));
+        let entries = entries(&fs::read(log).expect("the log can be read"));
+        let all = Disk::after(&entries).lose_power(Kept(100), &mut Rng(0));
+        for (name, content) in &all {
+            let is_same = fs::read(data.join(name)).is_ok_and(|found| found == *content);
+            assert!(is_same, "{name} was changed in a way that is not recorded");
+        }
+        let calls = steps().into_iter().filter_map(|step| match step {
+            Step::Calls(calls) => Some(calls),
+            _ => None,
+        });
+        let calls: Vec<Call> = calls.flatten().collect();
+        let count = entries.iter().filter(|entry| matches!(entry, Entry::Stored(_))).count();
+        assert_eq!(count, calls.len(), "all was stored");
+        let last = |wanted: fn(usize) -> bool| {
+            entries.iter().rposition(|entry| match entry {
+                Entry::Changed(name, Change::Written(at, _)) => {
+                    name.ends_with("-wal") && wanted(*at)
+                }
+                _ => false,
+            })
+        };
+        let (long, anew) = (last(|at| at > 1_000 * 4_096), last(|at| at == 0));
+        assert!(long.is_some() && long < anew, "SQLite moved its log by itself, and wrote it anew");
+        Self { entries, contents: Contents::after_each(&calls).await }
+    }
+
+    /// The same, of a disk that says it synced files of these names, and did not.
+    fn without_syncs_of(&self, lost: &[&str]) -> Self {
+        let is_kept = |entry: &&Entry| match entry {
+            Entry::Changed(name, Change::Synced) => !lost.contains(&name.as_str()),
+            _ => true,
+        };
+        let entries = self.entries.iter().filter(is_kept).cloned().collect();
+        Self { entries, contents: self.contents.clone() }
+    }
+
+    /// When the power fails: as likely between any two syncs or marks, whatever was written there.
+    fn cut(&self, rng: &mut Rng) -> usize {
+        let is_written = |entry: &Entry| {
+            matches!(entry, Entry::Changed(_, Change::Written(..) | Change::Resized(_)))
+        };
+        let all = 0..self.entries.len();
+        let points: Vec<usize> = all.filter(|&at| !is_written(&self.entries[at])).collect();
+        let at = rng.below(points.len());
+        let from = at.checked_sub(1).map_or(0, |before| points[before] + 1);
+        from + rng.below(points[at] + 2 - from)
+    }
+
+    /// Loses power once, as `seed` says, and looks at what is left.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    async fn lose_power(&self, seed: u64) -> Result<(), String> {
+        let mut rng = Rng(seed);
+        let cut = self.cut(&mut rng);
+        let kept = Kept([0, 10, 50, 90, 100][rng.below(5)]);
+        let before = &self.entries[..cut];
+        let files = Disk::after(before).lose_power(kept, &mut rng);
+        let marks = |wanted: fn(&Entry) -> Option<usize>| {
+            before.iter().filter_map(wanted).max().map_or(0, |last| last + 1)
+        };
+        let stored = marks(|entry| match entry {
+            Entry::Stored(number) => Some(*number),
+            _ => None,
+        });
+        let begun = marks(|entry| match entry {
+            Entry::Began(number) => Some(*number),
+            _ => None,
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        lay_out(&files, folder.path(), &mut rng);
+        look(folder.path(), &self.contents[stored..=begun]).await.map_err(|wrong| {
+            let sizes: BTreeMap<_, _> = files.iter().map(|(name, it)| (name, it.len())).collect();
+            format!("seed {seed}, {cut} of {} entries, {kept:?}, {sizes:?}: {wrong}", {
+                self.entries.len()
+            })
+        })
+    }
+}
+
+/// Whether a store opens, holds one of these, takes another change, and is whole.
+async fn look(folder: &Path, allowed: &[Contents]) -> Result<(), String> {
+    let path = folder.join(STORE);
+    let store = SqliteStorage::open(&path).map_err(|error| format!("{error:?}"))?;
+    let found = Contents::of(&store).await.map_err(|error| format!("{error:?}"))?;
+    if !allowed.contains(&found) {
+        let (least, most) = (&allowed[0], &allowed[allowed.len() - 1]);
+        let (found, least, most) = (found.summary(), least.summary(), most.summary());
+        return Err(format!("{found} was found; {least} was stored, {most} at most"));
+    }
+    let mut author = Doc::new(PeerId(u64::MAX));
+    let commit = author.transact(1_000, |tx| tx.register("r").set("afterwards")).1;
+    let further = Call::Append(vec![(doc_id("a"), vec![author.block(&commit.expect("written"))])]);
+    further.make(&store).await?;
+    let again = Contents::of(&store).await.map_err(|error| format!("{error:?}"))?;
+    if again == found {
+        return Err("a further change is not there".to_owned());
+    }
+    store.close().await;
+    let check = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    let whole = Connection::open(&path)
+        .and_then(|store| store.query_row("PRAGMA integrity_check(1)", [], check))
+        .map_err(|error| error.to_string())?;
+    if whole == "ok" { Ok(()) } else { Err(whole) }
+}
+
+/// Loses power once for each seed, several at a time, as each waits for the disk; until one is bad.
+async fn lose_power(recorded: Recorded) -> Result<(), String> {
+    let recorded = Arc::new(recorded);
+    stream::iter(0..LOSSES)
+        .map(|seed| {
+            let recorded = recorded.clone();
+            tokio::spawn(async move { recorded.lose_power(seed).await })
+        })
+        .buffer_unordered(WORKERS)
+        .map(|looked| looked.expect("looking does not panic"))
+        .try_collect()
+        .await
+}
+
+/// All that was stored is there, nothing else, transactions are there as a whole, and the store can
+/// be written to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn what_was_stored_survives_a_power_loss_at_any_moment() {
+    let lost = lose_power(Recorded::new().await).await;
+    assert_eq!(lost, Ok(()));
+}
+
+/// The test above bites: each of the syncs is needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_store_that_does_not_sync_loses_what_it_acknowledged() {
+    let recorded = Recorded::new().await;
+    let log = format!("{STORE}-wal");
+    for lost in [&["", STORE, &log][..], &[&log], &[STORE], &[""]] {
+        let found = lose_power(recorded.without_syncs_of(lost)).await;
+        assert!(found.is_err(), "without syncing {lost:?} nothing was lost");
+    }
+}

@@ -1,0 +1,230 @@
+//! What a disk held when the power went, by the log of what was changed on it.
+//!
+//! What was synced is there. Of what was not, each write is there, or not, or torn, and each file
+//! was created and removed, or not: what of this holds is independent, but for changes of one name,
+//! which keep their order. Beside a write that was torn nothing is damaged, as SQLite takes for
+//! granted ("powersafe overwrite").
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+/// What is written and damaged as one.
+const SECTOR: usize = 512;
+
+/// SplitMix64 (Steele, Lea and Flood 2014, figure 16): it decides what is lost.
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+
+    fn noise(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.below(256) as u8).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A call was about to be made: its number.
+    Began(usize),
+    /// It was answered: stored.
+    Stored(usize),
+    /// The named file was changed; no name is the folder.
+    Changed(String, Change),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Created,
+    Removed,
+    Written(usize, Vec<u8>),
+    Resized(usize),
+    Synced,
+}
+
+/// The log of a mark, as `failing_disk.c` writes its own.
+pub(crate) fn mark(kind: u8, number: usize) -> Vec<u8> {
+    let (name, number, length) = (0_u16, number as u64, 0_u32);
+    [&[kind][..], &name.to_le_bytes(), &number.to_le_bytes(), &length.to_le_bytes()].concat()
+}
+
+/// Reads a log.
+pub(crate) fn entries(mut log: &[u8]) -> Vec<Entry> {
+    let mut found = Vec::new();
+    while let Some((&kind, rest)) = log.split_first() {
+        let number = |range: Range<usize>| {
+            rest[range].iter().rev().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte))
+        };
+        let (name, number, length) = (number(0..2), number(2..10), number(10..14));
+        let (name, rest) = rest[14..].split_at(name);
+        let (bytes, rest) = rest.split_at(length);
+        log = rest;
+        let name = String::from_utf8(name.to_vec()).expect("names are text");
+        if name.ends_with("-shm") {
+            // It is made anew by who comes first.
+            continue;
+        }
+        let change = match kind {
+            b'B' => {
+                found.push(Entry::Began(number));
+                continue;
+            }
+            b'S' => {
+                found.push(Entry::Stored(number));
+                continue;
+            }
+            b'c' => Change::Created,
+            b'u' => Change::Removed,
+            b'w' => Change::Written(number, bytes.to_vec()),
+            b't' => Change::Resized(number),
+            b's' => Change::Synced,
+            other => panic!("{other} is no change"),
+        };
+        found.push(Entry::Changed(name, change));
+    }
+    found
+}
+
+/// How much of what was not synced is there, in percent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept(pub(crate) usize);
+
+/// All that was done to one file, and how much of it was synced.
+#[derive(Debug, Default)]
+struct File<'a> {
+    changes: Vec<&'a Change>,
+    synced: usize,
+}
+
+/// Which file a name is that of: for sure, and after each change that was not synced.
+#[derive(Debug, Default)]
+struct Name {
+    synced: Option<usize>,
+    then: Vec<Option<usize>>,
+}
+
+impl Name {
+    fn now(&self) -> Option<usize> {
+        self.then.last().copied().unwrap_or(self.synced)
+    }
+}
+
+/// A disk, as far as it was written.
+#[derive(Debug, Default)]
+pub(crate) struct Disk<'a> {
+    files: Vec<File<'a>>,
+    names: BTreeMap<&'a str, Name>,
+}
+
+impl<'a> Disk<'a> {
+    /// What is there after these.
+    pub(crate) fn after(entries: &'a [Entry]) -> Self {
+        let mut disk = Self::default();
+        for entry in entries {
+            if let Entry::Changed(name, change) = entry {
+                disk.change(name, change);
+            }
+        }
+        disk
+    }
+
+    fn change(&mut self, name: &'a str, change: &'a Change) {
+        match change {
+            Change::Synced if name.is_empty() => self.names.values_mut().for_each(|name| {
+                name.synced = name.now();
+                name.then.clear();
+            }),
+            Change::Created => {
+                self.files.push(File::default());
+                self.names.entry(name).or_default().then.push(Some(self.files.len() - 1));
+            }
+            Change::Removed => self.names.entry(name).or_default().then.push(None),
+            // One without a name was removed, and is used until it is closed.
+            _ => {
+                if let Some(number) = self.names.get(name).and_then(Name::now) {
+                    let file = &mut self.files[number];
+                    match change {
+                        Change::Synced => file.synced = file.changes.len(),
+                        _ => file.changes.push(change),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is found when there is power again: files by name.
+    pub(crate) fn lose_power(&self, kept: Kept, rng: &mut Rng) -> BTreeMap<&'a str, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for (name, known) in &self.names {
+            let done = known.then.iter().take_while(|_| rng.below(100) < kept.0).last();
+            if let Some(number) = done.copied().unwrap_or(known.synced) {
+                found.insert(*name, self.files[number].after_power_loss(kept, rng));
+            }
+        }
+        found
+    }
+}
+
+impl File<'_> {
+    fn after_power_loss(&self, kept: Kept, rng: &mut Rng) -> Vec<u8> {
+        let mut content = Vec::new();
+        for (at, change) in self.changes.iter().enumerate() {
+            let is_kept = at < self.synced || rng.below(100) < kept.0;
+            match change {
+                Change::Written(offset, bytes) if is_kept => write(&mut content, *offset, bytes),
+                Change::Resized(length) if is_kept => content.resize(*length, 0),
+                Change::Written(offset, bytes) => tear(&mut content, *offset, bytes, rng),
+                _ => {}
+            }
+        }
+        content
+    }
+}
+
+fn write(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    if content.len() < offset + bytes.len() {
+        content.resize(offset + bytes.len(), 0);
+    }
+    content[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+/// Writes nothing, or one end, or some sectors, of which some hold anything.
+fn tear(content: &mut Vec<u8>, offset: usize, bytes: &[u8], rng: &mut Rng) {
+    let cut = rng.below(bytes.len() + 1);
+    match rng.below(6) {
+        0 => write(content, offset, &bytes[..cut]),
+        1 => write(content, offset + cut, &bytes[cut..]),
+        2 => {
+            let mut from = 0;
+            while from < bytes.len() {
+                let to = bytes.len().min(from + SECTOR - (offset + from) % SECTOR);
+                match rng.below(3) {
+                    0 => write(content, offset + from, &bytes[from..to]),
+                    1 => write(content, offset + from, &rng.noise(to - from)),
+                    _ => {}
+                }
+                from = to;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Lays files out in a folder; the index of SQLite's log, which is never synced, may be anything.
+pub(crate) fn lay_out(files: &BTreeMap<&str, Vec<u8>>, folder: &Path, rng: &mut Rng) {
+    for (name, content) in files {
+        fs::write(folder.join(name), content).expect("the folder can be written");
+        if let Some(store) = name.strip_suffix("-wal") {
+            let length = [0, 3, 32 << 10][rng.below(3)];
+            let noise = rng.noise(length);
+            fs::write(folder.join(format!("{store}-shm")), noise).expect("can be written");
+        }
+    }
+}
