@@ -102,6 +102,7 @@ static int file_is_there(int file) {
  * the folder itself.
  *
  *   c  the file was created
+ *   d  the folder was
  *   u  it was removed
  *   w  `length` bytes were written at `number`
  *   t  it was cut, or made longer, to `number` bytes
@@ -316,7 +317,10 @@ int unlink(const char *path) {
 int mkdir(const char *path, mode_t permissions) {
     struct stat found;
     if (stat(path, &found) != 0 && fixed(path)) return -1;
-    return REAL(mkdir)(path, permissions);
+    int begun = begin(path);
+    int failed = REAL(mkdir)(path, permissions);
+    end(begun, !failed, 'd', path, 0);
+    return failed;
 }
 
 int access(const char *path, int wanted) {

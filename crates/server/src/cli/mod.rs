@@ -7,6 +7,8 @@ mod revoked;
 mod serve;
 mod token;
 
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -51,7 +53,7 @@ impl DataDir {
 
     /// Opens the store, making it if it is missing.
     fn open_or_create(&self) -> Result<SqliteStorage> {
-        std::fs::create_dir_all(&self.dir)
+        make_dir(&self.dir)
             .with_context(|| format!("cannot make the directory {}", self.dir.display()))?;
         open(&self.store())
     }
@@ -72,6 +74,25 @@ impl DataDir {
         );
         Ok(store)
     }
+}
+
+/// Makes a directory and those above it, as far as they are missing, and flushes their names:
+/// SQLite flushes the names of its files only. Elsewhere than on Unix a name cannot be flushed.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_dir(parent)?;
+    match fs::create_dir(dir) {
+        // Somebody else was faster.
+        Err(_) if dir.is_dir() => {}
+        made => made?,
+    }
+    if cfg!(unix) { File::open(parent)?.sync_all() } else { Ok(()) }
 }
 
 fn open(store: &Path) -> Result<SqliteStorage> {

@@ -41,7 +41,12 @@ pub(crate) fn run(args: &[&str]) -> Output {
 /// A server on `data` and a free port, to be started; it logs into `data`.
 pub(crate) fn command(data: &Path) -> Command {
     std::fs::create_dir_all(data).expect("the folder can be made");
-    let log = File::options().create(true).append(true).open(log_file(data));
+    command_with_log(data, &log_file(data))
+}
+
+/// The same, which logs into a file elsewhere; it makes its folder itself.
+pub(crate) fn command_with_log(data: &Path, log: &Path) -> Command {
+    let log = File::options().create(true).append(true).open(log);
     let mut command = Command::new(BINARY);
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])

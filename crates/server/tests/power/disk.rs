@@ -5,7 +5,7 @@
 //! which keep their order. Beside a write that was torn nothing is damaged, as SQLite takes for
 //! granted ("powersafe overwrite").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
@@ -36,13 +36,14 @@ pub(crate) enum Entry {
     Began(usize),
     /// It was answered: stored.
     Stored(usize),
-    /// The named file was changed; no name is the folder.
+    /// The file or folder of that path was changed; an empty one is the disk itself.
     Changed(String, Change),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Created,
+    FolderCreated,
     Removed,
     Written(usize, Vec<u8>),
     Resized(usize),
@@ -81,6 +82,7 @@ pub(crate) fn entries(mut log: &[u8]) -> Vec<Entry> {
                 continue;
             }
             b'c' => Change::Created,
+            b'd' => Change::FolderCreated,
             b'u' => Change::Removed,
             b'w' => Change::Written(number, bytes.to_vec()),
             b't' => Change::Resized(number),
@@ -96,14 +98,15 @@ pub(crate) fn entries(mut log: &[u8]) -> Vec<Entry> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept(pub(crate) usize);
 
-/// All that was done to one file, and how much of it was synced.
+/// All that was done to one file or folder, and how much of it was synced.
 #[derive(Debug, Default)]
 struct File<'a> {
+    is_folder: bool,
     changes: Vec<&'a Change>,
     synced: usize,
 }
 
-/// Which file a name is that of: for sure, and after each change that was not synced.
+/// Which file has a name: for sure, and after each change that was not synced.
 #[derive(Debug, Default)]
 struct Name {
     synced: Option<usize>,
@@ -135,20 +138,20 @@ impl<'a> Disk<'a> {
         disk
     }
 
-    fn change(&mut self, name: &'a str, change: &'a Change) {
+    fn change(&mut self, path: &'a str, change: &'a Change) {
         match change {
-            Change::Synced if name.is_empty() => self.names.values_mut().for_each(|name| {
-                name.synced = name.now();
-                name.then.clear();
-            }),
-            Change::Created => {
-                self.files.push(File::default());
-                self.names.entry(name).or_default().then.push(Some(self.files.len() - 1));
+            Change::Created | Change::FolderCreated => {
+                let is_folder = matches!(change, Change::FolderCreated);
+                self.files.push(File { is_folder, ..File::default() });
+                self.names.entry(path).or_default().then.push(Some(self.files.len() - 1));
             }
-            Change::Removed => self.names.entry(name).or_default().then.push(None),
-            // One without a name was removed, and is used until it is closed.
+            Change::Removed => self.names.entry(path).or_default().then.push(None),
             _ => {
-                if let Some(number) = self.names.get(name).and_then(Name::now) {
+                if matches!(change, Change::Synced) {
+                    self.sync_names_in(path);
+                }
+                // One without a name was removed, and is used until it is closed.
+                if let Some(number) = self.names.get(path).and_then(Name::now) {
                     let file = &mut self.files[number];
                     match change {
                         Change::Synced => file.synced = file.changes.len(),
@@ -159,17 +162,38 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// What is found when there is power again: files by name.
+    fn sync_names_in(&mut self, folder: &str) {
+        for (_, name) in self.names.iter_mut().filter(|(path, _)| folder_of(path) == folder) {
+            name.synced = name.now();
+            name.then.clear();
+        }
+    }
+
+    /// What is found when there is power again: files by their paths.
     pub(crate) fn lose_power(&self, kept: Kept, rng: &mut Rng) -> BTreeMap<&'a str, Vec<u8>> {
-        let mut found = BTreeMap::new();
-        for (name, known) in &self.names {
+        let mut files = BTreeMap::new();
+        let mut folders = BTreeSet::from([""]);
+        // A folder comes before what is in it.
+        for (path, known) in &self.names {
             let done = known.then.iter().take_while(|_| rng.below(100) < kept.0).last();
-            if let Some(number) = done.copied().unwrap_or(known.synced) {
-                found.insert(*name, self.files[number].after_power_loss(kept, rng));
+            let Some(number) = done.copied().unwrap_or(known.synced) else { continue };
+            let file = &self.files[number];
+            if !folders.contains(folder_of(path)) {
+                continue;
+            }
+            if file.is_folder {
+                folders.insert(path);
+            } else {
+                files.insert(*path, file.after_power_loss(kept, rng));
             }
         }
-        found
+        files
     }
+}
+
+/// What a file or folder lies in.
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 impl File<'_> {
@@ -220,6 +244,7 @@ fn tear(content: &mut Vec<u8>, offset: usize, bytes: &[u8], rng: &mut Rng) {
 /// Lays files out in a folder; the index of SQLite's log, which is never synced, may be anything.
 pub(crate) fn lay_out(files: &BTreeMap<&str, Vec<u8>>, folder: &Path, rng: &mut Rng) {
     for (name, content) in files {
+        fs::create_dir_all(folder.join(folder_of(name))).expect("the folder can be made");
         fs::write(folder.join(name), content).expect("the folder can be written");
         if let Some(store) = name.strip_suffix("-wal") {
             let length = [0, 3, 32 << 10][rng.below(3)];

@@ -52,10 +52,11 @@ pub(crate) enum Step {
 }
 
 /// All that a store holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
-    docs: BTreeMap<DocId, StoredDoc>,
-    meta: Vec<(String, Vec<u8>)>,
+    pub(crate) docs: BTreeMap<DocId, StoredDoc>,
+    /// The small values, where it matters what they are.
+    pub(crate) meta: Option<Vec<(String, Vec<u8>)>>,
 }
 
 impl Contents {
@@ -64,18 +65,23 @@ impl Contents {
         for doc in store.docs().await? {
             docs.insert(doc.clone(), store.load(&doc).await?);
         }
-        Ok(Self { docs, meta: store.list_meta("").await? })
+        Ok(Self { docs, meta: Some(store.list_meta("").await?) })
     }
 
     /// What there is after each number of the calls, from none to all.
     pub(crate) async fn after_each(calls: &[Call]) -> Vec<Self> {
         let store = MemoryStorage::new();
-        let mut all = vec![Self::default()];
+        let mut all = vec![Self { docs: BTreeMap::new(), meta: Some(Vec::new()) }];
         for call in calls {
             call.clone().make(&store).await.expect("the calls can be made");
             all.push(Self::of(&store).await.expect("memory can be read"));
         }
         all
+    }
+
+    /// Whether a store that holds `found` is as it should be.
+    pub(crate) fn allows(&self, found: &Self) -> bool {
+        self.docs == found.docs && (self.meta.is_none() || self.meta == found.meta)
     }
 
     /// Its documents and how much there is of each.
@@ -89,7 +95,7 @@ impl Contents {
             )
         };
         let docs: Vec<String> = self.docs.iter().map(size).collect();
-        format!("{docs:?}, {} values", self.meta.len())
+        format!("{docs:?}, {} values", self.meta.iter().flatten().count())
     }
 }
 
