@@ -13,12 +13,13 @@ mod work;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use common::{Client, Server, command_with_log, failing_disk};
-use disk::{Change, Disk, Entry, Kept, Rng, entries, lay_out, mark};
+use disk::{Change, Disk, Entry, Kept, Rng, lay_out, mark, read_log};
 use futures::future::join_all;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use leptos_sync_crdt::{Doc, PeerId};
@@ -30,7 +31,10 @@ use work::{Call, Contents, Step, doc_id, steps};
 const STORE: &str = "leptos-sync.sqlite";
 
 /// How many power losses a store that syncs has to survive.
-const LOSSES: u64 = 400;
+const LOSSES: u64 = 300;
+
+/// After how many of them there are others, as many altogether.
+const LOSSES_WITH_ANOTHER: u64 = 12;
 
 /// How many are looked at at once.
 const WORKERS: usize = 8;
@@ -77,6 +81,22 @@ async fn works_on_a_recorded_disk() {
     std::process::exit(0);
 }
 
+/// Starts on a recorded disk that lost its power, and makes one call.
+#[tokio::test]
+#[ignore = "run by the other tests"]
+async fn starts_again_on_a_recorded_disk() {
+    let log = File::options().append(true).create(true).open(of_parent("FAILING_DISK_LOG"));
+    let log = log.expect("the log can be written");
+    let note = |kind| (&log).write_all(&mark(kind, 0)).expect("it is marked");
+    let store = SqliteStorage::open(of_parent("FAILING_DISK_DIR").join(STORE));
+    let store = store.expect("the store opens");
+    let found = Contents::of(&store).await.expect("the store can be read");
+    note(b'B');
+    further(&found).make(&store).await.expect("the disk works");
+    note(b'S');
+    std::process::exit(0);
+}
+
 /// A disk that is recorded.
 struct Recorder(tempfile::TempDir);
 
@@ -103,9 +123,18 @@ impl Recorder {
             .env("FAILING_DISK_LOG", self.log())
     }
 
-    /// What was recorded, which is all that was done: it gives what is there.
-    fn entries(&self) -> Vec<Entry> {
-        let entries = entries(&fs::read(self.log()).expect("the log can be read"));
+    /// Lets a test of this file run on it.
+    fn run(&self, test: &str) {
+        let mut command = Command::new(std::env::current_exe().expect("the test's own path"));
+        command.args([test, "--exact", "--include-ignored", "--nocapture"]);
+        let ran = self.record(&mut command).output().expect("it runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    /// What was there before, and what was recorded, which is all that was done: it gives what is
+    /// there now.
+    fn entries(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        entries.extend(read_log(&fs::read(self.log()).expect("the log can be read")));
         let all = Disk::after(&entries).lose_power(Kept(100), &mut Rng(0));
         let mut folders = vec![self.disk()];
         let mut count = 0;
@@ -131,6 +160,8 @@ impl Recorder {
 /// What was recorded, and what the store holds after each call.
 struct Recorded {
     entries: Vec<Entry>,
+    /// How many of them the disk had before anything was done.
+    before: usize,
     contents: Vec<Contents>,
     /// Where it is.
     store: &'static str,
@@ -140,11 +171,8 @@ impl Recorded {
     /// All kinds of calls to a store.
     async fn calls() -> Self {
         let recorder = Recorder::new();
-        let mut command = Command::new(std::env::current_exe().expect("the test's own path"));
-        command.args(["works_on_a_recorded_disk", "--exact", "--include-ignored", "--nocapture"]);
-        let worked = recorder.record(&mut command).output().expect("it runs");
-        assert!(worked.status.success(), "{}", String::from_utf8_lossy(&worked.stderr));
-        let entries = recorder.entries();
+        recorder.run("works_on_a_recorded_disk");
+        let entries = recorder.entries(Vec::new());
         let calls = steps().into_iter().filter_map(|step| match step {
             Step::Calls(calls) => Some(calls),
             _ => None,
@@ -162,7 +190,8 @@ impl Recorded {
         };
         let (long, anew) = (last(|at| at > 1_000 * 4_096), last(|at| at == 0));
         assert!(long.is_some() && long < anew, "SQLite moved its log by itself, and wrote it anew");
-        Self { entries, contents: Contents::after_each(&calls).await, store: STORE }
+        let contents = Contents::after_each(&calls).await;
+        Self { entries, before: 0, contents, store: STORE }
     }
 
     /// The real server, which makes its folder, and then acknowledges changes.
@@ -192,17 +221,20 @@ impl Recorded {
         let mut contents = Contents::after_each(&calls).await;
         // The server's own.
         contents.iter_mut().for_each(|contents| contents.meta = None);
-        Self { entries: recorder.entries(), contents, store: "new/data/leptos-sync.sqlite" }
+        let entries = recorder.entries(Vec::new());
+        Self { entries, before: 0, contents, store: "new/data/leptos-sync.sqlite" }
     }
 
     /// The same, of a disk that says it synced files of these names, and did not.
     fn without_syncs_of(&self, lost: &[&str]) -> Self {
-        let is_kept = |entry: &&Entry| match entry {
+        let is_kept = |entry: &Entry| match entry {
             Entry::Changed(name, Change::Synced) => !lost.contains(&name.as_str()),
             _ => true,
         };
-        let entries = self.entries.iter().filter(is_kept).cloned().collect();
-        Self { entries, contents: self.contents.clone(), store: self.store }
+        let mut entries = self.entries.clone();
+        let done = entries.split_off(self.before);
+        entries.extend(done.into_iter().filter(is_kept));
+        Self { entries, contents: self.contents.clone(), ..*self }
     }
 
     /// When the power fails: as likely between any two syncs or marks, whatever was written there.
@@ -210,18 +242,15 @@ impl Recorded {
         let is_written = |entry: &Entry| {
             matches!(entry, Entry::Changed(_, Change::Written(..) | Change::Resized(_)))
         };
-        let all = 0..self.entries.len();
+        let all = self.before..self.entries.len();
         let points: Vec<usize> = all.filter(|&at| !is_written(&self.entries[at])).collect();
         let at = rng.below(points.len());
-        let from = at.checked_sub(1).map_or(0, |before| points[before] + 1);
+        let from = at.checked_sub(1).map_or(self.before, |before| points[before] + 1);
         from + rng.below(points[at] + 2 - from)
     }
 
-    /// Loses power once, as `seed` says, and looks at what is left.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    async fn lose_power(&self, seed: u64) -> Result<(), String> {
+    /// Loses power once, as `seed` says.
+    fn lose_power(&self, seed: u64) -> Lost<'_> {
         let mut rng = Rng(seed);
         let cut = self.cut(&mut rng);
         let kept = Kept([0, 10, 50, 90, 100][rng.below(5)]);
@@ -238,20 +267,66 @@ impl Recorded {
             Entry::Began(number) => Some(*number),
             _ => None,
         });
-        let folder = tempfile::tempdir().expect("a folder");
-        lay_out(&files, folder.path(), &mut rng);
-        let store = folder.path().join(self.store);
-        look(&store, &self.contents[stored..=begun]).await.map_err(|wrong| {
-            let sizes: BTreeMap<_, _> = files.iter().map(|(name, it)| (name, it.len())).collect();
-            format!("seed {seed}, {cut} of {} entries, {kept:?}, {sizes:?}: {wrong}", {
-                self.entries.len()
-            })
-        })
+        let sizes: BTreeMap<_, _> = files.iter().map(|(name, file)| (name, file.len())).collect();
+        let when = format!("seed {seed}, {cut} of {} entries, {kept:?}", self.entries.len());
+        let what = format!("{when}, {sizes:?}");
+        Lost { files, allowed: &self.contents[stored..=begun], store: self.store, what, rng }
     }
 }
 
-/// Whether a store opens, holds one of these, takes another change, and is whole.
-async fn look(path: &Path, allowed: &[Contents]) -> Result<(), String> {
+/// A disk that lost its power.
+struct Lost<'a> {
+    files: BTreeMap<&'a str, Vec<u8>>,
+    /// What the store may hold.
+    allowed: &'a [Contents],
+    store: &'a str,
+    /// When it was, and what is left.
+    what: String,
+    rng: Rng,
+}
+
+impl Lost<'_> {
+    /// Looks at what is left; what the store held at first, and then.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    async fn look(mut self) -> Result<[Contents; 2], String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        lay_out(&self.files, folder.path(), &mut self.rng);
+        let looked = look(&folder.path().join(self.store), self.allowed).await;
+        looked.map_err(|wrong| format!("{}: {wrong}", self.what))
+    }
+
+    /// Starts the store again, recorded, on what is left. It has to be as it should.
+    async fn start(mut self) -> Recorded {
+        let recorder = Recorder::new();
+        lay_out(&self.files, &recorder.disk(), &mut self.rng);
+        let mut before = Vec::new();
+        for (path, content) in &self.files {
+            let change = |change| Entry::Changed((*path).to_owned(), change);
+            let written = Change::Written(0, content.clone());
+            before.extend([Change::Created, written, Change::Synced].map(change));
+        }
+        before.push(Entry::Changed(String::new(), Change::Synced));
+        recorder.run("starts_again_on_a_recorded_disk");
+        let count = before.len();
+        let entries = recorder.entries(before);
+        let contents = self.look().await.unwrap_or_else(|wrong| panic!("{wrong}"));
+        Recorded { entries, before: count, contents: contents.to_vec(), store: STORE }
+    }
+}
+
+/// A change that nothing has made yet to what was found.
+fn further(found: &Contents) -> Call {
+    let mut author = Doc::new(PeerId(u64::MAX));
+    let commit = author.transact(1_000, |tx| tx.register("r").set("afterwards")).1;
+    let block = author.block(&commit.expect("something was written"));
+    Call::Append(vec![(doc_id(&format!("further {}", found.docs.len())), vec![block])])
+}
+
+/// Whether a store opens, holds one of these, takes another change, and is whole; what it held at
+/// first, and then.
+async fn look(path: &Path, allowed: &[Contents]) -> Result<[Contents; 2], String> {
     // As the server does.
     fs::create_dir_all(path.parent().expect("it is in a folder")).expect("the folder can be made");
     let store = SqliteStorage::open(path).map_err(|error| format!("{error:?}"))?;
@@ -261,12 +336,9 @@ async fn look(path: &Path, allowed: &[Contents]) -> Result<(), String> {
         let (found, least, most) = (found.summary(), least.summary(), most.summary());
         return Err(format!("{found} was found; {least} was stored, {most} at most"));
     }
-    let mut author = Doc::new(PeerId(u64::MAX));
-    let commit = author.transact(1_000, |tx| tx.register("r").set("afterwards")).1;
-    let further = Call::Append(vec![(doc_id("a"), vec![author.block(&commit.expect("written"))])]);
-    further.make(&store).await?;
-    let again = Contents::of(&store).await.map_err(|error| format!("{error:?}"))?;
-    if again == found {
+    further(&found).make(&store).await?;
+    let then = Contents::of(&store).await.map_err(|error| format!("{error:?}"))?;
+    if then == found {
         return Err("a further change is not there".to_owned());
     }
     store.close().await;
@@ -274,16 +346,16 @@ async fn look(path: &Path, allowed: &[Contents]) -> Result<(), String> {
     let whole = Connection::open(path)
         .and_then(|store| store.query_row("PRAGMA integrity_check(1)", [], check))
         .map_err(|error| error.to_string())?;
-    if whole == "ok" { Ok(()) } else { Err(whole) }
+    if whole == "ok" { Ok([found, then]) } else { Err(whole) }
 }
 
 /// Loses power once for each seed, several at a time, as each waits for the disk; until one is bad.
-async fn lose_power(recorded: Recorded) -> Result<(), String> {
+async fn lose_power(recorded: Recorded, seeds: Range<u64>) -> Result<(), String> {
     let recorded = Arc::new(recorded);
-    stream::iter(0..LOSSES)
+    stream::iter(seeds)
         .map(|seed| {
             let recorded = recorded.clone();
-            tokio::spawn(async move { recorded.lose_power(seed).await })
+            tokio::spawn(async move { recorded.lose_power(seed).look().await.map(drop) })
         })
         .buffer_unordered(WORKERS)
         .map(|looked| looked.expect("looking does not panic"))
@@ -295,14 +367,26 @@ async fn lose_power(recorded: Recorded) -> Result<(), String> {
 /// be written to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_was_stored_survives_a_power_loss_at_any_moment() {
-    let lost = lose_power(Recorded::calls().await).await;
+    let lost = lose_power(Recorded::calls().await, 0..LOSSES).await;
     assert_eq!(lost, Ok(()));
+}
+
+/// A start after a power loss writes, too: to lose power again then, or soon after, loses nothing
+/// that was found, and nothing that was stored since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn what_survived_a_power_loss_survives_another_one() {
+    let recorded = Recorded::calls().await;
+    for seed in 0..LOSSES_WITH_ANOTHER {
+        let again = recorded.lose_power(seed).start().await;
+        let lost = lose_power(again, 0..LOSSES / LOSSES_WITH_ANOTHER).await;
+        assert_eq!(lost, Ok(()), "after seed {seed}");
+    }
 }
 
 /// Nor does the server acknowledge anything that is lost, though it has just made its folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_a_new_server_acknowledged_survives_a_power_loss() {
-    let lost = lose_power(Recorded::server().await).await;
+    let lost = lose_power(Recorded::server().await, 0..LOSSES).await;
     assert_eq!(lost, Ok(()));
 }
 
@@ -312,12 +396,15 @@ async fn a_store_that_does_not_sync_loses_what_it_acknowledged() {
     let recorded = Recorded::calls().await;
     let log = format!("{STORE}-wal");
     for lost in [&["", STORE, &log][..], &[&log], &[STORE], &[""]] {
-        let found = lose_power(recorded.without_syncs_of(lost)).await;
+        let found = lose_power(recorded.without_syncs_of(lost), 0..LOSSES).await;
         assert!(found.is_err(), "without syncing {lost:?} nothing was lost");
     }
+    let recorded = recorded.lose_power(0).start().await;
+    let found = lose_power(recorded.without_syncs_of(&[&log]), 0..LOSSES).await;
+    assert!(found.is_err(), "without syncing {log} after a power loss nothing was lost");
     let recorded = Recorded::server().await;
     for lost in ["", "new", "new/data"] {
-        let found = lose_power(recorded.without_syncs_of(&[lost])).await;
+        let found = lose_power(recorded.without_syncs_of(&[lost]), 0..LOSSES).await;
         assert!(found.is_err(), "without syncing {lost:?} nothing was lost");
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn mark(kind: u8, number: usize) -> Vec<u8> {
 }
 
 /// Reads a log.
-pub(crate) fn entries(mut log: &[u8]) -> Vec<Entry> {
+pub(crate) fn read_log(mut log: &[u8]) -> Vec<Entry> {
     let mut found = Vec::new();
     while let Some((&kind, rest)) = log.split_first() {
         let number = |range: Range<usize>| {
