@@ -104,6 +104,7 @@ static int file_is_there(int file) {
  *   c  the file was created
  *   d  the folder was
  *   u  it was removed
+ *   r  it has another name now: the bytes
  *   w  `length` bytes were written at `number`
  *   t  it was cut, or made longer, to `number` bytes
  *   s  all of the above is on the disk: of a file what it holds, of the folder which files it has
@@ -127,6 +128,12 @@ static int is_recorded(const char *path) {
     return getenv("FAILING_DISK_LOG") && path_is_there(path);
 }
 
+/* Below the folder. */
+static const char *name_of(const char *path) {
+    const char *name = path + strlen(getenv("FAILING_DISK_DIR"));
+    return *name == '/' ? name + 1 : name;
+}
+
 static int begin(const char *path) {
     if (!is_recorded(path)) return 0;
     pthread_mutex_lock(&order);
@@ -148,8 +155,7 @@ static void record(char kind, const char *path, uint64_t number, const void *byt
         int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
         log = REAL(open)(getenv("FAILING_DISK_LOG"), flags, 0600);
     }
-    const char *name = path + strlen(getenv("FAILING_DISK_DIR"));
-    if (*name == '/') name++;
+    const char *name = name_of(path);
     struct head head = {kind, (uint16_t)strlen(name), number, (uint32_t)count};
     struct iovec parts[] = {
         {&head, sizeof head}, {(void *)name, head.name}, {(void *)bytes, count}};
@@ -311,6 +317,19 @@ int unlink(const char *path) {
     int begun = begin(path);
     int failed = REAL(unlink)(path);
     end(begun, !failed, 'u', path, 0);
+    return failed;
+}
+
+/* Is recorded within the folder only. */
+int rename(const char *from, const char *to) {
+    if (fixed(from) || fixed(to)) return -1;
+    int begun = path_is_there(to) && begin(from);
+    int failed = REAL(rename)(from, to);
+    if (begun) {
+        const char *name = name_of(to);
+        if (!failed) record('r', from, 0, name, strlen(name));
+        pthread_mutex_unlock(&order);
+    }
     return failed;
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use common::{Client, Server, command_with_log, failing_disk};
+use common::{BINARY, Client, Server, command_with_log, failing_disk};
 use disk::{Change, Disk, Entry, Kept, Rng, lay_out, mark, read_log};
 use futures::future::join_all;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -26,11 +26,11 @@ use leptos_sync_crdt::{Doc, PeerId};
 use leptos_sync_protocol::ClientEvent;
 use leptos_sync_storage::SqliteStorage;
 use rusqlite::Connection;
-use work::{Call, Contents, Step, doc_id, steps};
+use work::{Call, Contents, Step, calls, doc_id, steps};
 
 const STORE: &str = "leptos-sync.sqlite";
 
-/// How many power losses a store that syncs has to survive.
+/// How many power losses a store that syncs has to survive; a third of it, where less is done.
 const LOSSES: u64 = 300;
 
 /// After how many of them there are others, as many altogether.
@@ -43,14 +43,19 @@ fn of_parent(name: &str) -> PathBuf {
     std::env::var_os(name).expect("the parent sets it").into()
 }
 
+/// Marks in a log what a call of that number came to.
+fn note(log: &Path, kind: u8, number: usize) {
+    let log = File::options().append(true).create(true).open(log);
+    let marked = log.and_then(|mut log| log.write_all(&mark(kind, number)));
+    marked.expect("the log can be written");
+}
+
 /// Does all that is to be done, on the recorded disk, and marks in the record what was stored when.
 #[tokio::test]
 #[ignore = "run by the other tests"]
 async fn works_on_a_recorded_disk() {
     let path = of_parent("FAILING_DISK_DIR").join(STORE);
-    let log = File::options().append(true).create(true).open(of_parent("FAILING_DISK_LOG"));
-    let log = log.expect("the log can be written");
-    let note = |kind, number| (&log).write_all(&mark(kind, number)).expect("it is marked");
+    let log = of_parent("FAILING_DISK_LOG");
     let open = || SqliteStorage::open(&path).expect("the store opens");
     let (mut store, mut next) = (open(), 0);
     for step in steps() {
@@ -58,9 +63,9 @@ async fn works_on_a_recorded_disk() {
             Step::Calls(calls) => {
                 let numbered = (next..).zip(calls);
                 let made = numbered.map(async |(number, call): (usize, Call)| {
-                    note(b'B', number);
+                    note(&log, b'B', number);
                     call.make(&store).await.expect("the disk works");
-                    note(b'S', number);
+                    note(&log, b'S', number);
                 });
                 next += join_all(made).await.len();
             }
@@ -85,15 +90,13 @@ async fn works_on_a_recorded_disk() {
 #[tokio::test]
 #[ignore = "run by the other tests"]
 async fn starts_again_on_a_recorded_disk() {
-    let log = File::options().append(true).create(true).open(of_parent("FAILING_DISK_LOG"));
-    let log = log.expect("the log can be written");
-    let note = |kind| (&log).write_all(&mark(kind, 0)).expect("it is marked");
+    let log = of_parent("FAILING_DISK_LOG");
     let store = SqliteStorage::open(of_parent("FAILING_DISK_DIR").join(STORE));
     let store = store.expect("the store opens");
     let found = Contents::of(&store).await.expect("the store can be read");
-    note(b'B');
+    note(&log, b'B', 0);
     further(&found).make(&store).await.expect("the disk works");
-    note(b'S');
+    note(&log, b'S', 0);
     std::process::exit(0);
 }
 
@@ -113,6 +116,11 @@ impl Recorder {
 
     fn log(&self) -> PathBuf {
         self.0.path().join("log")
+    }
+
+    /// Marks what a call of that number came to.
+    fn note(&self, kind: u8, number: usize) {
+        note(&self.log(), kind, number);
     }
 
     /// Lets a program run on it.
@@ -173,11 +181,7 @@ impl Recorded {
         let recorder = Recorder::new();
         recorder.run("works_on_a_recorded_disk");
         let entries = recorder.entries(Vec::new());
-        let calls = steps().into_iter().filter_map(|step| match step {
-            Step::Calls(calls) => Some(calls),
-            _ => None,
-        });
-        let calls: Vec<Call> = calls.flatten().collect();
+        let calls = calls();
         let count = entries.iter().filter(|entry| matches!(entry, Entry::Stored(_))).count();
         assert_eq!(count, calls.len(), "all was stored");
         let last = |wanted: fn(usize) -> bool| {
@@ -203,18 +207,16 @@ impl Recorded {
         );
         let launched = Server::launch(recorder.record(&mut command));
         let server = launched.unwrap_or_else(|_| panic!("the server starts"));
-        let log = File::options().append(true).open(recorder.log()).expect("it is there");
-        let note = |kind, number| (&log).write_all(&mark(kind, number)).expect("it is marked");
         let mut calls = Vec::new();
         for (peer, id) in [(1, "a"), (2, "b"), (3, "a")] {
             let mut client = Client::open(&server, peer, id).await;
             for _ in 0..10 {
                 let (number, block) = (calls.len(), client.write("some words "));
                 calls.push(Call::Append(vec![(doc_id(id), vec![block.clone()])]));
-                note(b'B', number);
+                recorder.note(b'B', number);
                 client.send(vec![block]).await;
                 client.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
-                note(b'S', number);
+                recorder.note(b'S', number);
             }
         }
         assert!(server.terminate());
@@ -223,6 +225,27 @@ impl Recorded {
         contents.iter_mut().for_each(|contents| contents.meta = None);
         let entries = recorder.entries(Vec::new());
         Self { entries, before: 0, contents, store: "new/data/leptos-sync.sqlite" }
+    }
+
+    /// A store is copied to a disk that is recorded.
+    async fn backup() -> Self {
+        let calls = calls();
+        let data = tempfile::tempdir().expect("a folder");
+        let store = SqliteStorage::open(data.path().join(STORE)).expect("the store opens");
+        for call in calls.clone() {
+            call.make(&store).await.expect("the disk works");
+        }
+        store.close().await;
+        let recorder = Recorder::new();
+        let mut command = Command::new(BINARY);
+        command.arg("backup").arg(recorder.disk().join("copy")).arg("--data").arg(data.path());
+        recorder.note(b'B', 0);
+        let copied = recorder.record(&mut command).output().expect("it runs");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        recorder.note(b'S', 0);
+        let all = Contents::after_each(&calls).await;
+        let contents = vec![all[0].clone(), all[calls.len()].clone()];
+        Self { entries: recorder.entries(Vec::new()), before: 0, contents, store: "copy" }
     }
 
     /// The same, of a disk that says it synced files of these names, and did not.
@@ -386,7 +409,14 @@ async fn what_survived_a_power_loss_survives_another_one() {
 /// Nor does the server acknowledge anything that is lost, though it has just made its folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_a_new_server_acknowledged_survives_a_power_loss() {
-    let lost = lose_power(Recorded::server().await, 0..LOSSES).await;
+    let lost = lose_power(Recorded::server().await, 0..LOSSES / 3).await;
+    assert_eq!(lost, Ok(()));
+}
+
+/// A backup that was made is whole, and one that was not is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_backup_that_was_made_survives_a_power_loss() {
+    let lost = lose_power(Recorded::backup().await, 0..LOSSES / 3).await;
     assert_eq!(lost, Ok(()));
 }
 
@@ -406,5 +436,10 @@ async fn a_store_that_does_not_sync_loses_what_it_acknowledged() {
     for lost in ["", "new", "new/data"] {
         let found = lose_power(recorded.without_syncs_of(&[lost]), 0..LOSSES).await;
         assert!(found.is_err(), "without syncing {lost:?} nothing was lost");
+    }
+    let recorded = Recorded::backup().await;
+    for lost in ["", "copy.part"] {
+        let found = lose_power(recorded.without_syncs_of(&[lost]), 0..LOSSES).await;
+        assert!(found.is_err(), "without syncing {lost:?} no backup was lost");
     }
 }

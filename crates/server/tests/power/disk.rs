@@ -45,6 +45,7 @@ pub(crate) enum Change {
     Created,
     FolderCreated,
     Removed,
+    Renamed(String),
     Written(usize, Vec<u8>),
     Resized(usize),
     Synced,
@@ -67,7 +68,8 @@ pub(crate) fn read_log(mut log: &[u8]) -> Vec<Entry> {
         let (name, rest) = rest[14..].split_at(name);
         let (bytes, rest) = rest.split_at(length);
         log = rest;
-        let name = String::from_utf8(name.to_vec()).expect("names are text");
+        let text = |name: &[u8]| String::from_utf8(name.to_vec()).expect("names are text");
+        let name = text(name);
         if name.ends_with("-shm") {
             // It is made anew by who comes first.
             continue;
@@ -84,6 +86,7 @@ pub(crate) fn read_log(mut log: &[u8]) -> Vec<Entry> {
             b'c' => Change::Created,
             b'd' => Change::FolderCreated,
             b'u' => Change::Removed,
+            b'r' => Change::Renamed(text(bytes)),
             b'w' => Change::Written(number, bytes.to_vec()),
             b't' => Change::Resized(number),
             b's' => Change::Synced,
@@ -146,6 +149,12 @@ impl<'a> Disk<'a> {
                 self.names.entry(path).or_default().then.push(Some(self.files.len() - 1));
             }
             Change::Removed => self.names.entry(path).or_default().then.push(None),
+            Change::Renamed(to) => {
+                let name = self.names.entry(path).or_default();
+                let number = name.now();
+                name.then.push(None);
+                self.names.entry(to).or_default().then.push(number);
+            }
             _ => {
                 if matches!(change, Change::Synced) {
                     self.sync_names_in(path);

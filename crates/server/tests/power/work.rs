@@ -178,6 +178,15 @@ pub(crate) fn steps() -> Vec<Step> {
     steps
 }
 
+/// All calls of [`steps`].
+pub(crate) fn calls() -> Vec<Call> {
+    let calls = steps().into_iter().filter_map(|step| match step {
+        Step::Calls(calls) => Some(calls),
+        Step::Checkpoint | Step::Reopen => None,
+    });
+    calls.flatten().collect()
+}
+
 fn some_call(authors: &mut Authors, rng: &mut Rng, round: usize) -> Call {
     let bytes = [10, 100, 5_000][rng.below(3)];
     match rng.below(10) {
