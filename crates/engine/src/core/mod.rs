@@ -234,8 +234,12 @@ impl Core {
         }
     }
 
-    /// Forgets documents that nobody uses and that are safe at the server.
+    /// Forgets documents that nobody uses and that are safe at the server, or stored where there is
+    /// none; while what was stored may be gone, nothing is.
     fn drop_done(&mut self, now: Now) {
+        if self.jobs.in_doubt {
+            return;
+        }
         let has_server = self.link.has_server();
         let done = self.docs.iter().filter(|(_, doc)| doc.is_done(has_server));
         let done: Vec<DocId> = done.map(|(id, _)| id.clone()).collect();

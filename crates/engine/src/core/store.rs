@@ -315,6 +315,7 @@ impl Core {
         if !is_kept {
             self.erased(now);
         }
+        self.drop_done(now);
         self.outputs.push_back(Output::Work);
     }
 

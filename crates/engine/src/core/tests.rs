@@ -346,6 +346,20 @@ fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
     assert!(core.next_job(at(5)).is_none());
 }
 
+#[test]
+fn what_is_closed_while_what_was_stored_may_be_gone_is_stored_anew() {
+    let (mut core, block) = stored();
+    core.doubt_storage();
+    // It was opened to be written to, too.
+    core.close(at(2), &board());
+    core.close(at(2), &board());
+    core.storage_looked_at(at(3), false);
+    let Some(Job::Append(batch)) = core.next_job(at(3)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), vec![block])]);
+    core.job_finished(at(4), JobResult::Append(Ok(())));
+    assert!(!core.is_open(&board()), "it is safe again");
+}
+
 /// A loaded document with a change that is stored.
 fn stored() -> (Core, Block) {
     let mut core = loaded(false);
