@@ -107,6 +107,43 @@ async fn an_upgrade_blocked_by_an_old_tab_is_named_and_goes_on_when_the_tab_clos
     .await
 }
 
+/// What windows do in which nothing may be stored: there is no database at all, or none opens.
+const NO_STORAGE: [&str; 2] = [
+    "Object.defineProperty(window, 'indexedDB', { get: () => undefined })",
+    "IDBFactory.prototype.open = () => { throw new DOMException('denied', 'SecurityError') }",
+];
+
+/// Such a window works from memory and the server, and says that nothing stays on the device.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_may_store_nothing_works_with_the_server_and_says_so() -> Result<()> {
+    perform("no-storage", async |stage| {
+        let server = stage.server().await?;
+        let browser = stage.browser("ann").await?;
+        let other = stage.browser("ben").await?;
+        for (number, script) in NO_STORAGE.into_iter().enumerate() {
+            let id = format!("private-{number}");
+            let ann = Notebook::open(&browser, &server, &id).await?;
+            ann.page().before_each_load(script).await?;
+            ann.page().reload().await?;
+            let ann = Notebook::on(ann.page().clone()).await?;
+            append(&ann, "at the server").await?;
+            let told = |badge: &e2e::Badge| is_unstored(badge, "unavailable") && badge.pending == 0;
+            let badge = ann.wait_for_badge("it is only at the server, and says so", told).await?;
+            println!("    {id}: {}", badge.says);
+            let ben = Notebook::open(&other, &server, &id).await?;
+            ben.wait_for_part("at the server").await?;
+            append(&ben, ", read").await?;
+            ann.wait_for_part("at the server, read").await?;
+            ann.page().reload().await?;
+            let ann = Notebook::on(ann.page().clone()).await?;
+            ann.wait_for_part("at the server, read").await?;
+            ann.page().clone().close().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// A tab that never ends a transaction over all that is stored, until it is told to.
 const HOLD_TRANSACTION: &str = "new Promise((done, fail) => { \
     const request = indexedDB.open('notebook'); \
