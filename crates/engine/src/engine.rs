@@ -215,8 +215,19 @@ async fn watch_storage(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
         Either::Right((kept, _)) => (kept, false),
     };
     loop {
-        if !std::mem::take(&mut is_lost) {
-            storage.clone().lost().await;
+        while !std::mem::take(&mut is_lost) {
+            let lost = storage.clone().lost();
+            if kept.is_some() {
+                lost.await;
+                break;
+            }
+            // What is being cleared may not answer: the next loss is to be told by a mark again.
+            let open = engine.upgrade().filter(|inner| !inner.closed.get());
+            let Some(sleep) = open.map(|inner| inner.env.sleep(LOOK_AGAIN_MS)) else { return };
+            match select(lost, sleep).await {
+                Either::Left(_) => break,
+                Either::Right(_) => kept = mark_kept(&engine, &storage).await,
+            }
         }
         let Some(inner) = engine.upgrade() else { return };
         inner.with(|core, _| core.doubt_storage());

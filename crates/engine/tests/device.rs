@@ -202,6 +202,26 @@ fn what_is_erased_while_storage_cannot_be_read_is_stored_anew_before_more_counts
     });
 }
 
+/// Else nobody could tell the next time whether anything was erased.
+#[test]
+fn what_was_stored_anew_is_marked_as_soon_as_storage_answers() {
+    simulate(async {
+        let device = Device::new(1);
+        let tab = device.lonely_tab();
+        let doc = tab.open(&board());
+        doc.write(0, "milk");
+        let stored = doc.clone();
+        until(move || stored.status().saved_here).await;
+        device.storage.fail_reads(Some(Fault::Unavailable));
+        device.storage.take_away(true);
+        pass(1).await;
+        device.storage.fail_reads(None);
+        assert_eq!(device.storage.get_meta("kept").await.expect("it can be read"), None);
+        pass(10_000).await;
+        assert!(device.storage.get_meta("kept").await.expect("it can be read").is_some());
+    });
+}
+
 /// A network in which no attempt to connect ever ends; what is being tried holds on to it.
 struct Nowhere(Rc<()>);
 
