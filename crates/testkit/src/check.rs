@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use leptos_sync_crdt::{Doc, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_engine::SyncState;
 use leptos_sync_server::stored_blocks;
 use leptos_sync_storage::StoredDoc;
 
 use crate::changes::Changes;
-use crate::device::WALL_START_MS;
+use crate::device::{OpenDoc, WALL_START_MS};
 use crate::ledger::{self, SKETCH, Token};
 use crate::net::SOCKET_BYTES;
 use crate::world::{Violation, World};
@@ -86,20 +86,17 @@ impl World {
     /// Tabs with equal versions show equal documents.
     fn check_equal(&mut self) -> Result<(), Violation> {
         for id in &self.docs {
-            let mut seen: Vec<(VersionVector, Rc<String>)> = Vec::new();
+            let mut seen: Vec<(VersionVector, &mut OpenDoc)> = Vec::new();
             let tabs = self.devices.iter_mut().flat_map(|device| &mut device.tabs);
             for open in tabs.filter_map(|tab| tab.docs.get_mut(id)) {
                 let version = open.handle.read(|doc| doc.version().clone());
-                let dump = open
-                    .dump
-                    .get_or_insert_with(|| Rc::new(open.handle.read(ledger::dump)))
-                    .clone();
-                match seen.iter().find(|(other, _)| *other == version) {
-                    Some((_, other)) if *other != dump => {
-                        return Err(format!("{id} diverged at {version:?}: {other} and {dump}"));
-                    }
-                    Some(_) => {}
-                    None => seen.push((version, dump)),
+                let Some((_, other)) = seen.iter_mut().find(|(other, _)| *other == version) else {
+                    seen.push((version, open));
+                    continue;
+                };
+                let (one, other) = (open.dump(), other.dump());
+                if one != other {
+                    return Err(format!("{id} diverged at {version:?}: {other} and {one}"));
                 }
             }
         }
@@ -111,6 +108,27 @@ impl World {
             let bytes = wire.buffered_down();
             if bytes > SOCKET_BYTES_MAX {
                 return Err(format!("the server queued {bytes} bytes for one client"));
+            }
+        }
+        Ok(())
+    }
+
+    /// When all is the same, every change has the same bytes in every tab, on every device's disk
+    /// and on the server's.
+    pub(crate) fn check_bytes(&self) -> Result<(), Violation> {
+        for id in &self.docs {
+            let stored = stored_blocks(self.server.disk.peek(id));
+            let mut stored = stored.map_err(|error| format!("{id} on the server: {error}"))?;
+            stored.sort_by_key(|block| (block.peer(), block.seq()));
+            for device in &self.devices {
+                let tabs = device.tabs.iter().filter_map(|tab| tab.docs.get(id));
+                let shown = tabs.map(|open| open.handle.read(ledger::blocks));
+                let on_disk = ledger::blocks(&restore(device.disk.peek(id))?);
+                if let Some(other) = shown.chain([on_disk]).find(|blocks| *blocks != stored) {
+                    let number = device.number;
+                    let differs = differing(&stored, &other);
+                    return Err(format!("{id} has other bytes on device {number}: {differs}"));
+                }
             }
         }
         Ok(())
@@ -167,6 +185,13 @@ impl World {
         }
         Ok(tokens)
     }
+}
+
+/// The first of the changes, in the order of their names, that is not the same in both.
+fn differing(one: &[Block], other: &[Block]) -> String {
+    let at = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let header = |blocks: &[Block]| blocks.get(at).map(|block| block.header().clone());
+    format!("{:?} and {:?}", header(one), header(other))
 }
 
 /// Reads a document in a tab, and says what of it cannot be.

@@ -19,7 +19,7 @@ use leptos_sync_transport::{PostError, TabLink};
 use tokio::time::Instant;
 
 use crate::disk::{Disk, DiskStorage};
-use crate::ledger::Token;
+use crate::ledger::{self, Token};
 use crate::net::{Net, SimTransport, Wire};
 use crate::planted::{Bug, planted};
 use crate::rng::Rng;
@@ -88,7 +88,7 @@ pub(crate) struct OpenDoc {
     pub(crate) changed: Rc<Cell<bool>>,
     /// The tokens that it held when it was last looked at.
     pub(crate) tokens: Rc<BTreeSet<Token>>,
-    pub(crate) dump: Option<Rc<String>>,
+    pub(crate) dump: Option<Rc<str>>,
     /// Whether these are noted as shown to be saved here.
     pub(crate) kept: bool,
     /// In which life of the server they were found to be saved there.
@@ -114,6 +114,11 @@ impl OpenDoc {
             saved_in: None,
             _subscription: subscription,
         }
+    }
+
+    /// All that it shows.
+    pub(crate) fn dump(&mut self) -> Rc<str> {
+        self.dump.get_or_insert_with(|| self.handle.read(ledger::dump).into()).clone()
     }
 }
 

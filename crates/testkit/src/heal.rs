@@ -53,6 +53,7 @@ impl World {
             self.check_device(device)?;
         }
         self.check_rebuilt()?;
+        self.check_bytes()?;
         self.check_transfers_arrived()?;
         self.check_presence().await?;
         // What was said to be saved outlives that the power goes everywhere.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use leptos_sync_crdt::{Doc, RowId, Transaction, Value};
+use leptos_sync_crdt::{Block, Doc, Expand, RowId, Transaction, Value, VersionVector};
 
 use crate::planted::{Bug, is_planted};
 
@@ -120,11 +120,14 @@ pub(crate) fn read(doc: &Doc) -> Result<BTreeSet<Token>, String> {
     Ok(all)
 }
 
-/// Everything in a document of either kind, for comparison.
+/// Everything that a document of either kind shows, for comparison.
 pub(crate) fn dump(doc: &Doc) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     let _ = write!(out, "{}|{}|", doc.text("note"), doc.counter("sum"));
+    for span in doc.text("note").spans().iter().filter(|span| !span.marks.is_empty()) {
+        let _ = write!(out, "{}..{} {:?};", span.start, span.end, span.marks);
+    }
     let table = doc.table("rows");
     for row in table.rows() {
         let _ = write!(out, "{row:?}");
@@ -143,6 +146,13 @@ pub(crate) fn dump(doc: &Doc) -> String {
     let _ = write!(out, "|{:?}", doc.tree("tree").walk().collect::<Vec<_>>());
     let _ = write!(out, "|{}|{}", doc.counter("left"), doc.counter("right"));
     out
+}
+
+/// All changes of a document as they are encoded, in the order of their names.
+pub(crate) fn blocks(doc: &Doc) -> Vec<Block> {
+    let mut blocks = doc.blocks_since(&VersionVector::new());
+    blocks.sort_by_key(|block| (block.peer(), block.seq()));
+    blocks
 }
 
 /// One of the changes that a *sketch*, the other kind of document, is made of: everything there
@@ -184,6 +194,33 @@ pub(crate) fn scribble(tx: &mut Transaction<'_>, token: Token, kind: u8, at: usi
             }
         }
     }
+    balance(tx, token);
+}
+
+/// Marks a part of a sketch's text, or takes marks back, having typed some if there is none.
+pub(crate) fn mark(tx: &mut Transaction<'_>, token: Token, kind: u64, at: usize) {
+    if tx.doc().text("note").is_empty() {
+        tx.text("note").insert(0, &format!("w{token} ")).expect("in range");
+    }
+    let len = tx.doc().text("note").len();
+    let from = at % len;
+    let range = from..from + 1 + (at / 3) % (len - from);
+    let key = if at.is_multiple_of(2) { "bold" } else { "colour" };
+    let mut text = tx.text("note");
+    let mut put = |expand| text.mark(range.clone(), key, i64::from(token), expand);
+    let done = match kind % 6 {
+        0 => put(Expand::None),
+        1 => put(Expand::Before),
+        2 => put(Expand::After),
+        3 => put(Expand::Both),
+        _ => text.unmark(range, key),
+    };
+    done.expect("in range");
+    balance(tx, token);
+}
+
+/// What every change of a sketch does beside what it is about.
+fn balance(tx: &mut Transaction<'_>, token: Token) {
     tx.counter("left").add(weight(token));
     tx.counter("right").add(-weight(token));
 }

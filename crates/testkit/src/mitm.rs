@@ -11,6 +11,7 @@ use leptos_sync_protocol::{
     Ack, AckLevel, CaughtUp, Changes, Credit, LogMark, Message, Pack, Piece, PresenceState,
     decode_frame, encode_frame,
 };
+use xxhash_rust::xxh32::xxh32;
 
 use crate::planted::{Bug, planted};
 
@@ -137,6 +138,10 @@ impl Mitm {
                 passed.on(&Message::Pack(Pack { ch: pack.ch, update }));
             }
             (Bug::PackIsLost, Message::Pack(_)) => {}
+            (Bug::MarksArriveUnderAnotherKey, Message::Changes(changes)) => {
+                let rename = |blocks: &mut Vec<Block>| blocks.iter_mut().for_each(rename_mark);
+                passed.on(&self.edited(false, &changes, rename));
+            }
             (_, message) => {
                 if let Message::CaughtUp(CaughtUp { ch, at }) = message {
                     self.note_mark(ch, at);
@@ -198,6 +203,18 @@ fn is_last(piece: &Piece) -> bool {
 
 fn versions(blocks: &[Block]) -> VersionVector {
     blocks.iter().map(|block| (block.peer(), block.end())).collect()
+}
+
+/// Marks under another key in a block, if it marks something bold.
+fn rename_mark(block: &mut Block) {
+    let mut bytes = block.bytes().to_vec();
+    let Some(at) = bytes.windows(4).position(|window| window == b"bold") else { return };
+    bytes[at + 1] = b'a';
+    // The last four bytes are a checksum of the others.
+    bytes.truncate(bytes.len() - 4);
+    let checksum = xxh32(&bytes, 0);
+    bytes.extend(checksum.to_le_bytes());
+    *block = Block::parse(bytes).expect("a block with another name in it");
 }
 
 fn keep_the_dead(state: &mut PresenceState) {

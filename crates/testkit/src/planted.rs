@@ -63,6 +63,7 @@ bugs! {
         BlocksAreCut: "a reader gets only half of the changes of a frame",
         PackIsCut: "a pack for a reader lacks its last change",
         PackIsLost: "packs do not reach their readers",
+        MarksArriveUnderAnotherKey: "marks reach readers under another key",
         OpenedClaimsTooMuch: "the server claims to have what it has not",
         CaughtUpIsLost: "the server never says that all was sent",
         UploadSkipsOne: "the client leaves out the last change of each message",

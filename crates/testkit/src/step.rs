@@ -11,6 +11,7 @@ pub enum Step {
     WriteLarge { tab: u64, doc: u64, at: u64, bytes: u64 },
     TakeOut { tab: u64, doc: u64, at: u64 },
     Transfer { tab: u64, at: u64, refused: bool },
+    Mark { tab: u64, at: u64, kind: u64 },
     Undo { tab: u64 },
     Redo { tab: u64 },
     OpenDoc { tab: u64, doc: u64 },
@@ -86,6 +87,10 @@ fn transfer(rng: &mut Rng) -> Step {
     Step::Transfer { tab: rng.next_u64(), at: rng.below(64), refused: rng.one_in(6) }
 }
 
+fn mark(rng: &mut Rng) -> Step {
+    Step::Mark { tab: rng.next_u64(), at: rng.below(64), kind: rng.below(6) }
+}
+
 /// What happens under `seed`, with or without what was added later.
 pub(crate) fn plan(seed: u64, later: bool, chances: &Chances) -> Vec<Step> {
     let mut rng = Rng::new(seed).split(7);
@@ -109,14 +114,22 @@ pub(crate) fn plan(seed: u64, later: bool, chances: &Chances) -> Vec<Step> {
             choice -= weight;
         }
     }
-    let mut choice = Rng::new(seed).split(10);
-    if later && choice.one_in(2) {
-        for _ in 0..1 + choice.below(10) {
-            let place = choice.index(steps.len() + 1);
-            steps.insert(place, transfer(&mut choice));
-        }
+    if later {
+        insert(&mut steps, Rng::new(seed).split(10), transfer);
+        insert(&mut steps, Rng::new(seed).split(11), mark);
     }
     steps
+}
+
+/// Puts steps of a kind that was added later between the others of half of all seeds.
+fn insert(steps: &mut Vec<Step>, mut rng: Rng, make: Make) {
+    if !rng.one_in(2) {
+        return;
+    }
+    for _ in 0..1 + rng.below(10) {
+        let place = rng.index(steps.len() + 1);
+        steps.insert(place, make(&mut rng));
+    }
 }
 
 impl Step {

@@ -208,6 +208,9 @@ impl World {
             }
             Step::TakeOut { tab, doc, at } => self.write(tab, doc, at as usize, 0, true, None),
             Step::Transfer { tab, at, refused } => self.transfer(tab, at as usize, refused)?,
+            Step::Mark { tab, at, kind } => self.draw(tab, |doc, token| {
+                doc.transact(|tx| ledger::mark(tx, token, kind, at as usize));
+            }),
             Step::Undo { tab } => self.draw(tab, |doc, _| {
                 doc.undo();
             }),
