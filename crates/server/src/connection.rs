@@ -13,12 +13,13 @@ use axum::extract::ws::{CloseFrame, Message};
 use bytes::Bytes;
 use futures::SinkExt;
 use futures::stream::{SplitSink, SplitStream, StreamExt};
-use leptos_sync_crdt::{BlockWriter, DocId, VersionVector};
+use leptos_sync_crdt::{Block, BlockWriter, DocId, VersionVector};
 use leptos_sync_protocol::{
     Admission, CloseCode, DocErrCode, FRAME_BYTES_MAX, Instant, Limits, LogMark, Message as Said,
     Pack, PeerMark, Permission, ServerEvent, ServerInput, ServerOutput, ServerSession,
     changes_frames, encode_frame,
 };
+use leptos_sync_storage::planted;
 use tokio::sync::mpsc;
 use tokio::time;
 
@@ -103,6 +104,8 @@ pub(crate) struct Connection<S: Store, K> {
     waker: Arc<Waker>,
     dirty: BTreeSet<u32>,
     replies: mpsc::UnboundedSender<Reply>,
+    #[cfg(feature = "testkit")]
+    waiting: crate::queues::Waiting,
     sink: SplitSink<K, Message>,
     unflushed: usize,
 }
@@ -126,6 +129,8 @@ pub(crate) async fn serve<S: Store, K: Socket>(hub: Arc<Hub<S>>, limits: Limits,
         waker: Arc::default(),
         dirty: BTreeSet::new(),
         replies,
+        #[cfg(feature = "testkit")]
+        waiting: crate::queues::Waiting::default(),
         sink,
         unflushed: 0,
     };
@@ -384,20 +389,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 self.open(ch, &doc, have, me, since);
             }
             ServerEvent::Close { ch } => drop(self.feeds.remove(&ch)),
-            ServerEvent::Changes { ch, blocks } => {
-                let Some(feed) = self.feeds.get_mut(&ch) else { return };
-                for block in &blocks {
-                    feed.have.extend(block.peer(), block.end());
-                }
-                let submission = Submission {
-                    ch,
-                    granted: self.granted.clone(),
-                    blocks,
-                    reply: self.replies.clone(),
-                };
-                // The room lives as long as this feed, or has failed and ends this connection.
-                let _ = feed.room.jobs.send(Job::Submit(submission));
-            }
+            ServerEvent::Changes { ch, blocks } => self.submit(ch, blocks),
             ServerEvent::Presence { ch, payload } => {
                 self.spend(budget::PRESENCE);
                 if let Some(feed) = self.feeds.get(&ch) {
@@ -405,6 +397,25 @@ impl<S: Store, K: Socket> Connection<S, K> {
                 }
             }
             other => tracing::warn!(?other, "unknown event"),
+        }
+    }
+
+    fn submit(&mut self, ch: u32, blocks: Vec<Block>) {
+        let Some(feed) = self.feeds.get_mut(&ch) else { return };
+        for block in &blocks {
+            feed.have.extend(block.peer(), block.end());
+        }
+        let (granted, reply) = (self.granted.clone(), self.replies.clone());
+        let submission = Submission { ch, granted, blocks, reply };
+        #[cfg(feature = "testkit")]
+        self.waiting.asked(submission.bytes(), &self.hub.high_water);
+        let early = planted!(GivesCreditBeforeStoring)
+            .then(|| (submission.blocks.len(), submission.bytes()));
+        // The room lives as long as this feed, or has failed and ends this connection.
+        let _ = feed.room.jobs.send(Job::Submit(submission));
+        if let Some((blocks, bytes)) = early {
+            let (durable, rejected) = (VersionVector::new(), Vec::new());
+            self.input(ServerInput::Settled { ch, durable, rejected, blocks, bytes });
         }
     }
 
@@ -451,11 +462,15 @@ impl<S: Store, K: Socket> Connection<S, K> {
         // The room lives as long as this feed, or has failed, which is noticed when it is read.
         let (me, reply) = (me.map(|mark| mark.peer), self.replies.clone());
         let _ = feed.room.jobs.send(Job::Subscribe { ch, me, since, reply });
+        #[cfg(feature = "testkit")]
+        self.waiting.asked(0, &self.hub.high_water);
         self.feeds.insert(ch, feed);
         self.dirty.insert(ch);
     }
 
     fn reply(&mut self, reply: Reply) {
+        #[cfg(feature = "testkit")]
+        self.waiting.answered(if let Reply::Settled { bytes, .. } = &reply { *bytes } else { 0 });
         match reply {
             Reply::Opened { ch, version, mark, from, len } => {
                 self.budget.spend_load(time::Instant::now(), len);

@@ -106,6 +106,8 @@ pub(crate) struct Hub<S> {
     next_feed: AtomicU32,
     next_session: AtomicU64,
     connections: AtomicUsize,
+    #[cfg(feature = "testkit")]
+    pub(crate) high_water: crate::queues::HighWater,
     /// Who may do what takes long now.
     validators: Semaphore,
     stopping: watch::Sender<bool>,
@@ -140,6 +142,8 @@ impl<S: Store> Hub<S> {
             next_feed: AtomicU32::new(0),
             next_session: AtomicU64::new(first_session),
             connections: AtomicUsize::new(0),
+            #[cfg(feature = "testkit")]
+            high_water: crate::queues::HighWater::default(),
             validators: Semaphore::new(validators_max()),
             stopping: watch::Sender::new(false),
             failed: watch::Sender::new(None),

@@ -34,6 +34,7 @@
 //! | `log` | its blocks and chains, and how far clients read it |
 //! | `packs` | the older blocks, in memory and on disk |
 //! | `presence` | who is in it |
+//! | `queues` | how much waits for documents, with the feature `testkit` |
 //! | `auth` | tokens and permissions |
 //! | `grants` | what open connections were granted, and whether it still holds |
 
@@ -48,6 +49,8 @@ mod hub;
 mod log;
 mod packs;
 mod presence;
+#[cfg(feature = "testkit")]
+mod queues;
 mod room;
 
 use std::path::{Path, PathBuf};
@@ -68,6 +71,8 @@ pub use door::DoorLimits;
 pub use env::{Env, Socket};
 pub use hub::{IdentityError, Store};
 pub use packs::stored_blocks;
+#[cfg(feature = "testkit")]
+pub use queues::HighWater;
 
 use env::SystemEnv;
 use http::{Origins, Shared};
@@ -243,6 +248,13 @@ impl<S: Store> SyncServer<S> {
     pub async fn serve(&self, socket: impl Socket) {
         let Shared { hub, limits, .. } = &*self.shared;
         connection::serve(hub.clone(), *limits, socket).await;
+    }
+
+    /// The most that any connection ever had waiting for its documents.
+    #[cfg(feature = "testkit")]
+    #[must_use]
+    pub fn high_water(&self) -> &HighWater {
+        &self.shared.hub.high_water
     }
 
     /// Resolves with the reason if the server had to stop by itself: its disk failed while writing.

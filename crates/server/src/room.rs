@@ -96,6 +96,13 @@ pub(crate) struct Submission {
     pub(crate) reply: mpsc::UnboundedSender<Reply>,
 }
 
+impl Submission {
+    /// The size of its blocks.
+    pub(crate) fn bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.bytes().len()).sum()
+    }
+}
+
 /// One thing for a room to do.
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -305,15 +312,12 @@ fn gather(
     first: Submission,
     queue: &mut mpsc::UnboundedReceiver<Job>,
 ) -> (Vec<Submission>, Option<Job>) {
-    let size = |submission: &Submission| -> usize {
-        submission.blocks.iter().map(|block| block.bytes().len()).sum()
-    };
-    let mut bytes = size(&first);
+    let mut bytes = first.bytes();
     let mut batch = vec![first];
     while bytes < WRITE_BYTES {
         match queue.try_recv() {
             Ok(Job::Submit(submission)) => {
-                bytes += size(&submission);
+                bytes += submission.bytes();
                 batch.push(submission);
             }
             Ok(other) => return (batch, Some(other)),
@@ -444,7 +448,7 @@ fn answer(room: &Room, looked: Looked, refusal: Option<(NackCode, u32)>) {
             _ => durable.extend(peer, block.end()),
         }
     }
-    let bytes = submission.blocks.iter().map(|block| block.bytes().len()).sum();
+    let bytes = submission.bytes();
     let (ch, blocks) = (submission.ch, submission.blocks.len());
     let settled = Reply::Settled { ch, durable, rejected, blocks, bytes };
     // A connection that is gone asks again when it returns.

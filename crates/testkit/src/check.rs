@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_engine::SyncState;
+use leptos_sync_protocol::FRAME_BYTES_USUAL;
 use leptos_sync_server::stored_blocks;
 use leptos_sync_storage::StoredDoc;
 
@@ -12,11 +13,18 @@ use crate::changes::Changes;
 use crate::device::{OpenDoc, WALL_START_MS};
 use crate::ledger::{self, SKETCH, Token};
 use crate::net::SOCKET_BYTES;
+use crate::server::limits;
 use crate::world::{Violation, World};
 
 /// What a server may have written into a socket before it notices that it is full: a round of
 /// changes of one document.
 const SOCKET_BYTES_MAX: usize = SOCKET_BYTES + (64 << 10);
+
+/// What a client sends beside changes before it gives up: openings, presence, pings.
+const QUESTION_BYTES_MAX: usize = 16 << 10;
+
+/// No block is smaller: it has a header of some twenty bytes, and a checksum.
+const BLOCK_BYTES_LEAST: usize = 24;
 
 const ANY_TIME: u64 = u64::MAX;
 
@@ -103,12 +111,26 @@ impl World {
         Ok(())
     }
 
+    /// What waits on a connection, at either end and in the server, is bounded by what the protocol
+    /// lets be under way.
     fn check_queues(&self) -> Result<(), Violation> {
+        let limits = limits();
+        let (window, block) = (limits.window_bytes as usize, limits.block_bytes_max as usize);
         for wire in self.net.wires(|_| true) {
-            let bytes = wire.buffered_down();
-            if bytes > SOCKET_BYTES_MAX {
-                return Err(format!("the server queued {bytes} bytes for one client"));
+            let [up, down] = wire.buffered();
+            if down > SOCKET_BYTES_MAX {
+                return Err(format!("the server queued {down} bytes for one client"));
             }
+            if up > window + FRAME_BYTES_USUAL + QUESTION_BYTES_MAX {
+                return Err(format!("a client sent {up} bytes that were not read"));
+            }
+        }
+        let Some((requests, bytes)) = self.server.high_water() else { return Ok(()) };
+        if bytes > 2 * window + block {
+            return Err(format!("{bytes} bytes of one client's changes waited at the server"));
+        }
+        if requests > window / BLOCK_BYTES_LEAST + 1 + limits.docs_max as usize {
+            return Err(format!("{requests} requests of one client waited at the server"));
         }
         Ok(())
     }

@@ -99,6 +99,7 @@ const LATER: &[Fault] = &[
         let device = r.next_u64();
         if r.one_in(2) { Step::BackupProfile { device } } else { Step::RestoreProfile { device } }
     }),
+    fault("server-disk-stalled", |r| Step::ServerDiskStall { stalled: r.one_in(2) }),
 ];
 
 /// Up to twenty minutes to either side, or right again.

@@ -78,6 +78,7 @@ impl World {
     fn end_faults(&mut self) {
         self.server.disk.fail_writes(None);
         self.server.disk.fail_reads(None);
+        self.server.disk.stall(false);
         self.server.disk.panic_next(false);
         self.server.freeze(false);
         self.server.clock_error_ms.store(0, Ordering::Relaxed);

@@ -126,6 +126,10 @@ impl Mitm {
                 keep_the_dead(&mut state);
                 passed.on(&Message::PresenceState(state));
             }
+            (Bug::WindowIsIgnored, Message::Welcome(mut welcome)) => {
+                welcome.limits.window_bytes = u32::MAX;
+                passed.on(&Message::Welcome(welcome));
+            }
             (Bug::PresenceIsLost, Message::PresenceState(_)) => {}
             (Bug::BlocksAreCut, Message::Changes(changes)) => {
                 let cut = |blocks: &mut Vec<Block>| blocks.truncate(blocks.len().div_ceil(2));

@@ -75,6 +75,8 @@ bugs! {
         PresenceOfTheDead: "that somebody has left is not passed on",
         PresenceIsLost: "nobody is shown to anybody",
         HelloFromTheFuture: "the client speaks a version that the server does not",
+        IgnoresLag: "the server goes on writing to a reader that does not read",
+        WindowIsIgnored: "the client sends more than the server's window",
         PermissionIsIgnored: "whoever may only read may write",
         GrantsAreKept: "what was granted to a connection holds until it ends",
         DropsADelete: "taking something out is not written to the text",
@@ -83,6 +85,7 @@ bugs! {
     }
     product {
         AcknowledgesBeforeStoring: "the server acknowledges changes, and then stores them",
+        GivesCreditBeforeStoring: "the server gives credit for changes that wait for its disk",
         ForwardsBeforeStoring: "the server sends changes to readers, and then stores them",
         TakesAFullDiskForWritten: "the server counts changes for which there was no room as stored",
         TakesAnyStamp: "the server does not look at when a change says that it was made",

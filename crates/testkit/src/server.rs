@@ -99,9 +99,7 @@ impl SimServer {
         self.process = Some(process);
         let (net, own_tasks) = (net.clone(), tasks.clone());
         tasks.spawn(async move {
-            // A window that is soon full, so that credit matters.
-            let limits = Limits { window_bytes: 4 << 10, ..Limits::default() };
-            let builder = SyncServer::builder(storage).auth(auth).limits(limits).env(env);
+            let builder = SyncServer::builder(storage).auth(auth).limits(limits()).env(env);
             let builder = builder.recovering(recovering).pack_blocks(pack_blocks);
             let started = builder.start().await;
             let Ok(started) = started else { return failed.store(true, Ordering::Relaxed) };
@@ -117,6 +115,13 @@ impl SimServer {
             started.failure().await;
             failed.store(true, Ordering::Relaxed);
         });
+    }
+
+    /// The most that any connection of this process had waiting: requests, and bytes of changes.
+    pub(crate) fn high_water(&self) -> Option<(usize, usize)> {
+        let server = lock(&self.process.as_ref()?.server).clone()?;
+        let most = server.high_water();
+        Some((most.requests(), most.bytes()))
     }
 
     /// SIGKILL, or the power goes. Returns whether the disk was caught writing.
@@ -152,6 +157,12 @@ impl SimServer {
     pub(crate) fn freeze(&self, frozen: bool) -> bool {
         self.process.as_ref().is_some_and(|process| process.tasks.freeze(frozen))
     }
+}
+
+/// A window that is soon full, so that credit matters, and little more than is ever used.
+pub(crate) fn limits() -> Limits {
+    let (window_bytes, block_bytes_max) = (4 << 10, 160 << 10);
+    Limits { window_bytes, block_bytes_max, docs_max: 16, ..Limits::default() }
 }
 
 struct ServerEnv {

@@ -49,6 +49,7 @@ pub enum Step {
     ServerStart,
     ServerFreeze { frozen: bool },
     ServerDiskFull { full: bool },
+    ServerDiskStall { stalled: bool },
     ServerFsyncFails,
     ServerPanics,
     ServerDiskUnreadable { unreadable: bool },

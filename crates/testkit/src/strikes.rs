@@ -26,7 +26,8 @@ impl Strike {
             (Self::Full, Owner::Server) => "server disk full",
             (Self::Unreadable, Owner::Device) => "disk unreadable",
             (Self::Unreadable, Owner::Server) => "server disk unreadable",
-            (Self::Stalled, _) => "disk stalled",
+            (Self::Stalled, Owner::Device) => "disk stalled",
+            (Self::Stalled, Owner::Server) => "server disk stalled",
             (Self::FsyncFailed, _) => "server fsync failed",
             (Self::Panicked, _) => "server's document panicked",
         }

@@ -462,6 +462,7 @@ impl World {
             Step::ServerDiskFull { full } => {
                 self.server.disk.fail_writes(full.then_some(Fault::QuotaExceeded));
             }
+            Step::ServerDiskStall { stalled } => self.server.disk.stall(stalled),
             Step::ServerFsyncFails => self.server.disk.fail_next_fsync(),
             Step::ServerPanics => self.server.disk.panic_next(true),
             Step::ServerDiskUnreadable { unreadable } => {
