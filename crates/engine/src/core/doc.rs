@@ -65,6 +65,9 @@ pub(crate) struct Store {
     pub(crate) is_packing: bool,
     /// How many replacements in a row lacked what is stored.
     pub(crate) stale: u32,
+    /// All that was stored was erased while the document was being read: what comes may be from
+    /// before that.
+    pub(crate) is_read_late: bool,
 }
 
 impl Store {

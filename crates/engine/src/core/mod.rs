@@ -328,6 +328,9 @@ impl Core {
                     Ok(()) => {}
                 }
                 doc.load = Load::Done;
+                if std::mem::take(&mut doc.store.is_read_late) {
+                    doc.keep_all();
+                }
                 let count = doc.content.borrow().version().get(self.peer);
                 // What we wrote before we closed it has to be there, or names were used twice.
                 if count == self.written.get(id).copied().unwrap_or(0) {

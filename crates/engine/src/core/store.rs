@@ -322,7 +322,11 @@ impl Core {
     /// All that was stored is gone: what is in memory is stored anew.
     pub(super) fn erased(&mut self, now: Now) {
         tracing::warn!("what was stored on this device is gone and is stored anew");
-        for (_, doc) in self.docs.iter_mut().filter(|(_, doc)| doc.load != Load::Reading) {
+        for (_, doc) in self.docs.iter_mut() {
+            if doc.load == Load::Reading {
+                doc.store.is_read_late = true;
+                continue;
+            }
             doc.keep_all();
             doc.store.acked_at = doc.remote.life.is_some().then_some(now.ms);
         }
@@ -388,7 +392,7 @@ impl OpenDoc {
 
     /// Queues all that is in the document. What is being written may have gone where the rest went;
     /// a store skips what it has.
-    fn keep_all(&mut self) {
+    pub(super) fn keep_all(&mut self) {
         let queue = std::mem::take(&mut self.store.queue);
         let waiting: BTreeSet<OpId> = queue.iter().map(|unsaved| name(&unsaved.block)).collect();
         let all = self.content.borrow().blocks_since(&VersionVector::new());

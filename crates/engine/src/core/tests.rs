@@ -347,6 +347,20 @@ fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
 }
 
 #[test]
+fn what_was_read_before_all_was_erased_is_stored_anew_though_it_comes_after() {
+    let (content, _) = stored();
+    let blocks = content.docs[&board()].content.borrow().blocks_since(&VersionVector::new());
+    let mut core = unread(false);
+    core.doubt_storage();
+    core.storage_looked_at(at(1), false);
+    let stored = StoredDoc { blocks: blocks.clone(), ..StoredDoc::default() };
+    core.load_finished(at(2), &board(), Ok(Loaded { stored, acked: None }));
+    assert!(!core.doc_status(&board()).expect("it is open").saved_here);
+    let Some(Job::Append(batch)) = core.next_job(at(2)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), blocks)]);
+}
+
+#[test]
 fn what_is_closed_while_what_was_stored_may_be_gone_is_stored_anew() {
     let (mut core, block) = stored();
     core.doubt_storage();
