@@ -77,6 +77,7 @@ impl Core {
         origin: Origin,
     ) {
         let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
+        let stored = stored && !self.jobs.was_lost_lately(now);
         let imported = self.import(now, ANY_TIME, id, blocks.clone(), origin);
         let Some(doc) = self.docs.get_mut(id) else { return };
         if doc.content.borrow().pending_count() > 0 {

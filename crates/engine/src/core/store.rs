@@ -56,9 +56,19 @@ pub(super) struct Jobs {
     failures: u32,
     /// What was stored may be gone: until that is known, nothing is stored, or counts as saved.
     pub(super) in_doubt: bool,
+    /// When all that was stored was found to be gone.
+    lost_at: Option<u64>,
 }
 
+/// For so long after a loss, what others call stored may be from before it.
+const LOSS_PASSES_MS: u64 = 10_000;
+
 impl Jobs {
+    /// Whether what others call stored may be gone.
+    pub(super) fn was_lost_lately(&self, now: Now) -> bool {
+        self.lost_at.is_some_and(|at| now.ms < at + LOSS_PASSES_MS)
+    }
+
     pub(super) fn fail(&mut self, now: Now, fault: StorageFault) {
         self.health = StorageHealth::Failing(fault);
         let delay = (RETRY_MS_MIN << self.failures.min(10)).min(RETRY_MS_MAX);
@@ -313,6 +323,7 @@ impl Core {
     pub(crate) fn storage_looked_at(&mut self, now: Now, is_kept: bool) {
         self.jobs.in_doubt = false;
         if !is_kept {
+            self.jobs.lost_at = Some(now.ms);
             self.erased(now);
         }
         self.drop_done(now);

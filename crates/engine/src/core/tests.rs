@@ -361,6 +361,19 @@ fn what_was_read_before_all_was_erased_is_stored_anew_though_it_comes_after() {
 }
 
 #[test]
+fn what_another_tab_called_stored_before_all_was_erased_is_stored_when_it_comes_after() {
+    let (content, block) = stored();
+    drop(content);
+    let mut core = loaded(false);
+    core.doubt_storage();
+    core.storage_looked_at(at(1), false);
+    let parts = vec![(board(), vec![block.clone()])];
+    core.tab_message(at(2), &TabMessage::Changes { stored: true, parts }.encode());
+    let Some(Job::Append(batch)) = core.next_job(at(2)) else { panic!("nothing to store") };
+    assert_eq!(batch, [(board(), vec![block])]);
+}
+
+#[test]
 fn what_is_closed_while_what_was_stored_may_be_gone_is_stored_anew() {
     let (mut core, block) = stored();
     core.doubt_storage();
