@@ -426,6 +426,9 @@ fn merge(
             });
             if let Some(marks) = FOLLOWED.marks.get() {
                 patches.extend(marks.changes(id, state, log, graph, runs, range.0));
+            } else {
+                // What holds may be known from a snapshot, and what came is not in it.
+                state.marks.held.take();
             }
         }
         Content::List(log, state) => {

@@ -33,6 +33,14 @@ fn what_came_before_anybody_asked_is_shown_and_what_comes_later_is_told() {
     plain.undo(0).unwrap();
     assert_eq!(plain.text("text").to_string(), "milk");
 
+    // A snapshot says which marks hold, whether or not anybody asks.
+    let mut written = Doc::new(PeerId(5));
+    import(&mut written, FIRST);
+    let mut loaded = Doc::from_snapshot(PeerId(6), &written.encode_snapshot()).unwrap();
+    for doc in [&mut written, &mut loaded] {
+        assert!(!import(doc, SECOND).iter().any(is_followed));
+    }
+
     let (mut asked, mut unasked) = (Doc::new(PeerId(2)), Doc::new(PeerId(3)));
     for doc in [&mut asked, &mut unasked] {
         let patches = import(doc, FIRST);
@@ -47,6 +55,10 @@ fn what_came_before_anybody_asked_is_shown_and_what_comes_later_is_told() {
         assert_eq!(doc.tree("tree").children(None)[0], node);
         assert_eq!(doc.tree("tree").children(None).len(), 2);
         assert_eq!(doc.text("text").spans().len(), 2);
+    }
+
+    for doc in [&written, &loaded] {
+        assert_eq!(doc.text("text").spans(), asked.text("text").spans());
     }
 
     let spans = plain.text("text").spans();
