@@ -416,13 +416,8 @@ fn differing<'a>(fields: [impl Iterator<Item = (&'a str, Value)>; 2]) -> Vec<&'a
         let order = match (old.peek(), new.peek()) {
             (None, None) => return names,
             (Some((old, _)), Some((new, _))) => old.cmp(new),
-            (old, _) => {
-                if old.is_some() {
-                    Ordering::Less
-                } else {
-                    Ordering::Greater
-                }
-            }
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
         };
         let before = order.is_le().then(|| old.next()).flatten();
         let after = order.is_ge().then(|| new.next()).flatten();

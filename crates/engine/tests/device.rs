@@ -6,7 +6,7 @@ mod support;
 use std::rc::Rc;
 
 use leptos_sync_crdt::VersionVector;
-use leptos_sync_engine::{Reason, SyncState};
+use leptos_sync_engine::{DocHandle, Reason, SyncEngine, SyncState};
 use leptos_sync_storage::{Fault, Storage};
 use leptos_sync_transport::{ConnectError, MemoryReceiver, MemorySender, Transport};
 use support::{Device, TestServer, WALL_START_MS, Writing, board, pass, simulate, until};
@@ -157,17 +157,23 @@ fn a_page_that_is_shown_again_finds_what_others_stored() {
     });
 }
 
+/// A device, and its one tab with a document that is stored.
+async fn with_stored_milk() -> (Device, SyncEngine, DocHandle) {
+    let device = Device::new(1);
+    let tab = device.lonely_tab();
+    let doc = tab.open(&board());
+    doc.write(0, "milk");
+    let stored = doc.clone();
+    until(move || stored.status().saved_here).await;
+    (device, tab, doc)
+}
+
 /// What a person cleared under an open page is stored anew, and what was only out of reach for a
 /// moment is not.
 #[test]
 fn what_is_erased_under_an_open_page_is_stored_anew() {
     simulate(async {
-        let device = Device::new(1);
-        let tab = device.lonely_tab();
-        let doc = tab.open(&board());
-        doc.write(0, "milk");
-        let stored = doc.clone();
-        until(move || stored.status().saved_here).await;
+        let (device, _tab, doc) = with_stored_milk().await;
         device.storage.fail_writes(Some(Fault::QuotaExceeded));
         device.storage.take_away(false);
         pass(1_000).await;
@@ -184,12 +190,7 @@ fn what_is_erased_under_an_open_page_is_stored_anew() {
 #[test]
 fn what_is_erased_while_storage_cannot_be_read_is_stored_anew_before_more_counts_as_saved() {
     simulate(async {
-        let device = Device::new(1);
-        let tab = device.lonely_tab();
-        let doc = tab.open(&board());
-        doc.write(0, "milk");
-        let stored = doc.clone();
-        until(move || stored.status().saved_here).await;
+        let (device, _tab, doc) = with_stored_milk().await;
         device.storage.fail_reads(Some(Fault::Unavailable));
         device.storage.take_away(true);
         pass(1).await;
@@ -206,12 +207,7 @@ fn what_is_erased_while_storage_cannot_be_read_is_stored_anew_before_more_counts
 #[test]
 fn what_was_stored_anew_is_marked_as_soon_as_storage_answers() {
     simulate(async {
-        let device = Device::new(1);
-        let tab = device.lonely_tab();
-        let doc = tab.open(&board());
-        doc.write(0, "milk");
-        let stored = doc.clone();
-        until(move || stored.status().saved_here).await;
+        let (device, _tab, _doc) = with_stored_milk().await;
         device.storage.fail_reads(Some(Fault::Unavailable));
         device.storage.take_away(true);
         pass(1).await;

@@ -74,7 +74,7 @@ impl FollowMarks for AllMarks {
             let told = changes(&before, &values(&held));
             patches.append(&mut patches_of(id, state.marks.keys.get(key), told));
         }
-        let _ = state.marks.held.set(held);
+        state.marks.held = held.into();
         patches
     }
 
