@@ -65,6 +65,7 @@ mod patch;
 mod pool;
 mod queue;
 mod range_map;
+mod ranges;
 mod reauthor;
 mod rebase;
 mod repeats;

@@ -11,6 +11,7 @@ use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::id::{OpId, PeerId, RowId};
 use crate::patch::{ListDelta, Patch, RowChange, TextDelta};
+use crate::ranges::without;
 use crate::search::Search;
 use crate::sorting::sort;
 use crate::text::{Values, changes, patches_of};
@@ -384,30 +385,6 @@ impl Doc {
     }
 }
 
-/// Ascending ranges without others.
-fn without(ranges: &[(Lv, Lv)], others: &[(Lv, Lv)]) -> Vec<(Lv, Lv)> {
-    let (mut left, mut others) = (Vec::new(), others.iter().peekable());
-    for (mut start, end) in ranges.iter().copied() {
-        while let Some((from, upto)) = others.peek() {
-            if *from >= end {
-                break;
-            }
-            if start < *from {
-                left.push((start, *from));
-            }
-            start = start.max(*upto);
-            if *upto > end {
-                break;
-            }
-            others.next();
-        }
-        if start < end {
-            left.push((start, end));
-        }
-    }
-    left
-}
-
 /// The names of the fields that two rows do not have alike, given by name.
 fn differing<'a>(fields: [impl Iterator<Item = (&'a str, Value)>; 2]) -> Vec<&'a str> {
     let [mut old, mut new] = fields.map(Iterator::peekable);
@@ -481,34 +458,5 @@ fn push_list(delta: &mut Vec<ListDelta>, step: ListDelta) {
         | (Some(ListDelta::Delete(last)), ListDelta::Delete(len)) => *last += len,
         (Some(ListDelta::Insert(last)), ListDelta::Insert(values)) => last.extend(values),
         (_, step) => delta.push(step),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Lv, without};
-
-    proptest! {
-        #[test]
-        fn ranges_without_others_have_what_only_they_had(
-            sets in prop::array::uniform2(prop::collection::btree_set(0u32..40, 0..30)),
-        ) {
-            let ranges = sets.each_ref().map(|set| {
-                let mut ranges = Vec::<(Lv, Lv)>::new();
-                for lv in set {
-                    match ranges.last_mut() {
-                        Some(last) if last.1 == *lv => last.1 += 1,
-                        _ => ranges.push((*lv, lv + 1)),
-                    }
-                }
-                ranges
-            });
-            let left = without(&ranges[0], &ranges[1]);
-            prop_assert!(left.iter().all(|(start, end)| start < end));
-            let left = left.into_iter().flat_map(|(start, end)| start..end);
-            prop_assert!(left.eq(sets[0].difference(&sets[1]).copied()));
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, Lv};
 use crate::id::PeerId;
+use crate::ranges::without;
 use crate::rope::cut_at_scalar;
 use crate::search::Search;
 use crate::sorting::{sort, sort_by};
@@ -21,22 +22,10 @@ pub(crate) struct HiddenByOthers(Vec<(Lv, Lv)>);
 
 impl HiddenByOthers {
     /// The parts of a range that nobody else deleted.
-    fn left_of(&self, (mut low, high): (Lv, Lv)) -> Vec<(Lv, Lv)> {
-        let (first, mut left) = (self.0.count_while(|(_, end)| *end <= low), Vec::new());
-        for (start, end) in &self.0[first..] {
-            count_step();
-            if *start >= high {
-                break;
-            }
-            if low < *start {
-                left.push((low, *start));
-            }
-            low = *end;
-        }
-        if low < high {
-            left.push((low, high));
-        }
-        left
+    fn left_of(&self, range: (Lv, Lv)) -> Vec<(Lv, Lv)> {
+        count_step();
+        let first = self.0.count_while(|(_, end)| *end <= range.0);
+        without(&[range], &self.0[first..])
     }
 }
 
