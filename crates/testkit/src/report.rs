@@ -1,13 +1,14 @@
 //! What `sim` says of the worlds that it played, to people, to programs, and to the documentation.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use leptos_sync_testkit::{Failure, Outcome};
 use serde_json::{Value, json};
 
-/// Where the figures are that the documentation quotes.
-const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/figures/sim.json");
+/// Where the figures are that the documentation quotes, from the package on.
+const RECORD: &str = "../../docs/figures/sim.json";
 
 /// What many worlds did together.
 #[derive(Default)]
@@ -153,7 +154,9 @@ pub(crate) fn print_planted(planted: &[Planted], as_json: bool) {
 pub(crate) fn record(figures: &Figures, planted: &[Planted]) -> std::io::Result<()> {
     let mut record = figures.json();
     record["planted"] = planted_json(planted);
-    std::fs::write(RECORD, format!("{record:#}\n"))
+    // That of the run, not of the build: a target directory may be shared by several checkouts.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    std::fs::write(Path::new(&here).join(RECORD), format!("{record:#}\n"))
 }
 
 fn planted_json(planted: &[Planted]) -> Value {

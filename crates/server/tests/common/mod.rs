@@ -64,7 +64,8 @@ fn log_file(data: &Path) -> PathBuf {
 pub(crate) fn failing_disk() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/failing_disk.c");
+        // Tests run in their package. Where it was compiled may be another checkout.
+        let source = "tests/failing_disk.c";
         let name = format!("failing_disk_{}.so", std::process::id());
         let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
