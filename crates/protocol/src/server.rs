@@ -59,6 +59,11 @@ pub enum ServerInput {
         /// How far the chain of the client's peer goes here.
         mark: Option<PeerMark>,
     },
+    /// The document that [`ServerEvent::Open`] asked for was closed before it was open.
+    NotOpened {
+        /// The client's channel.
+        ch: u32,
+    },
     /// The document cannot be opened, or not be kept open.
     DocError {
         /// The client's channel.
@@ -160,7 +165,8 @@ pub enum ServerEvent {
         /// The client's wall clock.
         wall_ms: u64,
     },
-    /// To subscribe. Answer with [`ServerInput::Opened`] or [`ServerInput::DocError`].
+    /// To subscribe. Answer with [`ServerInput::Opened`] or [`ServerInput::DocError`], or with
+    /// [`ServerInput::NotOpened`] if it was closed again meanwhile; exactly once.
     Open {
         /// The client's channel.
         ch: u32,
@@ -173,7 +179,7 @@ pub enum ServerEvent {
         /// Up to where in the log the client has everything besides.
         since: Option<LogMark>,
     },
-    /// To unsubscribe.
+    /// To unsubscribe. If the document is not open yet, an answer is still due.
     Close {
         /// The client's channel.
         ch: u32,
@@ -210,6 +216,8 @@ enum Phase {
 #[derive(Debug)]
 enum Channel {
     Opening,
+    /// The client closed it before it was open. The caller still works on it.
+    Abandoned,
     Open {
         permission: Permission,
         received: BlockReader,
@@ -228,6 +236,8 @@ pub struct ServerSession {
     heartbeat_ms: u32,
     heard_at: Instant,
     channels: BTreeMap<u32, Channel>,
+    /// Larger than the number of every channel there has been.
+    next_ch: u64,
     /// Block bytes handed to the caller and not settled, and how many blocks they are.
     unsettled: usize,
     unsettled_blocks: usize,
@@ -247,6 +257,7 @@ impl ServerSession {
             heartbeat_ms,
             heard_at: now,
             channels: BTreeMap::new(),
+            next_ch: 0,
             unsettled: 0,
             unsettled_blocks: 0,
             credited_early: 0,
@@ -265,12 +276,13 @@ impl ServerSession {
             ServerInput::Admit(admission) => self.admit(admission),
             ServerInput::Refuse { code, reason } => self.fail(code, reason),
             ServerInput::Opened { ch, feed, permission, version, mark } => {
-                // The client may have closed it meanwhile.
+                self.not_opened(ch);
                 let Some(channel @ Channel::Opening) = self.channels.get_mut(&ch) else { return };
                 *channel = Channel::Open { permission, received: BlockReader::default() };
                 let opened = Opened { ch, feed, permission, have: version, mark };
                 self.send(&Message::Opened(opened));
             }
+            ServerInput::NotOpened { ch } => self.not_opened(ch),
             ServerInput::DocError { ch, code, detail } => self.fail_doc(ch, code, detail),
             ServerInput::CaughtUp { ch, at } => {
                 if self.is_in_use(ch) {
@@ -333,12 +345,20 @@ impl ServerSession {
         matches!(self.channels.get(&ch), Some(Channel::Opening | Channel::Open { .. }))
     }
 
+    /// Forgets a channel that was closed before it was open.
+    fn not_opened(&mut self, ch: u32) {
+        if matches!(self.channels.get(&ch), Some(Channel::Abandoned)) {
+            self.channels.remove(&ch);
+        }
+    }
+
     fn fail_doc(&mut self, ch: u32, code: DocErrCode, detail: String) {
         match self.channels.remove(&ch) {
             Some(Channel::Open { received, .. }) => {
                 self.channels.insert(ch, Channel::Failed { received });
             }
             Some(Channel::Opening) => {}
+            Some(Channel::Abandoned) => return,
             Some(failed @ Channel::Failed { .. }) => {
                 self.channels.insert(ch, failed);
                 return;
@@ -414,13 +434,7 @@ impl ServerSession {
             Message::Open(open) => self.open(open),
             Message::Changes(changes) => self.changes(&changes),
             Message::Piece(piece) => self.piece(&piece),
-            Message::Close(close) => {
-                self.assembler.forget(close.ch);
-                if self.is_in_use(close.ch) {
-                    self.event(ServerEvent::Close { ch: close.ch });
-                }
-                self.channels.remove(&close.ch);
-            }
+            Message::Close(close) => self.close(close.ch),
             Message::PresenceSet(set) => self.presence(set),
             Message::Ping(ping) => self.send(&Message::Pong(Pong { id: ping.id })),
             Message::Pong(_) => {}
@@ -430,9 +444,11 @@ impl ServerSession {
 
     fn open(&mut self, open: Open) {
         let Open { ch, doc, have, me, since } = open;
-        if self.channels.contains_key(&ch) {
-            return self.fail(CloseCode::Malformed, "channel number used twice");
+        if u64::from(ch) < self.next_ch {
+            return self.fail(CloseCode::Malformed, "channel numbers must ascend");
         }
+        self.next_ch = u64::from(ch) + 1;
+        // Those that were closed while they were opened count until that is done.
         if self.channels.len() >= self.limits.docs_max as usize {
             let code = DocErrCode::TooMany;
             let detail = format!("at most {} documents at once", self.limits.docs_max);
@@ -440,6 +456,18 @@ impl ServerSession {
         }
         self.channels.insert(ch, Channel::Opening);
         self.event(ServerEvent::Open { ch, doc, have, me, since });
+    }
+
+    fn close(&mut self, ch: u32) {
+        self.assembler.forget(ch);
+        if self.is_in_use(ch) {
+            self.event(ServerEvent::Close { ch });
+        }
+        match self.channels.get_mut(&ch) {
+            Some(channel @ Channel::Opening) => *channel = Channel::Abandoned,
+            Some(Channel::Abandoned) => {}
+            _ => drop(self.channels.remove(&ch)),
+        }
     }
 
     fn presence(&mut self, set: PresenceSet) {
@@ -460,7 +488,9 @@ impl ServerSession {
             Some(Channel::Opening) => {
                 return self.fail(CloseCode::Malformed, "changes before opened");
             }
-            None => return self.fail(CloseCode::Malformed, "changes after close"),
+            Some(Channel::Abandoned) | None => {
+                return self.fail(CloseCode::Malformed, "changes after close");
+            }
         };
         let (mut blocks, mut bytes, mut input) = (Vec::new(), 0, Reader::new(&changes.entries));
         while !input.is_empty() && bytes <= room && blocks.len() <= count_room {
@@ -526,7 +556,9 @@ impl ServerSession {
                 });
                 self.settled(ch, VersionVector::new(), rejected.collect(), bytes);
             }
-            Some(Channel::Opening) => self.fail(CloseCode::Malformed, "changes before opened"),
+            Some(Channel::Opening | Channel::Abandoned) => {
+                self.fail(CloseCode::Malformed, "changes before opened");
+            }
             // They crossed a document error on the way.
             Some(Channel::Failed { .. }) | None => {
                 self.settled(ch, VersionVector::new(), Vec::new(), bytes);

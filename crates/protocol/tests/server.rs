@@ -160,9 +160,38 @@ fn the_caller_opens_what_the_client_asks_for() {
 }
 
 #[test]
-fn a_channel_number_is_used_once_at_a_time() {
-    let mut server = Server::open(Limits::default(), Permission::Write);
-    assert_eq!(server.hears(open(0)), [Closed(4400)]);
+fn a_channel_number_is_larger_than_all_before() {
+    for (next, is_taken) in [(5, true), (6, true), (7, false), (u32::MAX, false)] {
+        let mut server = Server::admitted(Limits { docs_max: 2, ..Limits::default() });
+        server.hears(open(5));
+        server.hears(close(5));
+        server.hears(open(6));
+        let told = server.hears(open(next));
+        assert_eq!(closed(&told), is_taken.then_some(4400), "{next}");
+    }
+}
+
+#[test]
+fn a_document_that_was_closed_while_it_opens_counts_until_that_is_done() {
+    let failed =
+        |ch| ServerInput::DocError { ch, code: DocErrCode::Unavailable, detail: "".into() };
+    let opened = |ch| {
+        let (permission, have) = (Permission::Write, version(&[]));
+        ServerInput::Opened { ch, feed: 0, permission, version: have, mark: None }
+    };
+    for done in [|ch| ServerInput::NotOpened { ch }, failed, opened] {
+        let mut server = Server::admitted(Limits { docs_max: 1, ..Limits::default() });
+        server.hears(open(0));
+        assert_eq!(server.hears(close(0)), [Told(ServerEvent::Close { ch: 0 })]);
+        assert_eq!(server.hears(close(0)), []);
+        let refused = server.hears(open(1));
+        let [Said(Message::DocErr(refused))] = &refused[..] else { panic!("{refused:?}") };
+        assert_eq!((refused.ch, refused.code), (1, DocErrCode::TooMany));
+        assert_eq!(server.input(done(0)), []);
+        assert!(matches!(server.hears(open(2))[..], [Told(ServerEvent::Open { ch: 2, .. })]));
+        assert_eq!(server.input(ServerInput::NotOpened { ch: 2 }), [], "it is not closed");
+        assert!(matches!(server.opens(2, Permission::Write)[..], [Said(Message::Opened(_))]));
+    }
 }
 
 #[test]
@@ -173,6 +202,7 @@ fn as_many_documents_as_the_limit_may_be_open() {
     let detail = "at most 2 documents at once".to_owned();
     let refusal = DocErr { ch: 2, code: DocErrCode::TooMany, detail };
     assert_eq!(server.hears(open(2)), [Said(Message::DocErr(refusal))]);
+    server.opens(0, Permission::Read);
     server.hears(close(0));
     assert!(matches!(server.hears(open(3))[..], [Told(ServerEvent::Open { ch: 3, .. })]));
 }

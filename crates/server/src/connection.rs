@@ -114,7 +114,7 @@ pub(crate) struct Connection<S: Store, K> {
 pub(crate) async fn serve<S: Store, K: Socket>(hub: Arc<Hub<S>>, limits: Limits, socket: K) {
     let _counted = hub.count();
     let (sink, mut stream) = socket.split();
-    let (replies, inbox) = mpsc::unbounded_channel();
+    let (replies, mut inbox) = mpsc::unbounded_channel();
     let session_id = hub.next_session();
     let granted = Arc::<Granted>::default();
     let mut connection = Connection {
@@ -137,9 +137,12 @@ pub(crate) async fn serve<S: Store, K: Socket>(hub: Arc<Hub<S>>, limits: Limits,
     let end = tokio::select! {
         biased;
         over = granted.over() => connection.dismiss(over).await,
-        end = connection.run(&mut stream, inbox) => end,
+        end = connection.run(&mut stream, &mut inbox) => end,
     };
     connection.close(end, stream).await;
+    // Its place is taken until the documents are done with what it asked for: who connects again
+    // and again has no more wait there than who stays.
+    while inbox.recv().await.is_some() {}
 }
 
 impl<S: Store, K: Socket> Connection<S, K> {
@@ -151,7 +154,7 @@ impl<S: Store, K: Socket> Connection<S, K> {
     async fn run(
         &mut self,
         stream: &mut SplitStream<K>,
-        mut inbox: mpsc::UnboundedReceiver<Reply>,
+        inbox: &mut mpsc::UnboundedReceiver<Reply>,
     ) -> End {
         let waker = self.waker.clone();
         let mut stopping = self.hub.stopping();
@@ -474,7 +477,9 @@ impl<S: Store, K: Socket> Connection<S, K> {
         match reply {
             Reply::Opened { ch, version, mark, from, len } => {
                 self.budget.spend_load(time::Instant::now(), len);
-                let Some(feed) = self.feeds.get_mut(&ch) else { return };
+                let Some(feed) = self.feeds.get_mut(&ch) else {
+                    return self.input(ServerInput::NotOpened { ch });
+                };
                 if let (Some(me), Some(mark)) = (feed.me, mark)
                     && me.seq == mark.seq
                     && me.hash != mark.hash

@@ -2,7 +2,8 @@
 //! from keeping others out.
 //!
 //! Guarantees: a socket is counted from its acceptance to its end, WebSocket or not, and by the
-//! address that it comes from; no header is believed about that. A request's head must arrive whole
+//! address that it comes from; no header is believed about that. A WebSocket's place is not free
+//! before all is answered that was asked through it. A request's head must arrive whole
 //! within [`DoorLimits::head_timeout`] and be no larger than [`DoorLimits::head_bytes_max`].
 
 use std::collections::HashMap;
@@ -14,12 +15,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tower::ServiceExt;
+use tower::util::MapRequest;
 
 use crate::room::lock;
 
@@ -91,8 +96,14 @@ pub(crate) async fn accept(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot turn off Nagle's algorithm");
         }
-        let stream = TokioIo::new(Counted { stream, _place: place });
-        let service = TowerToHyperService::new(router.clone());
+        let place = Arc::new(place);
+        let stream = TokioIo::new(Counted { stream, _place: place.clone() });
+        let service = TowerToHyperService::new(router.clone().map_request(
+            move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(place.clone());
+                request
+            },
+        ));
         let connection = http.serve_connection(stream, service).with_upgrades();
         tokio::spawn(answer(connection, stopping.subscribe()));
     }
@@ -102,8 +113,11 @@ pub(crate) async fn accept(
 }
 
 /// Answers one connection's requests until it ends, becomes a WebSocket, or is to stop.
-async fn answer(
-    connection: http1::UpgradeableConnection<TokioIo<Counted>, TowerToHyperService<Router>>,
+async fn answer<F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone>(
+    connection: http1::UpgradeableConnection<
+        TokioIo<Counted>,
+        TowerToHyperService<MapRequest<Router, F>>,
+    >,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connection = std::pin::pin!(connection);
@@ -148,8 +162,8 @@ impl Counts {
     }
 }
 
-/// One counted socket, until it is dropped.
-struct Place {
+/// One counted socket, until it is dropped. Each request bears it.
+pub(crate) struct Place {
     counts: Arc<Counts>,
     origin: IpAddr,
 }
@@ -178,10 +192,10 @@ fn origin(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A socket that gives its place back when it is closed.
+/// A socket that keeps its place until it is closed.
 struct Counted {
     stream: TcpStream,
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 impl AsyncRead for Counted {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -16,6 +16,7 @@ use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
 use crate::connection;
+use crate::door::Place;
 use crate::hub::{Hub, Store};
 
 /// The largest message that is read off a socket before the session refuses it by name.
@@ -79,6 +80,7 @@ async fn sync<S: Store>(
     State(shared): State<Arc<Shared<S>>>,
     uri: Uri,
     headers: HeaderMap,
+    place: Option<Extension<Arc<Place>>>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !shared.origins.admits(&headers) {
@@ -104,9 +106,10 @@ async fn sync<S: Store>(
         .write_buffer_size(64 << 10)
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| {
+        .on_upgrade(move |socket| async move {
             let Shared { hub, limits, .. } = &*shared;
-            connection::serve(hub.clone(), *limits, socket)
+            connection::serve(hub.clone(), *limits, socket).await;
+            drop(place);
         })
 }
 

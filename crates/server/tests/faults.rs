@@ -6,17 +6,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Client, PROTOCOL, Server, connect};
-use futures::{FutureExt as _, SinkExt as _};
+use common::{Client, PATIENCE, PROTOCOL, Server, Socket, connect};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::{
-    ClientEvent, ClientInput, Hello, Message as Said, NackCode, Open, encode_frame,
+    ClientEvent, ClientInput, Close, DocErr, DocErrCode, Hello, Limits, Message as Said, NackCode,
+    Open, decode_frame, encode_frame,
 };
-use leptos_sync_server::{AuthError, Authenticator, Grant, Store, SyncServer};
+use leptos_sync_server::{AuthError, Authenticator, DoorLimits, Grant, Store, SyncServer};
 use leptos_sync_storage::{
     AppendError, CompactError, Fault, MemoryStorage, ReadError, Snapshot, Storage, StoredDoc,
 };
 use tokio_tungstenite::tungstenite::Message;
+
+fn message(said: &Said) -> Message {
+    Message::Binary(encode_frame(said))
+}
+
+fn hello(client_id: u64) -> Message {
+    let (version_min, version_max, features, wall_ms) = (1, 1, 0, 0);
+    let token = None;
+    message(&Said::Hello(Hello { version_min, version_max, features, client_id, token, wall_ms }))
+}
+
+fn open(ch: u32, doc: &DocId) -> Message {
+    let have = VersionVector::new();
+    message(&Said::Open(Open { ch, doc: doc.clone(), have, me: None, since: None }))
+}
 
 async fn rejected(client: &mut Client) -> (NackCode, u32) {
     match client.until(|event| matches!(event, ClientEvent::Rejected { .. })).await {
@@ -160,18 +176,8 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
     let mut ada = Client::open(&place, 1, "d").await;
     let mut bob = Client::open(&place, 2, "d").await;
     let mut deaf = connect(&place, &[PROTOCOL]).await.unwrap();
-    let hello = Hello {
-        version_min: 1,
-        version_max: 1,
-        features: 0,
-        client_id: 3,
-        token: None,
-        wall_ms: 0,
-    };
-    let open =
-        Open { ch: 0, doc: ada.id.clone(), have: VersionVector::new(), me: None, since: None };
-    for said in [Said::Hello(hello), Said::Open(open)] {
-        deaf.send(Message::Binary(encode_frame(&said))).await.unwrap();
+    for said in [hello(3), open(0, &ada.id)] {
+        deaf.send(said).await.unwrap();
     }
     let line = "0123456789".repeat(20_000);
     for _ in 0..60 {
@@ -347,6 +353,68 @@ async fn a_document_that_panics_ends_its_connections_and_is_loaded_anew() {
     bob.until_text("kept, perhaps").await;
     server.stop(Duration::from_secs(5)).await;
     assert_eq!(bob.until_closed().await, 1001);
+}
+
+/// Who opens a document and closes it, again and again while the disk hangs, is refused in the end:
+/// what waits there is as much as may be open.
+#[tokio::test]
+async fn openings_that_are_closed_count_until_the_disk_has_answered() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let place = Server::inside(server.router()).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    storage.stall_writes(true);
+    let block = ada.write("keeps the document busy");
+    ada.send(vec![block]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut eve = connect(&place, &[PROTOCOL]).await.unwrap();
+    eve.send(hello(2)).await.unwrap();
+    let max = Limits::default().docs_max;
+    for ch in 0..=max {
+        eve.feed(open(ch, &ada.id)).await.unwrap();
+        eve.feed(message(&Said::Close(Close { ch }))).await.unwrap();
+    }
+    eve.flush().await.unwrap();
+    let next = async |eve: &mut Socket| {
+        let heard = tokio::time::timeout(PATIENCE, eve.next()).await.expect("it is answered");
+        decode_frame(&heard.unwrap().unwrap().into_data()).unwrap()
+    };
+    assert!(matches!(next(&mut eve).await[..], [Said::Welcome(_)]));
+    let refused = next(&mut eve).await;
+    let [Said::DocErr(DocErr { ch, code: DocErrCode::TooMany, .. })] = &refused[..] else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(*ch, max, "those before wait, and are closed");
+    storage.stall_writes(false);
+    ada.until(|event| matches!(event, ClientEvent::Acked { .. })).await;
+    eve.send(open(max + 1, &ada.id)).await.unwrap();
+    assert!(matches!(next(&mut eve).await[..], [Said::Opened(_), ..]));
+}
+
+/// Who connects, asks for something and leaves, again and again while the disk hangs, is kept out
+/// in the end: a place is free when all that was asked for there is answered.
+#[tokio::test]
+async fn who_left_keeps_a_place_until_the_disk_has_answered() {
+    let storage = MemoryStorage::new();
+    let server = SyncServer::builder(storage.clone()).start().await.unwrap();
+    let limits = DoorLimits { connections_per_address_max: Some(1), ..DoorLimits::default() };
+    let place = Server::with_limits(server, limits).await;
+    let mut ada = Client::open(&place, 1, "d").await;
+    storage.stall_writes(true);
+    let block = ada.write("on its way");
+    ada.send(vec![block]).await;
+    drop(ada);
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(connect(&place, &[PROTOCOL]).await.is_err(), "it asked for something");
+    }
+    storage.stall_writes(false);
+    let again = async {
+        while connect(&place, &[PROTOCOL]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("it was answered");
 }
 
 /// Stopping waits for what is under way and closes every connection.

@@ -1,5 +1,7 @@
 //! The protocol: frames, and both sessions with whatever may come at whatever time.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use leptos_sync_crdt::{
     Block, BlockReader, BlockWriter, Doc, DocId, PeerId, VersionVector, Writer,
@@ -255,6 +257,8 @@ fn run_server(bytes: &[u8]) {
     let (mut now, limits) = (Instant::from_ms(0), limits(&mut choices));
     let mut session = ServerSession::new(now, limits, choices.number() as u32);
     let (mut is_closed, mut held) = (false, Vec::new());
+    // What it is to open, and whether the client has closed it again.
+    let mut opening = BTreeMap::new();
     if choices.below(4) > 0 {
         let token = None;
         let (version_min, version_max) = (VERSION, VERSION);
@@ -269,6 +273,15 @@ fn run_server(bytes: &[u8]) {
         }
         pass(&mut now, &mut choices);
         let input = server_input(&mut choices, &mut held);
+        match &input {
+            ServerInput::Opened { ch, .. } | ServerInput::DocError { ch, .. } => {
+                opening.remove(ch);
+            }
+            ServerInput::NotOpened { ch } if opening.get(ch) == Some(&true) => {
+                opening.remove(ch);
+            }
+            _ => {}
+        }
         session.handle(now, input);
         while let Some(output) = session.poll_output() {
             assert!(!is_closed, "something follows the end: {output:?}");
@@ -283,6 +296,13 @@ fn run_server(bytes: &[u8]) {
                     assert!(bytes <= 2 * window + limits.block_bytes_max as usize);
                     let count: usize = held.iter().map(|(_, count, _)| count).sum();
                     assert!(count <= (window + FRAME_BYTES_MAX) / 24);
+                }
+                ServerOutput::Event(ServerEvent::Open { ch, .. }) => {
+                    assert_eq!(opening.insert(ch, false), None, "a number is used twice");
+                    assert!(opening.len() <= limits.docs_max as usize);
+                }
+                ServerOutput::Event(ServerEvent::Close { ch }) => {
+                    opening.entry(ch).and_modify(|is_closed| *is_closed = true);
                 }
                 ServerOutput::Event(_) => {}
             }
@@ -320,6 +340,7 @@ fn server_input(choices: &mut Choices<'_>, held: &mut Vec<(u32, usize, usize)>) 
             let (code, detail) = (DocErrCode::Unavailable, "no".to_owned());
             ServerInput::DocError { ch, code, detail }
         }
+        5 if choices.below(2) == 0 => ServerInput::NotOpened { ch },
         5 => ServerInput::CaughtUp { ch, at: log_mark(choices) },
         6 | 7 if !held.is_empty() => {
             let (ch, blocks, bytes) = held.remove(0);

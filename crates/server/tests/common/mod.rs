@@ -15,6 +15,7 @@ use leptos_sync_crdt::{Block, Doc, DocId, PeerId, VersionVector};
 use leptos_sync_protocol::{
     ClientConfig, ClientEvent, ClientInput, ClientOutput, ClientSession, Instant,
 };
+use leptos_sync_server::{DoorLimits, Store, SyncServer};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -125,6 +126,16 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket").to_string();
         tokio::spawn(axum::serve(listener, router).into_future());
+        Self { child: None, address }
+    }
+
+    /// Serves inside this process on a free port, with these limits, until the test ends.
+    pub(crate) async fn with_limits<S: Store>(server: SyncServer<S>, limits: DoorLimits) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket").to_string();
+        tokio::spawn(async move {
+            server.accept(listener, limits, std::future::pending()).await;
+        });
         Self { child: None, address }
     }
 
