@@ -428,7 +428,7 @@ fn merge(
                 patches.extend(marks.changes(id, state, log, graph, runs, range.0));
             } else {
                 // What holds may be known from a snapshot, and what came is not in it.
-                state.marks.held.take();
+                state.marks.forget();
             }
         }
         Content::List(log, state) => {

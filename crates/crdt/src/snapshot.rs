@@ -409,7 +409,7 @@ fn decode_text(input: &mut Input<'_>, end: Lv) -> Content {
         state.marks.keys = Names::decode(input);
         let (keys, len) = (state.marks.keys.len(), state.rope.len() as u32);
         log = CellLog::decode(input, ContainerKind::Text, keys, end);
-        state.marks.held = Holding::decode(input, keys, len, end).into();
+        state.marks.set_held(Holding::decode(input, keys, len, end));
     }
     Content::Text(log, state)
 }

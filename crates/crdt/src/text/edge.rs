@@ -169,6 +169,30 @@ impl<'a> Edges<'a> {
         found[at].clone()
     }
 
+    /// From where to where new text may get a mark with these ends though what is beside it does
+    /// not have it, or the other way round, as text was typed past an end before.
+    pub(super) fn unsure_in(
+        &self,
+        range: MarkRange,
+        [start, end]: [Option<u32>; 2],
+    ) -> Option<(u32, u32)> {
+        let (start, end) = (start?, end?);
+        let [joining, leaving] = range.map(|anchor| match anchor {
+            Anchor::After(RowRef::Known(char)) => self.typed_past(char),
+            _ => Vec::new(),
+        });
+        if joining.is_empty() && leaving.is_empty() {
+            return None;
+        }
+        let mut unsure = (start.min(end), start.max(end));
+        for (first, upto) in joining {
+            for (pos, len) in self.whole.shown(first, upto) {
+                unsure = (unsure.0.min(pos), unsure.1.max(pos + len));
+            }
+        }
+        Some(unsure)
+    }
+
     fn find_typed_past(&self, char: Lv) -> Vec<(Lv, Lv)> {
         let mut past: Vec<(Lv, Lv)> = self.ground.typed_past(char).gather();
         let mut deletions = self.deleters(char);

@@ -8,12 +8,16 @@ use crate::sorting::sort_by;
 use crate::text::holding::Holding;
 use crate::text::marking::{bring_back, take_back};
 use crate::text::marks::{Values, changes, marks_from, patches_of, values_in};
+use crate::text::places::{Edit, Marks};
 use crate::text::{Runs, TextState};
 use crate::transaction::Transaction;
 use crate::undo::undoes;
 
 /// What knows about marks, for who asks: see [`crate::container::Followed`].
 pub(crate) trait FollowMarks: Sync {
+    /// Has what is known of marks go with an edit.
+    fn follow(&self, marks: &mut Marks, edit: Edit);
+
     /// What marks from `start` on changed.
     fn changes(
         &self,
@@ -35,6 +39,10 @@ pub(crate) trait FollowMarks: Sync {
 pub(crate) struct AllMarks;
 
 impl FollowMarks for AllMarks {
+    fn follow(&self, marks: &mut Marks, edit: Edit) {
+        marks.go_with(edit);
+    }
+
     fn changes(
         &self,
         id: &ContainerId,
@@ -49,15 +57,16 @@ impl FollowMarks for AllMarks {
         if new.is_empty() {
             return patches;
         }
-        let known = state.marks.held.take();
-        let mut held = known.unwrap_or_else(|| state.held_by(log, graph, runs, &|lv| lv < start));
-        let mut holds = state.holds_of(&new, graph, runs);
-        sort_by(&mut holds, |(a, hold), (b, other)| (a, hold) < (b, other));
-        for of_key in holds.chunk_by(|(a, _), (b, _)| a == b) {
+        let known = state.marks.take();
+        let mut known = known.unwrap_or_else(|| state.known_of(log, graph, runs, start));
+        let mut places = state.places_of(&new, graph, runs);
+        sort_by(&mut places, |(a, hold), (b, other)| (a, hold) < (b, other));
+        for of_key in places.chunk_by(|(a, _), (b, _)| a == b) {
             let key = of_key[0].0;
             let mut touched: Vec<(u32, u32)> = Vec::new();
             for (_, (start, end, _)) in of_key {
                 match touched.last_mut() {
+                    _ if start >= end => {}
                     Some(last) if *start <= last.1 => last.1 = last.1.max(*end),
                     _ => touched.push((*start, *end)),
                 }
@@ -69,12 +78,14 @@ impl FollowMarks for AllMarks {
                 }
                 values
             };
-            let before = values(&held);
-            of_key.iter().for_each(|(_, hold)| held.lay(graph, key, *hold));
-            let told = changes(&before, &values(&held));
-            patches.append(&mut patches_of(id, state.marks.keys.get(key), told));
+            let before = values(&known.held);
+            of_key.iter().for_each(|place| known.lay(graph, *place));
+            let told = changes(&before, &values(&known.held));
+            if !told.is_empty() {
+                patches.append(&mut patches_of(id, state.marks.keys.get(key), told));
+            }
         }
-        state.marks.held = held.into();
+        state.marks.put_back(known);
         patches
     }
 

@@ -6,6 +6,7 @@ use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
 use crate::search::Search;
 use crate::sorting::sort_set;
+use crate::text::places::UNSURE;
 
 /// A mark that holds from one position to another (exclusive).
 pub(crate) type Hold = (u32, u32, Lv);
@@ -71,42 +72,27 @@ impl Holding {
         held
     }
 
-    /// Lets a mark hold where it is, whatever held there.
-    pub(crate) fn put(&mut self, key: NameIx, (start, end, lv): Hold) {
-        if start >= end {
-            return;
+    /// Keeps of each stretch what these are the parts of.
+    pub(super) fn keep(&mut self, parts: &dyn Fn((u32, u32)) -> [(u32, u32); 2]) {
+        for holds in &mut self.0 {
+            let mut kept = Vec::new();
+            for (start, end, lv) in &*holds {
+                for (start, end) in parts((*start, *end)) {
+                    add(&mut kept, (start, end, *lv));
+                }
+            }
+            *holds = kept;
         }
-        let holds = self.of_mut(key);
-        let first = holds.count_while(|(_, end, _)| *end <= start);
-        let last = holds.count_while(|(start, _, _)| *start < end);
-        let (mut left, mut right) = (None, None);
-        if first < last {
-            let (cut, other) = (holds[first], holds[last - 1]);
-            left = (cut.0 < start).then_some((cut.0, start, cut.2));
-            right = (other.1 > end).then_some((end, other.1, other.2));
-        }
-        let later = holds.split_off(last.max(first));
-        holds.truncate(first);
-        holds.extend(left);
-        holds.push((start, end, lv));
-        holds.extend(right);
-        holds.extend(later);
     }
-}
 
-impl Holding {
     /// Lets a mark hold where it is and none of a greater rank does.
     pub(super) fn lay(&mut self, graph: &Graph, key: NameIx, (start, end, lv): Hold) {
         let holds = self.of_mut(key);
         // With those that end or start there: they may be of the same mark.
         let first = holds.count_while(|(_, end, _)| *end < start);
         let last = holds.count_while(|(start, _, _)| *start <= end).max(first);
-        let mut laid = Vec::<Hold>::new();
-        let mut put = |hold: Hold| match laid.last_mut() {
-            _ if hold.0 >= hold.1 => {}
-            Some(before) if before.1 == hold.0 && before.2 == hold.2 => before.1 = hold.1,
-            _ => laid.push(hold),
-        };
+        let mut laid = Vec::new();
+        let mut put = |hold| add(&mut laid, hold);
         let mut at = start;
         for (from, until, other) in &holds[first..last] {
             put((*from, start.min(*until), *other));
@@ -122,18 +108,29 @@ impl Holding {
     }
 }
 
+/// Appends what comes next, unless it is empty; to the last one, if that goes on there.
+fn add(holds: &mut Vec<Hold>, next: Hold) {
+    match holds.last_mut() {
+        _ if next.0 >= next.1 => {}
+        Some(last) if last.1 == next.0 && last.2 == next.2 => last.1 = next.1,
+        _ => holds.push(next),
+    }
+}
+
 /// The mark of a list that holds at a position.
 pub(crate) fn hold_at(holds: &[Hold], pos: u32) -> Option<Lv> {
     let (start, _, lv) = holds.get(holds.count_while(|(_, end, _)| *end <= pos))?;
     (*start <= pos).then_some(*lv)
 }
 
-/// Lets marks hold in the order of their ranks, each where it is.
+/// Lets marks hold in the order of their ranks, each in its places.
 pub(super) fn paint(graph: &Graph, marks: &[(NameIx, Hold)]) -> Holding {
     let mut held = Holding::default();
     for at in graph.by_rank(&mut marks.iter().map(|(_, (_, _, lv))| *lv)) {
         let (key, hold) = marks[at];
-        held.of_mut(key).push(hold);
+        if hold.0 < hold.1 && key != UNSURE {
+            held.of_mut(key).push(hold);
+        }
     }
     held.0.iter_mut().for_each(|holds| *holds = painted(holds));
     held
@@ -167,13 +164,10 @@ pub(super) fn painted(holds: &[Hold]) -> Vec<Hold> {
             at = next_free(&mut free, at);
         }
     }
-    let mut painted = Vec::<Hold>::new();
+    let mut painted = Vec::new();
     for (at, index) in taken.into_iter().enumerate() {
         let Some((_, _, lv)) = index.map(|index| holds[index]) else { continue };
-        match painted.last_mut() {
-            Some(last) if last.1 == cuts[at] && last.2 == lv => last.1 = cuts[at + 1],
-            _ => painted.push((cuts[at], cuts[at + 1], lv)),
-        }
+        add(&mut painted, (cuts[at], cuts[at + 1], lv));
     }
     painted
 }

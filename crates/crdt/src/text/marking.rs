@@ -170,10 +170,11 @@ impl TextMut<'_, '_> {
         let grows = [0, 1].map(|side| grows[side].unwrap_or(removal[side]));
         let op = CellOp::Mark { key, range: self.anchors(&range, grows), value };
         let lv = self.write_mark(&op);
-        let container = self.tx.doc_mut().containers.get_mut(self.index);
+        let (history, containers) = self.tx.doc_mut().parts_mut();
+        let container = containers.get_mut(self.index);
         if let Content::Text(_, state) = &mut container.content {
-            if let Some(held) = state.marks.held.get_mut() {
-                held.put(key, (start, end, lv));
+            if let Some(known) = state.marks.known_mut() {
+                known.lay(&history.graph, (key, (start, end, lv)));
             }
             let patches = patches_of(&container.id, state.marks.keys.get(key), told);
             let edits = &mut self.tx.doc_mut().local_edits;
@@ -201,7 +202,7 @@ impl TextMut<'_, '_> {
         self.write_mark(op);
         let container = self.tx.doc_mut().containers.get_mut(self.index);
         if let Content::Text(_, state) = &mut container.content {
-            state.marks.held.take();
+            state.marks.forget();
         }
     }
 
@@ -254,7 +255,8 @@ impl Doc {
         let (log, state, graph, runs) = self.marked_text(index);
         let Some(first) = taken.iter().min() else { return plan };
         let stays = |other: Lv| other < *first || !self.is_ours(Some(other));
-        let (now, then) = (state.held(log, graph, runs), state.held_by(log, graph, runs, &stays));
+        let (now, then) =
+            (state.held(log, graph, runs), state.known_by(log, graph, runs, &stays).held);
         let whole = state.whole(graph, runs);
         let edges = Edges::new(&whole, graph, runs.ground());
         let len = state.rope.len() as u32;

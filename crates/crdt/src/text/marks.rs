@@ -4,12 +4,12 @@
 //! character, be that shown or deleted, so that marks stay with their characters whatever is edited
 //! around them (Litt, Lim, Kleppmann and van Hardenberg, "Peritext: A CRDT for Collaborative
 //! Rich Text Editing", CSCW 2022). Nothing is kept at the characters: which mark holds
-//! where follows from the log, is worked out when it is asked for and kept until the text changes.
+//! where follows from the log, is worked out when it is asked for, and goes with the text from then
+//! on, until something is merged whose author had not seen all that is here ([`super::places`]).
 //!
 //! Merge rule in one sentence: of all marks of a key that cover a character the one with the
 //! greatest `(stamp, peer)` holds, and null is the value of a character without marks.
 
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -19,11 +19,10 @@ use crate::codec::{Input, Writer};
 use crate::container::ContainerId;
 use crate::graph::{Graph, Lv};
 use crate::id::OpId;
-use crate::names::{NameIx, Names};
+use crate::names::NameIx;
 use crate::patch::Patch;
 use crate::search::Search;
 use crate::sorting::sort_set;
-use crate::text::counted::count_step;
 use crate::text::edge::{Edges, without};
 use crate::text::holding::{Hold, Holding, paint};
 use crate::text::{Rebirths, Runs, TextState, Tracker};
@@ -200,13 +199,6 @@ impl Lives {
     }
 }
 
-/// The marks of a text: their keys, and which of them hold where.
-#[derive(Debug, Default)]
-pub(crate) struct Marks {
-    pub(crate) keys: Names,
-    pub(crate) held: OnceCell<Holding>,
-}
-
 impl TextState {
     /// The character that an author saw under this id before its operation `lv`.
     pub(crate) fn char_ref(graph: &Graph, runs: &Runs, char: OpId, lv: Lv) -> RowRef {
@@ -214,52 +206,6 @@ impl TextState {
             Some(known) if graph.is_before(known, lv) => RowRef::Known(known),
             _ => RowRef::Stray(char),
         }
-    }
-
-    /// Which marks hold where in what is shown.
-    pub(crate) fn held(&self, log: &CellLog, graph: &Graph, runs: &Runs) -> &Holding {
-        self.marks.held.get_or_init(|| self.held_by(log, graph, runs, &|_| true))
-    }
-
-    /// The same if there were no marks but those that count.
-    pub(crate) fn held_by(
-        &self,
-        log: &CellLog,
-        graph: &Graph,
-        runs: &Runs,
-        counts: &dyn Fn(Lv) -> bool,
-    ) -> Holding {
-        if log.is_empty() {
-            return Holding::default();
-        }
-        let mut marks = Vec::new();
-        for mark in marks_from(log, 0) {
-            if counts(mark.0) {
-                marks.push(mark);
-            }
-        }
-        paint(graph, &self.holds_of(&marks, graph, runs))
-    }
-
-    /// Where marks would hold if there were no others.
-    pub(super) fn holds_of(
-        &self,
-        marks: &[(Lv, NameIx, MarkRange)],
-        graph: &Graph,
-        runs: &Runs,
-    ) -> Vec<(NameIx, Hold)> {
-        let whole = self.whole(graph, runs);
-        let (len, edges) = (self.rope.len() as u32, Edges::new(&whole, graph, runs.ground()));
-        let mut holds = Vec::new();
-        for (lv, key, range) in marks {
-            count_step();
-            for (start, end) in edges.positions_of(*lv, *range, len) {
-                if start < end {
-                    holds.push((*key, (start, end, *lv)));
-                }
-            }
-        }
-        holds
     }
 }
 
@@ -414,11 +360,21 @@ impl Edges<'_> {
 
     /// What is shown of a mark of a text that is `len` long, as positions.
     pub(crate) fn positions_of(&self, lv: Lv, range: MarkRange, len: u32) -> Vec<(u32, u32)> {
+        self.between(range, self.ends_of(lv, range, len))
+    }
+
+    /// Where a mark of a text that is `len` long starts and ends; nowhere if it is void.
+    pub(super) fn ends_of(&self, lv: Lv, range: MarkRange, len: u32) -> [Option<u32>; 2] {
         if self.is_void(lv, range) {
-            return Vec::new();
+            return [None; 2];
         }
         let at = |anchor, edge| self.whole.position_of_anchor(anchor, edge);
-        self.places_of(range, [at(range[0], 0), at(range[1], len)], &|(start, end)| {
+        [at(range[0], 0), at(range[1], len)]
+    }
+
+    /// What is shown of a range with these ends, as positions.
+    pub(super) fn between(&self, range: MarkRange, ends: [Option<u32>; 2]) -> Vec<(u32, u32)> {
+        self.places_of(range, ends, &|(start, end)| {
             let mut shown = self.whole.shown(start, end);
             shown.iter_mut().for_each(|(pos, len)| *len += *pos);
             shown

@@ -22,6 +22,7 @@ mod marks;
 mod merger;
 #[cfg(test)]
 pub(crate) mod model;
+mod places;
 mod reborn;
 mod returning;
 mod runs;
@@ -40,7 +41,7 @@ use crate::graph::{Graph, Lv};
 use crate::patch::TextDelta;
 use crate::rope::{Rope, measure};
 use crate::sum_tree::Widths;
-use crate::text::marks::Marks;
+use crate::text::places::{Edit, Marks};
 
 pub use cursor::{Authorship, Cursor, Side};
 pub(crate) use following::FollowMarks;
@@ -119,10 +120,13 @@ impl TextState {
         report: &mut dyn FnMut(Vec<TextDelta>),
     ) {
         // Marks alone leave those that hold where they are.
-        if runs.pieces(range.0, range.1).any(|piece| piece.kind != RunKind::Aside) {
-            self.marks.held.take();
+        let (is_critical, upto) = graph.critical_at(range.0);
+        let is_linear = is_critical && range.1 <= upto;
+        if !is_linear && runs.pieces(range.0, range.1).any(|piece| piece.kind != RunKind::Aside) {
+            self.marks.forget();
         }
-        let mut present = Editing { rope: &mut self.rope, edits: Edits::default() };
+        let (rope, marks) = (&mut self.rope, &mut self.marks);
+        let mut present = Editing { rope, marks, edits: Edits::default() };
         self.merger.merge(graph, runs, range, &mut present);
         let edits = present.edits;
         if edits.kept.is_some() {
@@ -134,13 +138,12 @@ impl TextState {
     /// Takes in the edit that the log ends with, whose author had seen all that is here: as
     /// [`TextState::merge`] does. Returns the edit of the present text.
     pub(crate) fn take(&mut self, runs: &mut Runs, start: Lv, end: Lv) -> Option<Vec<TextDelta>> {
-        self.marks.held.take();
         let mut piece = runs.pieces(start, end).next()?;
         if let Some((start, end)) = piece.clip(self.rope.len() as u32) {
             runs.void(start, end);
         }
         let effect = merger::effect_of(&piece)?;
-        perform(&mut self.rope, effect, runs);
+        perform(&mut self.rope, &mut self.marks, effect, runs);
         Some(delta_of_effect(effect, runs))
     }
 
@@ -151,13 +154,13 @@ impl TextState {
 
     /// Takes in a local insertion of a text that measures so much.
     pub(crate) fn insert(&mut self, pos: usize, content: &str, widths: Widths) {
-        self.marks.held.take();
+        self.marks.follow(Edit { pos: pos as u32, deleted: 0, inserted: widths[0] });
         self.rope.insert(pos, content, widths);
     }
 
     /// Takes in a local deletion; what it deletes is appended to `gone`.
     pub(crate) fn delete(&mut self, pos: usize, len: usize, gone: &mut String) {
-        self.marks.held.take();
+        self.marks.follow(Edit { pos: pos as u32, deleted: len as u32, inserted: 0 });
         self.rope.delete(pos, len, Some(gone));
     }
 
@@ -170,6 +173,7 @@ impl TextState {
 /// A text while operations are merged into it.
 struct Editing<'a> {
     rope: &'a mut Rope,
+    marks: &'a mut Marks,
     edits: Edits,
 }
 
@@ -180,18 +184,22 @@ impl Present for Editing<'_> {
 
     fn perform(&mut self, effect: Effect, runs: &Runs) {
         self.edits.note(effect, self.rope.len() as u32);
-        perform(self.rope, effect, runs);
+        perform(self.rope, self.marks, effect, runs);
     }
 }
 
-fn perform(rope: &mut Rope, effect: Effect, runs: &Runs) {
+fn perform(rope: &mut Rope, marks: &mut Marks, effect: Effect, runs: &Runs) {
     match effect {
         Effect::Insert { pos, content, len, .. } => {
+            marks.follow(Edit { pos, deleted: 0, inserted: len });
             let text = runs.content(content);
             let is_ascii = text.len() == len as usize;
             rope.insert(pos as usize, text, if is_ascii { [len; 3] } else { measure(text) });
         }
-        Effect::Delete { pos, len } => rope.delete(pos as usize, len as usize, None),
+        Effect::Delete { pos, len } => {
+            marks.follow(Edit { pos, deleted: len, inserted: 0 });
+            rope.delete(pos as usize, len as usize, None);
+        }
     }
 }
 

@@ -32,14 +32,11 @@ impl<'a> Text<'a> {
         FOLLOWED.marks.get_or_init(|| &AllMarks);
         let (index, log, state) = self.content?;
         // The history is left alone if what it says is known.
-        let held = state.marks.held.get().unwrap_or_else(|| {
-            if log.is_empty() {
-                return state.marks.held.get_or_init(Holding::default);
-            }
-            let history = doc.history();
-            state.held(log, &history.graph, history.runs(index))
-        });
-        Some((log, state, held))
+        if let Some(known) = state.marks.known(log) {
+            return Some((log, state, &known.held));
+        }
+        let history = doc.history();
+        Some((log, state, state.held(log, &history.graph, history.runs(index))))
     }
 
     /// The text in stretches of equal marks, as long as can be.

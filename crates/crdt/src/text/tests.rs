@@ -18,7 +18,7 @@ use crate::text::tracker::{PRESENT, Tracker};
 use crate::text::{Rebirths, Reborn};
 use crate::{
     ContainerId, DecodeError, Doc, Expand, ImportError, OpId, Patch, PeerId, Stamp, TextDelta,
-    Value, VersionVector,
+    Transaction, Value, VersionVector,
 };
 
 /// An edit of a text's marks.
@@ -281,7 +281,7 @@ pub(crate) fn assert_knows_its_marks(doc: &Doc) {
     for (index, container) in doc.containers.iter() {
         let Content::Text(log, state) = &container.content else { continue };
         let runs = history.runs(index);
-        let anew = state.held_by(log, &history.graph, runs, &|_| true);
+        let anew = state.known_by(log, &history.graph, runs, &|_| true).held;
         let known = state.held(log, &history.graph, runs);
         for key in 0..state.marks.keys.len() as u32 {
             assert_eq!(known.of(key), anew.of(key));
@@ -311,14 +311,110 @@ fn characters_that_lived_side_by_side_in_all_their_lives_are_looked_at_together(
     assert_eq!(lens(&[(0, 4, 20)], &chars), [1, 1], "one was there before");
 }
 
+/// A step of somebody who edits a text with two others.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(prop::sample::Index, usize),
+    Delete(prop::sample::Index, usize),
+    Mark(MarkEdit),
+    Undo,
+    Redo,
+    /// Reads what the next of them wrote, or the one after.
+    Hear(usize),
+    /// Looks at the marks.
+    Look,
+}
+
+fn step() -> impl Strategy<Value = (usize, Step)> {
+    let at = any::<prop::sample::Index>;
+    let step = prop_oneof![
+        4 => (at(), 1usize..4).prop_map(|(at, len)| Step::Insert(at, len)),
+        3 => (at(), 1usize..5).prop_map(|(at, len)| Step::Delete(at, len)),
+        3 => mark_edit().prop_map(Step::Mark),
+        1 => Just(Step::Undo),
+        1 => Just(Step::Redo),
+        2 => (1usize..3).prop_map(Step::Hear),
+        4 => Just(Step::Look),
+    ];
+    (prop_oneof![5 => Just(0usize), 2 => Just(1), 1 => Just(2)], step)
+}
+
+fn take_step(docs: &mut [Doc; 3], who: usize, step: &Step, now: u64) {
+    let len = docs[who].text("t").len();
+    match step {
+        Step::Insert(at, count) => {
+            let insert =
+                |tx: &mut Transaction<'_>| tx.text("t").insert(at.index(len + 1), &"abc"[..*count]);
+            docs[who].transact(now, insert).0.unwrap();
+        }
+        Step::Delete(at, count) if len > 0 => {
+            let at = at.index(len);
+            let delete = |tx: &mut Transaction<'_>| tx.text("t").delete(at, (*count).min(len - at));
+            docs[who].transact(now, delete).0.unwrap();
+        }
+        Step::Mark(edit) => perform_mark(&mut docs[who], "t", edit, now),
+        Step::Undo => drop(docs[who].undo(now)),
+        Step::Redo => drop(docs[who].redo(now)),
+        Step::Hear(next) => {
+            let news = docs[(who + next) % 3].blocks_since(docs[who].version());
+            docs[who].import(u64::MAX, news).unwrap();
+        }
+        Step::Look => assert_knows_its_marks(&docs[who]),
+        Step::Delete(..) => {}
+    }
+}
+
+#[test]
+fn typing_and_marking_in_turn_works_out_few_marks_anew() {
+    let steps = [50, 200].map(|count| {
+        let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+        ada.transact(0, |tx| tx.text("t").insert(0, &"abcd".repeat(count))).0.unwrap();
+        for at in 0..count {
+            let mark = |tx: &mut Transaction<'_>| {
+                tx.text("t").mark(4 * at..4 * at + 2, "bold", true, Expand::After)
+            };
+            ada.transact(0, mark).0.unwrap();
+        }
+        ben.import(0, ada.blocks_since(ben.version())).unwrap();
+        assert_eq!([&ada, &ben].map(|doc| doc.text("t").spans().len()), [2 * count; 2]);
+        let start = counted::steps();
+        for turn in 0..20 {
+            ada.transact(0, |tx| tx.text("t").insert(turn, "x")).0.unwrap();
+            ada.transact(0, |tx| tx.text("t").delete(7 + turn, 1)).0.unwrap();
+            let mark = |tx: &mut Transaction<'_>| tx.text("t").mark(9..11, "n", 1, Expand::None);
+            ada.transact(0, mark).0.unwrap();
+            ben.import(0, ada.blocks_since(ben.version())).unwrap();
+            assert_eq!(ada.text("t").spans(), ben.text("t").spans());
+        }
+        counted::steps() - start
+    });
+    assert!(steps[0] == steps[1] && steps[0] < 400, "{steps:?}");
+}
+
 proptest! {
+    #[test]
+    fn marks_that_are_carried_along_are_those_worked_out_anew(
+        steps in prop::collection::vec(step(), 0..50),
+    ) {
+        let mut docs = [1, 2, 3].map(|peer| Doc::new(PeerId(peer)));
+        for (now, (who, step)) in (1..).zip(&steps) {
+            take_step(&mut docs, *who, step, now);
+        }
+        docs.iter().for_each(assert_knows_its_marks);
+    }
+
     #[test]
     fn marks_put_over_one_another_at_once_are_those_put_one_after_the_other(
         marks in prop::collection::vec((0u32..20, 0u32..8), 0..20),
     ) {
         let holds: Vec<Hold> = (0..).zip(marks).map(|(lv, (at, len))| (at, at + len, lv)).collect();
-        let mut held = Holding::default();
-        holds.iter().for_each(|hold| held.put(0, *hold));
+        let (mut held, mut graph) = (Holding::default(), Graph::default());
+        for hold in &holds {
+            graph.push(OpId::new(PeerId(1), hold.2), 1, Stamp(hold.2.into()), &[]);
+            if hold.0 < hold.1 {
+                held.lay(&graph, 0, *hold);
+            }
+        }
         prop_assert_eq!(painted(&holds), held.of(0));
     }
 }
