@@ -19,7 +19,7 @@ pub(crate) fn apply_cell(
     mut patches: Option<&mut Vec<Patch>>,
 ) {
     let container = containers.get_mut(index);
-    let id = &container.id;
+    let (id, kind) = (&container.id, container.kind);
     let mut changed = |patch: &dyn Fn() -> Patch| {
         if let Some(patches) = &mut patches {
             patches.push(patch());
@@ -53,7 +53,7 @@ pub(crate) fn apply_cell(
             let (taken, replaced) = state.write(graph, lv, op);
             if let Some(at) = taken {
                 let delta = || ListDelta::at(at, ListDelta::Delete(1));
-                changed(&|| Patch::List { id: id.clone(), delta: delta() });
+                changed(&|| Patch::List { id: id.clone(), kind, delta: delta() });
             }
             let shown = op.row().filter(|_| replaced).and_then(|element| state.index_of(element));
             if let Some(index) = shown {

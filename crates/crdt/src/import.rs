@@ -417,7 +417,7 @@ fn merge(
     containers: &mut Containers,
     patches: &mut Vec<Patch>,
 ) {
-    let Container { id, content, .. } = containers.get_mut(index);
+    let Container { id, kind, content, .. } = containers.get_mut(index);
     let (graph, runs) = history.parts_mut(index);
     match content {
         Content::Text(log, state) => {
@@ -433,7 +433,7 @@ fn merge(
         }
         Content::List(log, state) => {
             for delta in state.merge(log, graph, runs, range) {
-                patches.push(Patch::List { id: id.clone(), delta });
+                patches.push(Patch::List { id: id.clone(), kind: *kind, delta });
             }
         }
         Content::Tree(log, state) => {

@@ -378,8 +378,8 @@ impl Doc {
         delta.truncate(
             delta.len() - usize::from(matches!(delta.last(), Some(ListDelta::Retain(_)))),
         );
-        let id = || container.id.clone();
-        patches.extend((!delta.is_empty()).then(|| Patch::List { id: id(), delta }));
+        let (id, kind) = (|| container.id.clone(), container.kind);
+        patches.extend((!delta.is_empty()).then(|| Patch::List { id: id(), kind, delta }));
         let replaced = replaced.into_iter();
         patches.extend(replaced.map(|index| Patch::ListElement { id: id(), index }));
     }

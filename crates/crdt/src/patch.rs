@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::container::ContainerId;
+use crate::container::{ContainerId, ContainerKind};
 use crate::id::RowId;
 use crate::tree::NodeId;
 use crate::value::Value;
@@ -62,6 +62,8 @@ pub enum Patch {
     List {
         /// The list.
         id: ContainerId,
+        /// Whether it is a list or a movable list: one of each may have this id.
+        kind: ContainerKind,
         /// The edit, from the list's start.
         delta: Vec<ListDelta>,
     },

@@ -120,7 +120,10 @@ fn patches_say_which_element_holds_something_else() {
     assert_eq!(import.patches, [Patch::ListElement { id: id.clone(), index: 1 }]);
     let (_, commit) = ada.transact(0, |tx| tx.movable_list("todo").push("d"));
     let delta = vec![ListDelta::Retain(3), ListDelta::Insert(vec!["d".into()])];
-    assert_eq!(ada.patches(&commit.unwrap()), [Patch::List { id, delta }]);
+    assert_eq!(
+        ada.patches(&commit.unwrap()),
+        [Patch::List { id, kind: ContainerKind::MovableList, delta }]
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Earlier versions, by name.
 
 use leptos_sync_crdt::{
-    Cell, ContainerId, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange, TextDelta,
-    TreeChange, VersionVector,
+    Cell, ContainerId, ContainerKind, Doc, ListDelta, OpId, PastError, Patch, PeerId, RowChange,
+    TextDelta, TreeChange, VersionVector,
 };
 
 fn written() -> (Doc, VersionVector) {
@@ -109,7 +109,8 @@ fn a_difference_of_lists_names_the_elements_that_hold_something_else() {
         ListDelta::Delete(1),
     ];
     let element = |index| Patch::ListElement { id: id(), index };
-    let all = [Patch::List { id: id(), delta }, element(2), element(4)];
+    let all =
+        [Patch::List { id: id(), kind: ContainerKind::MovableList, delta }, element(2), element(4)];
     assert_eq!(doc.diff(&first, doc.version()).unwrap(), all);
 }
 

@@ -1,8 +1,8 @@
 //! Patches of what a replica writes itself, and of what it takes in, are the same.
 
 use leptos_sync_crdt::{
-    ContainerId, Doc, ListDelta, Patch, PeerId, RowChange, RowId, TextDelta, Transaction,
-    VersionVector,
+    ContainerId, ContainerKind, Doc, ListDelta, Patch, PeerId, RowChange, RowId, TextDelta,
+    Transaction, VersionVector,
 };
 
 /// Performs an edit here, takes it in elsewhere, and says what changed, which both must agree on.
@@ -30,7 +30,7 @@ fn every_write_is_told_alike_where_it_was_made_and_where_it_came_in() {
     let patches = told(ada, ben, |tx| tx.text("x").delete(1, 1).unwrap());
     let delta = vec![TextDelta::Retain(1), TextDelta::Delete(1)];
     assert_eq!(patches, [Patch::Text { id: id("x"), delta }]);
-    let list = |delta| [Patch::List { id: id("l"), delta }];
+    let list = |delta| [Patch::List { id: id("l"), kind: ContainerKind::List, delta }];
     let patches = told(ada, ben, |tx| tx.list("l").extend([1, 2]));
     assert_eq!(patches, list(vec![ListDelta::Insert(vec![1.into(), 2.into()])]));
     let patches = told(ada, ben, |tx| tx.list("l").remove(1).unwrap());
@@ -67,8 +67,26 @@ fn an_element_taken_from_the_front_is_told_without_an_empty_stretch() {
     ada.transact(9_000, |tx| tx.movable_list("l").move_to(1, 2)).0.unwrap();
     ben.transact(0, |tx| tx.movable_list("l").move_to(1, 0)).0.unwrap();
     let patches = ben.import(9_000, ada.blocks_since(ben.version())).unwrap().patches;
-    let delta = vec![ListDelta::Delete(1)];
-    assert!(patches.contains(&Patch::List { id, delta }), "{patches:?}");
+    let (kind, delta) = (ContainerKind::MovableList, vec![ListDelta::Delete(1)]);
+    assert!(patches.contains(&Patch::List { id, kind, delta }), "{patches:?}");
+}
+
+#[test]
+fn a_list_and_a_movable_list_of_one_name_are_told_apart() {
+    let (mut ada, mut ben) = (Doc::new(PeerId(1)), Doc::new(PeerId(2)));
+    let empty = ada.version().clone();
+    let (_, commit) = ada.transact(0, |tx| {
+        tx.list("l").extend(["a"]);
+        tx.movable_list("l").extend(["b"]);
+    });
+    let patch = |kind, element: &str| {
+        let delta = vec![ListDelta::Insert(vec![element.into()])];
+        Patch::List { id: ContainerId::root("l"), kind, delta }
+    };
+    let both = [patch(ContainerKind::List, "a"), patch(ContainerKind::MovableList, "b")];
+    assert_eq!(ada.patches(&commit.unwrap()), both);
+    assert_eq!(ben.import(0, ada.blocks_since(&empty)).unwrap().patches, both);
+    assert_eq!(ada.diff(&empty, ada.version()).unwrap(), both);
 }
 
 /// A row that both know, with two fields.

@@ -185,7 +185,7 @@ impl View {
                 Patch::Marks { id, .. } => {
                     self.marks.entry(id.clone()).or_default().follow(id, patch, inserted);
                 }
-                Patch::List { id, delta } => {
+                Patch::List { id, delta, .. } => {
                     patch_list(self.lists.entry(id.clone()).or_default(), delta);
                 }
                 Patch::ListElement { id, index } => {

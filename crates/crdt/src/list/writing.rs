@@ -1,7 +1,7 @@
 //! Writing a list.
 
 use crate::cells::{CellOp, RowRef};
-use crate::container::{ContainerId, ContainerIx, ContainerKind, Content};
+use crate::container::{Container, ContainerId, ContainerIx, ContainerKind, Content};
 use crate::gather::Gather;
 use crate::graph::Lv;
 use crate::list::ListState;
@@ -218,9 +218,9 @@ impl ListMut<'_, '_> {
 
     fn note(&mut self, lv: Lv, at: u32, edit: Option<ListDelta>) {
         let Some(edit) = edit else { return };
-        let id = self.tx.doc().containers.get(self.index).id.clone();
-        let delta = ListDelta::at(at, edit);
-        self.tx.doc_mut().local_edits.push((lv, Patch::List { id, delta }));
+        let Container { id, kind, .. } = self.tx.doc().containers.get(self.index);
+        let (id, kind, delta) = (id.clone(), *kind, ListDelta::at(at, edit));
+        self.tx.doc_mut().local_edits.push((lv, Patch::List { id, kind, delta }));
     }
 }
 
