@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::json;
 
@@ -29,7 +29,14 @@ pub(crate) struct SizeArgs {
     /// Weigh the engine alone, as a bare module less one that does the same without it.
     #[arg(long)]
     engine: bool,
+    /// Write that to docs/size.md; `wasm-opt` must be on PATH.
+    #[arg(long, requires = "engine")]
+    record: bool,
 }
+
+/// What is before the table that `--record` writes, and what is behind it.
+const TABLE: [&str; 2] =
+    ["<!-- written by `cargo xtask size --engine --record` -->\n", "<!-- end of that -->"];
 
 /// One thing measured, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +95,11 @@ pub(crate) fn run(args: &SizeArgs) -> Result<()> {
     } else {
         measure(&workspace, args.json)?
     };
+    if args.record {
+        ensure!(shell::find_program(&["wasm-opt"]).is_some(), "install wasm-opt first: it counts");
+        let page = workspace.root.join("docs/size.md");
+        fs::write(&page, with_table(&fs::read_to_string(&page)?, &rows)?)?;
+    }
     if args.json {
         let map: serde_json::Map<_, _> =
             rows.iter().map(|(name, size)| ((*name).to_owned(), size.json())).collect();
@@ -152,6 +164,21 @@ pub(crate) fn size_of(file: &Path) -> Result<Size> {
     Size::of(&bytes)
 }
 
+/// The page with these rows in its table.
+fn with_table(page: &str, rows: &[(&str, Size)]) -> Result<String> {
+    let [start, end] = TABLE;
+    let parts = page.split_once(start).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.context("docs/size.md has no place for the table")?;
+    let mut table = String::from("| bytes | raw | gzip -9 | brotli 11 |\n|---|---:|---:|---:|\n");
+    for (name, Size { raw, gzip, brotli }) in rows {
+        table += &format!("| {name} | {raw} | {gzip} | {brotli} |\n");
+    }
+    Ok([before, start, &table, end, after].concat())
+}
+
 fn print(rows: &[(&str, Size)]) {
     println!("  {:<28} {:>10} {:>10} {:>10}", "bytes", "raw", "gzip -9", "brotli 11");
     for (name, size) in rows {
@@ -168,6 +195,18 @@ mod tests {
         let size = Size::of(&[7; 10_000]).expect("a size");
         assert_eq!(size.raw, 10_000);
         assert!(size.gzip < 100 && size.brotli < size.gzip, "{size:?}");
+    }
+
+    #[test]
+    fn a_page_has_the_last_table_and_all_that_is_around_it() {
+        let [start, end] = TABLE;
+        let page = |table: &str| format!("before\n{start}{table}{end}\nafter\n");
+        let size = Size { raw: 3, gzip: 2, brotli: 1 };
+        let once = with_table(&page("old"), &[("a", size)]).expect("it has a place");
+        assert!(once.contains("| a | 3 | 2 | 1 |"), "{once}");
+        assert_eq!(with_table(&once, &[("a", size)]).expect("it has a place"), once);
+        assert!(once.starts_with("before") && once.ends_with("after\n") && !once.contains("old"));
+        assert!(with_table("no place", &[]).is_err());
     }
 
     #[test]
