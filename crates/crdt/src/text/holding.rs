@@ -147,7 +147,7 @@ pub(super) fn painted(holds: &[Hold]) -> Vec<Hold> {
     }
     sort_set(&mut cuts);
     let mut taken: Vec<Option<usize>> = vec![None; cuts.len()];
-    let mut free: Vec<usize> = (0..cuts.len() + 1).gather();
+    let mut free: Vec<usize> = (0..cuts.len()).gather();
     let next_free = |free: &mut Vec<usize>, mut at: usize| {
         while free[at] != at {
             free[at] = free[free[at]];

@@ -275,6 +275,15 @@ fn receiving_marks_and_undoing_them_is_not_quadratic() {
     assert!(steps[1] < steps[0] * 6, "{steps:?}");
 }
 
+#[test]
+fn marks_of_a_snapshot_are_shown_without_reading_its_history() {
+    let mut doc = abc();
+    doc.transact(0, |tx| tx.text("x").mark(0..2, "k", 1i64, Expand::None)).0.unwrap();
+    let copy = Doc::from_snapshot(PeerId(9), &doc.encode_snapshot()).unwrap();
+    assert_eq!(copy.text("x").spans(), doc.text("x").spans());
+    assert!(copy.is_cold(), "it was read");
+}
+
 /// What is remembered of which marks hold is what their log says.
 pub(crate) fn assert_knows_its_marks(doc: &Doc) {
     let history = doc.history();
