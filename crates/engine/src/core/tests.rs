@@ -6,7 +6,7 @@ use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot, Stored
 use leptos_sync_transport::{Closed, ConnectError};
 
 use super::tabs::TabMessage;
-use super::{Core, Job, JobResult, Loaded, Now, Output, Told};
+use super::{Core, Job, JobResult, Loaded, Now, Output};
 use crate::config::EngineConfig;
 use crate::status::{Reason, StorageFault, StorageHealth, SyncState};
 
@@ -34,12 +34,9 @@ pub(super) fn posted(outputs: &[Output]) -> Vec<TabMessage> {
     posts.collect()
 }
 
-/// The mark of what is stored.
-pub(super) const MARK: u64 = 77;
-
 /// What other tabs are told of changes of the board.
 pub(super) fn changes(stored: bool, blocks: Vec<Block>) -> TabMessage {
-    TabMessage::Changes { stored, mark: Some(MARK), parts: vec![(board(), blocks)] }
+    TabMessage::Changes { stored, parts: vec![(board(), blocks)] }
 }
 
 pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
@@ -53,7 +50,6 @@ pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
 pub(super) fn unread(has_server: bool) -> Core {
     let mut core = Core::new(EngineConfig::default(), 1, has_server);
     core.peer = PeerId(7);
-    core.storage_marked(Some(MARK));
     core.open(&board());
     core
 }
@@ -337,7 +333,7 @@ fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
     assert!(core.next_job(at(2)).is_none());
     assert_eq!(core.deadline(), None);
     assert!(!core.status().saved_here);
-    core.storage_looked_at(at(3), Some(MARK + 1));
+    core.storage_looked_at(at(3), false);
     let Some(Job::Append(batch)) = core.next_job(at(3)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), vec![first, second])]);
     core.job_finished(at(4), JobResult::Append(Ok(())));
@@ -345,7 +341,7 @@ fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
 
     core.doubt_storage();
     assert!(!core.doc_status(&board()).expect("it is open").saved_here);
-    core.storage_looked_at(at(5), Some(MARK + 1));
+    core.storage_looked_at(at(5), true);
     assert!(core.doc_status(&board()).expect("it is open").saved_here, "it is there");
     assert!(core.next_job(at(5)).is_none());
 }
@@ -356,7 +352,7 @@ fn what_was_read_before_all_was_erased_is_stored_anew_though_it_comes_after() {
     let blocks = content.docs[&board()].content.borrow().blocks_since(&VersionVector::new());
     let mut core = unread(false);
     core.doubt_storage();
-    core.storage_looked_at(at(1), None);
+    core.storage_looked_at(at(1), false);
     let stored = StoredDoc { blocks: blocks.clone(), ..StoredDoc::default() };
     core.load_finished(at(2), &board(), Ok(Loaded { stored, acked: None }));
     assert!(!core.doc_status(&board()).expect("it is open").saved_here);
@@ -364,39 +360,15 @@ fn what_was_read_before_all_was_erased_is_stored_anew_though_it_comes_after() {
     assert_eq!(batch, [(board(), blocks)]);
 }
 
-/// It counts as stored where what is stored bears the same mark, and there only.
 #[test]
 fn what_another_tab_called_stored_before_all_was_erased_is_stored_when_it_comes_after() {
-    let (_, block) = stored();
-    let told = changes(true, vec![block.clone()]).encode();
-    for (mark, is_stored) in [(Some(MARK), true), (Some(MARK + 1), false), (None, false)] {
-        let mut core = loaded(false);
-        core.storage_marked(mark);
-        core.tab_message(at(2), &told);
-        let job = core.next_job(at(2));
-        assert_eq!(job.is_none(), is_stored, "{mark:?}");
-        assert_eq!(core.doc_status(&board()).expect("it is open").saved_here, is_stored);
-        if let Some(Job::Append(batch)) = job {
-            assert_eq!(batch, [(board(), vec![block.clone()])]);
-        }
-    }
-    // Nor does a word without a mark count.
+    let (content, block) = stored();
+    drop(content);
     let mut core = loaded(false);
-    core.storage_marked(None);
-    let parts = vec![(board(), vec![block.clone()])];
-    core.tab_message(at(2), &TabMessage::Changes { stored: true, mark: None, parts }.encode());
-    assert!(core.next_job(at(2)).is_some());
-}
-
-#[test]
-fn a_second_look_that_began_before_all_was_erased_tells_nothing_of_what_is_stored() {
-    let (_, block) = stored();
-    let found = StoredDoc { blocks: vec![block.clone()], ..StoredDoc::default() };
-    let mut core = loaded(false);
-    let losses = core.losses();
     core.doubt_storage();
-    core.storage_looked_at(at(1), Some(MARK + 1));
-    core.reread_finished(at(2), vec![(board(), found)], Told::default(), losses);
+    core.storage_looked_at(at(1), false);
+    let parts = vec![(board(), vec![block.clone()])];
+    core.tab_message(at(2), &TabMessage::Changes { stored: true, parts }.encode());
     let Some(Job::Append(batch)) = core.next_job(at(2)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), vec![block])]);
 }
@@ -408,7 +380,7 @@ fn what_is_closed_while_what_was_stored_may_be_gone_is_stored_anew() {
     // It was opened to be written to, too.
     core.close(at(2), &board());
     core.close(at(2), &board());
-    core.storage_looked_at(at(3), Some(MARK + 1));
+    core.storage_looked_at(at(3), false);
     let Some(Job::Append(batch)) = core.next_job(at(3)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), vec![block])]);
     core.job_finished(at(4), JobResult::Append(Ok(())));
