@@ -288,8 +288,8 @@ mod tests {
     /// A test file for browsers that nobody names would never run.
     #[test]
     fn every_test_for_browsers_is_named() {
-        let crates = Path::new("../crates").to_owned();
-        for file in files_below(&crates).expect("the crates are there") {
+        let crates = Path::new("../crates");
+        for file in files_below(crates).expect("the crates are there") {
             let is_test = file.iter().nth(1).is_some_and(|folder| folder == "tests");
             if !is_test || file.iter().count() != 3 || file.extension().is_none_or(|e| e != "rs") {
                 continue;

@@ -6,7 +6,7 @@ use crate::graph::{Graph, Lv};
 use crate::names::NameIx;
 use crate::search::Search;
 use crate::sorting::sort_set;
-use crate::text::places::UNSURE;
+use crate::text::places::is_held;
 
 /// A mark that holds from one position to another (exclusive).
 pub(crate) type Hold = (u32, u32, Lv);
@@ -128,7 +128,7 @@ pub(super) fn paint(graph: &Graph, marks: &[(NameIx, Hold)]) -> Holding {
     let mut held = Holding::default();
     for at in graph.by_rank(&mut marks.iter().map(|(_, (_, _, lv))| *lv)) {
         let (key, hold) = marks[at];
-        if hold.0 < hold.1 && key != UNSURE {
+        if is_held(&marks[at]) {
             held.of_mut(key).push(hold);
         }
     }

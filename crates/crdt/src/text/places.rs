@@ -48,7 +48,7 @@ pub(crate) struct Known {
 /// whether it has the mark.
 pub(super) type Places = Vec<(NameIx, Hold)>;
 
-pub(super) const UNSURE: NameIx = NameIx::MAX;
+const UNSURE: NameIx = NameIx::MAX;
 
 /// What was known before some edits.
 #[derive(Debug)]
@@ -210,10 +210,15 @@ impl Known {
     }
 }
 
-fn lay(held: &mut Holding, graph: &Graph, (key, hold): (NameIx, Hold)) {
-    if hold.0 < hold.1 && key != UNSURE {
-        held.lay(graph, key, hold);
+fn lay(held: &mut Holding, graph: &Graph, place: (NameIx, Hold)) {
+    if is_held(&place) {
+        held.lay(graph, place.0, place.1);
     }
+}
+
+/// Whether a mark would hold there, and not merely has an end or may be passed.
+pub(super) fn is_held((key, (start, end, _)): &(NameIx, Hold)) -> bool {
+    start < end && *key != UNSURE
 }
 
 impl Edit {
