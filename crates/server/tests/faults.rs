@@ -34,6 +34,15 @@ fn open(ch: u32, doc: &DocId) -> Message {
     message(&Said::Open(Open { ch, doc: doc.clone(), have, me: None, since: None }))
 }
 
+async fn until_a_write_waits(storage: &MemoryStorage) {
+    let waits = async {
+        while !storage.is_write_waiting() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.expect("it is written");
+}
+
 async fn rejected(client: &mut Client) -> (NackCode, u32) {
     match client.until(|event| matches!(event, ClientEvent::Rejected { .. })).await {
         ClientEvent::Rejected { code, retry_after_ms, .. } => (code, retry_after_ms),
@@ -115,7 +124,7 @@ async fn a_change_brought_twice_is_acknowledged_to_neither_if_it_is_not_stored()
     storage.stall_writes(true);
     let first = ada.write("keeps the room busy");
     ada.send(vec![first]).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until_a_write_waits(&storage).await;
     let twice = bob.write("brought by two");
     bob.send(vec![twice.clone()]).await;
     eve.send(vec![twice]).await;
@@ -366,7 +375,7 @@ async fn openings_that_are_closed_count_until_the_disk_has_answered() {
     storage.stall_writes(true);
     let block = ada.write("keeps the document busy");
     ada.send(vec![block]).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until_a_write_waits(&storage).await;
     let mut eve = connect(&place, &[PROTOCOL]).await.unwrap();
     eve.send(hello(2)).await.unwrap();
     let max = Limits::default().docs_max;
@@ -403,6 +412,7 @@ async fn who_left_keeps_a_place_until_the_disk_has_answered() {
     storage.stall_writes(true);
     let block = ada.write("on its way");
     ada.send(vec![block]).await;
+    until_a_write_waits(&storage).await;
     drop(ada);
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(20)).await;

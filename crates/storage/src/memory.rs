@@ -93,6 +93,12 @@ impl MemoryStorage {
         }
     }
 
+    /// Whether a write waits that came while they are stalled.
+    #[must_use]
+    pub fn is_write_waiting(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     /// Takes the store away for a moment, as a platform may, with all that is in it or without:
     /// [`Storage::lost`] resolves once in each handle.
     pub fn take_away(&self, erases: bool) {

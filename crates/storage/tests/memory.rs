@@ -89,9 +89,12 @@ async fn a_stalled_write_takes_effect_when_the_stall_ends() {
     store.stall_writes(true);
     let mut write = pin!(store.append(vec![(doc("a"), blocks(1, 1, 1, "x"))]));
     let mut context = Context::from_waker(Waker::noop());
+    assert!(!store.is_write_waiting());
     assert!(write.as_mut().poll(&mut context).is_pending());
     assert!(store.load(&doc("a")).await.unwrap().is_empty());
+    assert!(store.is_write_waiting());
     store.stall_writes(false);
+    assert!(!store.is_write_waiting());
     write.await.unwrap();
     assert_eq!(store.load(&doc("a")).await.unwrap().blocks.len(), 1);
 }

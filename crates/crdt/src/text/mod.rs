@@ -119,11 +119,14 @@ impl TextState {
         range: (Lv, Lv),
         report: &mut dyn FnMut(Vec<TextDelta>),
     ) {
-        // Marks alone leave those that hold where they are.
-        let (is_critical, upto) = graph.critical_at(range.0);
-        let is_linear = is_critical && range.1 <= upto;
-        if !is_linear && runs.pieces(range.0, range.1).any(|piece| piece.kind != RunKind::Aside) {
-            self.marks.forget();
+        if self.marks.is_known() {
+            let (is_critical, upto) = graph.critical_at(range.0);
+            let is_linear = is_critical && range.1 <= upto;
+            // Marks alone leave those that hold where they are.
+            let mut pieces = runs.pieces(range.0, range.1);
+            if !is_linear && pieces.any(|piece| piece.kind != RunKind::Aside) {
+                self.marks.forget();
+            }
         }
         let (rope, marks) = (&mut self.rope, &mut self.marks);
         let mut present = Editing { rope, marks, edits: Edits::default() };

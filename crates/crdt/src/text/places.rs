@@ -97,6 +97,11 @@ impl Marks {
         }
     }
 
+    /// Whether anything is known of what holds where, be it before the last edits.
+    pub(crate) fn is_known(&mut self) -> bool {
+        self.known.get().is_some() || self.before.get_mut().is_some()
+    }
+
     /// Forgets what holds where.
     pub(crate) fn forget(&mut self) {
         self.known.take();
