@@ -34,8 +34,9 @@ fn program(workspace: &Workspace) -> Command {
     let run = ["run", "--quiet", "--locked", "--profile", "sim", "--package"];
     let mut command = workspace.cargo(run);
     command.args(["leptos-sync-testkit", "--bin", "sim", "--"]);
-    // With the bugs that can be planted in the product's own code, each of them switched off.
+    // With the bugs that can be planted in the product's own code, each of them switched off; and
+    // with what lets the seed decide in which order tokio wakes those that wait for the same.
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    command.env("RUSTFLAGS", format!("{flags} --cfg planted"));
+    command.env("RUSTFLAGS", format!("{flags} --cfg planted --cfg tokio_unstable"));
     command
 }

@@ -18,6 +18,9 @@ pub trait Env: Send + Sync + 'static {
 
     /// Runs a task to its end.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// Does what takes long, away from the threads that serve sockets.
+    fn aside(&self, work: Box<dyn FnOnce() + Send>);
 }
 
 /// The operating system's clock and randomness, and tasks of the tokio runtime.
@@ -36,6 +39,10 @@ impl Env for SystemEnv {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
+    }
+
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
     }
 }
 

@@ -210,7 +210,10 @@ impl<S: Store> Hub<S> {
     ) -> Option<R> {
         // One processor is left to the others. The semaphore is never closed.
         let _turn = self.validators.acquire().await;
-        tokio::task::spawn_blocking(work).await.ok()
+        let (done, result) = tokio::sync::oneshot::channel();
+        // Whoever does not wait for it any more does not need it.
+        self.env.aside(Box::new(move || drop(done.send(work()))));
+        result.await.ok()
     }
 
     /// Whether `peer` belongs to `principal`. The first to use a peer id owns it, unless everybody

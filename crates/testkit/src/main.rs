@@ -26,6 +26,9 @@ const SHRINK: Duration = Duration::from_secs(20);
 /// How many seeds a known bug may take when figures are recorded.
 const PLANTED_SEEDS_MAX: u64 = 5_000;
 
+/// Of so many seeds one is played twice, to see whether it decides everything.
+const TWICE_OF: u64 = 50;
+
 /// Whole clients and the production server on a seeded clock, network and disk.
 #[derive(Parser)]
 #[command(name = "sim")]
@@ -120,7 +123,8 @@ fn play_all(args: &Args, chances: &Chances, start: Instant) -> (Sum, Vec<Failure
             let seed = args.from + number;
             let keep = args.keep.clone();
             let run = Run { keep, chances: chances.clone(), ..Run::new(seed) };
-            let outcome = run.play();
+            let twice = number.is_multiple_of(TWICE_OF);
+            let outcome = if twice { run.play_twice() } else { run.play() };
             sum.lock().expect("no holder panics").add(&outcome);
             if let Some(violation) = outcome.violation
                 && !stop.swap(true, Ordering::Relaxed)

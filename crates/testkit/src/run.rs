@@ -69,6 +69,8 @@ pub struct Outcome {
     pub faults: BTreeMap<&'static str, u64>,
     /// Simulated milliseconds.
     pub simulated_ms: u64,
+    /// A hash of all that was on any disk in the end.
+    pub digest: u64,
     /// What went wrong: a sentence.
     pub violation: Option<String>,
 }
@@ -105,10 +107,22 @@ impl Run {
         }
     }
 
-    /// Lives through it. Equal runs have equal outcomes.
+    /// Lives through it. Equal runs have equal outcomes, if the program was compiled with
+    /// `--cfg tokio_unstable`, as `cargo xtask sim` does: else tokio draws in which order it wakes
+    /// those that wait for the same.
     #[must_use]
     pub fn play(&self) -> Outcome {
         play(self.seed, &self.steps())
+    }
+
+    /// Lives through it twice: it is a violation of its own if that differs.
+    #[must_use]
+    pub fn play_twice(&self) -> Outcome {
+        let (mut once, again) = (self.play(), self.play());
+        if cfg!(tokio_unstable) && (once.digest, &once.faults) != (again.digest, &again.faults) {
+            once.violation = Some("played twice, it went two ways".to_owned());
+        }
+        once
     }
 
     /// The fewest steps that still fail in the same way, found by leaving out ever smaller parts,
@@ -154,12 +168,14 @@ fn kind(violation: &str) -> Vec<&str> {
     words.filter(says).take(KIND_WORDS).collect()
 }
 
-/// Takes `steps` in the world of `seed`. Equal arguments have equal outcomes.
+/// Takes `steps` in the world of `seed`: see [`Run::play`].
 #[must_use]
 pub fn play(seed: u64, steps: &[Step]) -> Outcome {
     note_panics();
     take_panic();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
+    #[cfg(tokio_unstable)]
+    runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime starts");
     let play = std::panic::AssertUnwindSafe(|| {
         LocalSet::new().block_on(&runtime, async {
@@ -172,6 +188,7 @@ pub fn play(seed: u64, steps: &[Step]) -> Outcome {
                 connections: world.net.connections.get(),
                 faults: world.all_faults(),
                 simulated_ms: start.elapsed().as_millis() as u64,
+                digest: world.digest(),
                 violation,
             }
         })

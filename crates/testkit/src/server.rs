@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use leptos_sync_protocol::Limits;
@@ -186,6 +187,14 @@ impl Env for ServerEnv {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.tasks.spawn(task);
+    }
+
+    fn aside(&self, work: Box<dyn FnOnce() + Send>) {
+        let ms = lock(&self.rng).below(4);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            work();
+        });
     }
 }
 

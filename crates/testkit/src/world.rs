@@ -1,6 +1,7 @@
 //! One simulated world: the server, devices with tabs, the network, and what is done to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -123,6 +124,14 @@ impl World {
         }
         config.compact_blocks = 8 + self.rng.index(24);
         device.open_tab(&self.net, config)
+    }
+
+    /// A hash of all that is on any disk.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let devices = self.devices.iter().map(|device| &device.disk);
+        devices.chain([&self.server.disk]).for_each(|disk| disk.copy().hash(&mut hasher));
+        hasher.finish()
     }
 
     /// Counts a fault.
