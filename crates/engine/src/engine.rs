@@ -15,7 +15,7 @@ use litemap::LiteMap;
 
 use crate::config::EngineConfig;
 use crate::core::records::{ACKED, Acked, CLOCK, KEPT, ServerLife, acked_key};
-use crate::core::{Core, Loaded, Now, Output, Parts};
+use crate::core::{Core, Loaded, Now, Output, Told};
 use crate::env::Env;
 use crate::erased::{AnyReceiver, AnyStorage, AnyTabs, AnyTransport};
 use crate::event::{DocEvent, Subscribers, Subscription};
@@ -210,53 +210,67 @@ async fn find_clock(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
 async fn watch_storage(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>) {
     let mark = Box::pin(mark_kept(&engine, &storage));
     // A mark that is made after a loss says nothing of what was there before.
-    let (mut kept, mut is_lost) = match select(storage.clone().lost(), mark).await {
-        Either::Left(_) => (None, true),
-        Either::Right((kept, _)) => (kept, false),
+    let mut is_lost = match select(storage.clone().lost(), mark).await {
+        Either::Left(_) => true,
+        Either::Right((mark, _)) => {
+            let Some(inner) = engine.upgrade() else { return };
+            inner.with(|core, _| core.storage_marked(mark));
+            false
+        }
     };
     loop {
         while !std::mem::take(&mut is_lost) {
             let lost = storage.clone().lost();
-            if kept.is_some() {
+            let Some(inner) = engine.upgrade() else { return };
+            if inner.core.borrow().storage_mark().is_some() {
+                drop(inner);
                 lost.await;
                 break;
             }
+            if inner.closed.get() {
+                return;
+            }
             // What is being cleared may not answer: the next loss is to be told by a mark again.
-            let open = engine.upgrade().filter(|inner| !inner.closed.get());
-            let Some(sleep) = open.map(|inner| inner.env.sleep(LOOK_AGAIN_MS)) else { return };
+            let sleep = inner.env.sleep(LOOK_AGAIN_MS);
+            drop(inner);
             match select(lost, sleep).await {
                 Either::Left(_) => break,
-                Either::Right(_) => kept = mark_kept(&engine, &storage).await,
+                Either::Right(_) => {
+                    let mark = mark_kept(&engine, &storage).await;
+                    let Some(inner) = engine.upgrade() else { return };
+                    inner.with(|core, _| core.storage_marked(mark));
+                }
             }
         }
         let Some(inner) = engine.upgrade() else { return };
         inner.with(|core, _| core.doubt_storage());
         drop(inner);
-        let found = mark_kept(&engine, &storage).await;
+        let mark = mark_kept(&engine, &storage).await;
         let Some(inner) = engine.upgrade() else { return };
-        // Without a mark nobody knows, and what is stored twice is skipped.
-        let is_kept = found.is_some() && found == kept;
-        inner.with(|core, now| core.storage_looked_at(now, is_kept));
-        kept = found;
+        inner.with(|core, now| core.storage_looked_at(now, mark));
     }
 }
 
 /// Reads the mark of what is stored, and makes one where there is none. `None` if that cannot be
 /// done now, or the engine ended.
-async fn mark_kept(engine: &Weak<Inner>, storage: &Rc<dyn AnyStorage>) -> Option<Vec<u8>> {
-    match storage.clone().get_meta(KEPT.to_owned()).await {
-        Ok(None) => {}
-        Ok(found) => return found,
-        Err(error) => {
-            tracing::warn!(%error, "what is left in storage is not known");
-            return None;
-        }
+async fn mark_kept(engine: &Weak<Inner>, storage: &Rc<dyn AnyStorage>) -> Option<u64> {
+    if let Some(mark) = read_mark(storage).await? {
+        return Some(mark);
     }
     let fresh = engine.upgrade()?.env.random_u64().to_le_bytes().to_vec();
-    match storage.clone().put_meta(KEPT.to_owned(), fresh.clone()).await {
-        Ok(()) => Some(fresh),
+    if let Err(error) = storage.clone().put_meta(KEPT.to_owned(), fresh).await {
+        tracing::warn!(%error, "the mark of what is stored was not stored");
+        return None;
+    }
+    // Another tab may have made one at the same moment.
+    read_mark(storage).await?
+}
+
+async fn read_mark(storage: &Rc<dyn AnyStorage>) -> Option<Option<u64>> {
+    match storage.clone().get_meta(KEPT.to_owned()).await {
+        Ok(found) => Some(found.and_then(|mark| mark.try_into().ok()).map(u64::from_le_bytes)),
         Err(error) => {
-            tracing::warn!(%error, "the mark of what is stored was not stored");
+            tracing::warn!(%error, "what is left in storage is not known");
             None
         }
     }
@@ -464,15 +478,15 @@ async fn find_unsent(engine: Weak<Inner>, storage: Rc<dyn AnyStorage>, wanted: W
 }
 
 /// Reads documents again, and merges what was found all at once.
-async fn reread(inner: Rc<Inner>, docs: Vec<DocId>, told: Parts) {
-    let mut found = Vec::new();
+async fn reread(inner: Rc<Inner>, docs: Vec<DocId>, told: Told) {
+    let (mut found, losses) = (Vec::new(), inner.core.borrow().losses());
     for doc in docs {
         match inner.storage.clone().load(doc.clone()).await {
             Ok(stored) => found.push((doc, stored)),
             Err(error) => tracing::debug!(%doc, %error, "stored document was not read again"),
         }
     }
-    inner.with(|core, now| core.reread_finished(now, found, told));
+    inner.with(|core, now| core.reread_finished(now, found, told, losses));
 }
 
 async fn connect(inner: Weak<Inner>, transport: Rc<dyn AnyTransport>, generation: u64) {

@@ -42,6 +42,8 @@ impl World {
         for device in &mut self.devices {
             for tab in &mut device.tabs {
                 let life = tab.wire.borrow().as_ref().map(|wire| wire.server_life);
+                // Until then it may show as saved what is gone.
+                let is_told = tab.storage.knows_of_evictions();
                 for id in &docs {
                     let Some(open) = tab.docs.get_mut(id) else { continue };
                     if open.changed.replace(false) {
@@ -51,13 +53,12 @@ impl World {
                         open.tokens = Rc::new(look(id, &open.handle, issued, &self.changes)?);
                     }
                     let status = open.handle.status();
-                    if status.loaded && status.saved_here && !open.kept {
-                        open.kept = true;
+                    let is_kept = status.loaded && status.saved_here && is_told;
+                    if is_kept && !open.kept {
                         let promised = device.promised.entry(id.clone()).or_default();
-                        let evicted = device.evicted.get(id);
-                        let is_evicted = |token| evicted.is_some_and(|all| all.contains(token));
-                        promised.extend(open.tokens.iter().filter(|token| !is_evicted(token)));
+                        promised.extend(open.tokens.iter());
                     }
+                    open.kept = is_kept;
                     let is_said = status.state == SyncState::Saved && up && life == Some(present);
                     if is_said && open.saved_in.replace(present) != Some(present) {
                         saved.push((id.clone(), open.tokens.clone()));

@@ -32,6 +32,31 @@ impl World {
         Ok(())
     }
 
+    /// Takes what a device has stored away under its tabs.
+    pub(crate) fn evict(&mut self, device: usize) -> Result<(), Violation> {
+        self.check()?;
+        self.devices[device].evict();
+        self.forget_transfers(device);
+        Ok(())
+    }
+
+    /// The same, and the power so much later: a tab that has started meanwhile has heard from
+    /// others that may not know yet.
+    pub(crate) async fn crash_after_eviction(
+        &mut self,
+        device: u64,
+        ms: u64,
+    ) -> Result<(), Violation> {
+        let number = self.pick_device(device);
+        self.evict(number)?;
+        self.open_tab(number);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        self.check()?;
+        self.end_device(number, true)?;
+        self.open_tab(number);
+        Ok(())
+    }
+
     fn end_device(&mut self, number: usize, power_too: bool) -> Result<(), Violation> {
         let device = &mut self.devices[number];
         if !power_too {

@@ -57,9 +57,6 @@ pub(crate) struct Device {
     closing: Vec<Tasks>,
     /// What was shown as saved on this device.
     pub(crate) promised: BTreeMap<DocId, BTreeSet<Token>>,
-    /// What tabs had when their site data was evicted: they may show it as saved for the moment in
-    /// which they have not noticed.
-    pub(crate) evicted: BTreeMap<DocId, BTreeSet<Token>>,
     backup: Option<Profile>,
 }
 
@@ -135,7 +132,6 @@ impl Device {
             tabs: Vec::new(),
             closing: Vec::new(),
             promised: BTreeMap::new(),
-            evicted: BTreeMap::new(),
             backup: None,
         }
     }
@@ -167,9 +163,6 @@ impl Device {
     /// promised no longer.
     pub(crate) fn evict(&mut self) {
         self.promised.clear();
-        for (id, open) in self.tabs.iter().flat_map(|tab| &tab.docs) {
-            self.evicted.entry(id.clone()).or_default().extend(open.tokens.iter());
-        }
         self.disk.evict();
     }
 
@@ -231,7 +224,6 @@ impl Device {
         }
         self.closing.drain(..).for_each(|tasks| tasks.kill());
         self.bus = Bus::default();
-        self.evicted.clear();
         self.disk.stall(false);
         self.disk.lose_power()
     }

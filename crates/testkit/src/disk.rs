@@ -6,10 +6,9 @@
 //! What the records mean is decided by the production [`MemoryStorage`].
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -19,6 +18,7 @@ use leptos_sync_storage::{
     AppendError, CompactError, Fault, MemoryStorage, ReadError, Snapshot, Storage, StoredDoc,
 };
 
+use crate::evictions::{Evictions, Witness};
 use crate::journal::{Record, encode_record, read_record};
 use crate::ledger::SKETCH;
 use crate::planted::{Bug, is_planted, planted};
@@ -28,6 +28,9 @@ use crate::tasks::lock;
 
 /// What a panic says that is part of the plan.
 pub(crate) const PLANNED: &str = "the document's task panics as planned";
+
+/// How long a page may go on before it is told that what was stored is gone.
+const EVICTION_TOLD_MS_MAX: u64 = 2_000;
 
 /// What kind of thing is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,7 @@ pub(crate) struct Disk {
     /// One write at a time, in the order in which they came.
     turn: Arc<tokio::sync::Mutex<()>>,
     stall: Arc<tokio::sync::watch::Sender<bool>>,
+    evictions: Evictions,
 }
 
 struct DiskState {
@@ -79,9 +83,6 @@ struct DiskState {
     /// Whoever next reads or appends to a document panics.
     panics: bool,
     syncs: u64,
-    /// How often all that was stored was taken away, and who waits to be told.
-    evictions: u64,
-    watching: Vec<Waker>,
     strikes: Strikes,
     rng: Rng,
 }
@@ -93,8 +94,7 @@ pub(crate) struct DiskStorage {
     boot: u64,
     broken: Arc<AtomicBool>,
     closed: Arc<AtomicBool>,
-    /// Of how many evictions this process was told.
-    told: Arc<AtomicU64>,
+    witness: Witness,
 }
 
 impl Disk {
@@ -109,13 +109,12 @@ impl Disk {
             fsync_fails: false,
             panics: false,
             syncs: 0,
-            evictions: 0,
-            watching: Vec::new(),
             strikes: Strikes::new(owner),
             rng,
         };
         let stall = Arc::new(tokio::sync::watch::Sender::new(false));
-        Self { state: Arc::new(Mutex::new(state)), turn: Arc::default(), stall }
+        let state = Arc::new(Mutex::new(state));
+        Self { state, turn: Arc::default(), stall, evictions: Evictions::default() }
     }
 
     /// A handle for a process that starts now.
@@ -126,7 +125,7 @@ impl Disk {
             boot: state.boot,
             broken: Arc::default(),
             closed: Arc::default(),
-            told: Arc::new(AtomicU64::new(state.evictions)),
+            witness: self.evictions.witness(),
         }
     }
 
@@ -165,8 +164,7 @@ impl Disk {
         state.journal.clear();
         state.synced = 0;
         state.content = MemoryStorage::new();
-        state.evictions += 1;
-        state.watching.drain(..).for_each(Waker::wake);
+        self.evictions.happen();
     }
 
     /// Puts a copy in the place of everything.
@@ -320,6 +318,11 @@ impl DiskStorage {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Whether the process was told of every eviction.
+    pub(crate) fn knows_of_evictions(&self) -> bool {
+        self.witness.is_told_of_all()
+    }
+
     fn panic_as_told(&self) {
         let panics = {
             let mut state = lock(&self.disk.state);
@@ -347,6 +350,7 @@ impl DiskStorage {
         // The sender lives as long as the disk.
         let _ = stall.wait_for(|stalled| !stalled).await;
         self.check().map_err(Refusal::Fault)?;
+        self.witness.notice();
         let (fsync_fails, start, evictions) = {
             let mut state = lock(&self.disk.state);
             if state.write_fault.is_some() && is_planted(Bug::QuotaIsNotReported) {
@@ -359,7 +363,7 @@ impl DiskStorage {
             let start = state.journal.len();
             let bytes = encode_record(&record);
             state.journal.extend(bytes);
-            (std::mem::take(&mut state.fsync_fails), start, state.evictions)
+            (std::mem::take(&mut state.fsync_fails), start, self.disk.evictions.count())
         };
         let mut under_way = UnderWay { storage: self, record: Some(record), start, evictions };
         if is_planted(Bug::DiskAnswersBeforeItWrites) {
@@ -387,6 +391,7 @@ impl DiskStorage {
     /// What can be read now, after as long as reading takes.
     async fn content(&self) -> Result<MemoryStorage, ReadError> {
         self.pause(2).await;
+        self.witness.notice();
         let mut state = lock(&self.disk.state);
         if state.read_fault.is_some() {
             state.strikes.note(Strike::Unreadable);
@@ -417,7 +422,7 @@ impl UnderWay<'_> {
         if state.boot != self.storage.boot {
             return Err(Refusal::Fault(Fault::Closed));
         }
-        if state.evictions != self.evictions {
+        if self.storage.disk.evictions.count() != self.evictions {
             return Err(Refusal::Fault(Fault::Unavailable));
         }
         let done = apply(&state.content, &record);
@@ -441,7 +446,9 @@ impl Drop for UnderWay<'_> {
         }
         let completes = {
             let mut state = lock(&self.storage.disk.state);
-            if state.boot != self.storage.boot || state.evictions != self.evictions {
+            if state.boot != self.storage.boot
+                || self.storage.disk.evictions.count() != self.evictions
+            {
                 return;
             }
             let completes = state.rng.one_in(2);
@@ -548,17 +555,14 @@ impl Storage for DiskStorage {
     }
 
     async fn lost(&self) {
-        poll_fn(|context| {
-            let mut state = lock(&self.disk.state);
-            let is_news = self.told.load(Ordering::Relaxed) < state.evictions;
-            if is_news && !is_planted(Bug::EvictionIsNotTold) {
-                self.told.fetch_add(1, Ordering::Relaxed);
-                return Poll::Ready(());
-            }
-            state.watching.push(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        if is_planted(Bug::EvictionIsNotTold) {
+            return pending().await;
+        }
+        let delay = || {
+            let rng = &mut lock(&self.disk.state).rng;
+            if rng.one_in(2) { 0 } else { rng.below(EVICTION_TOLD_MS_MAX) }
+        };
+        self.witness.next(|| Duration::from_millis(delay())).await;
     }
 }
 

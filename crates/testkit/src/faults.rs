@@ -99,6 +99,10 @@ const LATER: &[Fault] = &[
         let device = r.next_u64();
         if r.one_in(2) { Step::BackupProfile { device } } else { Step::RestoreProfile { device } }
     }),
+    fault("power-lost-after-eviction", |r| {
+        let (device, ms) = (r.next_u64(), r.below(100));
+        Step::CrashAfterEviction { device, ms }
+    }),
     fault("server-disk-stalled", |r| Step::ServerDiskStall { stalled: r.one_in(2) }),
 ];
 

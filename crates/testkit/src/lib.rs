@@ -24,6 +24,7 @@ mod check;
 mod crash;
 mod device;
 mod disk;
+mod evictions;
 pub mod faults;
 mod heal;
 mod hostile;

@@ -99,6 +99,7 @@ bugs! {
         ForgetsAFailedWrite: "a client does not try again to store what could not be stored",
         UndoStaysInMemory: "what undo did is neither stored nor sent",
         ForgetsWhatWaits: "a client does not look again at changes that wait for their time",
+        BelievesAnyTab: "a tab takes what another stored for stored, also where that is gone since",
     }
 }
 

@@ -34,6 +34,7 @@ pub enum Step {
     CopyProfile { device: u64 },
     ClearSiteData { device: u64 },
     EvictSiteData { device: u64 },
+    CrashAfterEviction { device: u64, ms: u64 },
     BackupProfile { device: u64 },
     RestoreProfile { device: u64 },
     Partition { device: u64, partitioned: bool },
@@ -147,6 +148,9 @@ impl Step {
             Self::CopyProfile { .. } => "profile copied",
             Self::ClearSiteData { .. } => "site data cleared",
             Self::EvictSiteData { .. } => "site data evicted under open tabs",
+            Self::CrashAfterEviction { .. } => {
+                "site data evicted, and power lost at a start after it"
+            }
             Self::RestoreProfile { .. } => "profile restored",
             Self::Partition { partitioned: true, .. } => "partitioned",
             Self::Cut { .. } => "connection cut",

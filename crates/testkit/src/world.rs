@@ -192,6 +192,10 @@ impl World {
                 self.crash_at_start(device, power_too, skip).await?;
                 true
             }
+            Step::CrashAfterEviction { device, ms } => {
+                self.crash_after_eviction(device, ms).await?;
+                true
+            }
             Step::ServerCrashAtStart { power_too, skip } => {
                 self.crash_server_at_start(power_too, skip).await?
             }
@@ -369,10 +373,7 @@ impl World {
                 true
             }
             Step::EvictSiteData { device } => {
-                self.check()?;
-                let number = self.pick_device(device);
-                self.devices[number].evict();
-                self.forget_transfers(number);
+                self.evict(self.pick_device(device))?;
                 true
             }
             Step::BackupProfile { device } => {

@@ -2,7 +2,7 @@
 
 use leptos_sync_crdt::{Block, DocId, Writer};
 use leptos_sync_engine::{EngineConfig, SyncEngine, TabLink as _};
-use leptos_sync_storage::MemoryStorage;
+use leptos_sync_storage::{MemoryStorage, Storage as _};
 use leptos_sync_transport::{MemoryTransport, TabBus, TabPort};
 
 use super::device::{FuzzEnv, play, settle};
@@ -41,7 +41,8 @@ async fn talk(bytes: &[u8]) {
         if choices.is_empty() {
             break;
         }
-        say(&stranger, &mut choices);
+        let mark = storage.get_meta("kept").await.expect("memory can be read");
+        say(&stranger, mark, &mut choices);
         if choices.below(2) == 0 {
             bus.deliver();
             tokio::task::yield_now().await;
@@ -60,13 +61,19 @@ async fn talk(bytes: &[u8]) {
 }
 
 /// Posts a message, as a tab may write it that is of another version, or damaged.
-fn say(stranger: &TabPort, choices: &mut Choices<'_>) {
+fn say(stranger: &TabPort, mark: Option<Vec<u8>>, choices: &mut Choices<'_>) {
     let mut out = Writer::new();
     let kind = 1 + choices.below(5) as u8;
     out.u8(kind);
     match kind {
-        1 => {
-            out.u8(choices.below(2) as u8);
+        5 => {
+            let flags = choices.below(4) as u8;
+            out.u8(flags);
+            match mark.filter(|_| choices.below(3) > 0) {
+                _ if flags & 2 == 0 => {}
+                Some(mark) => out.raw(&mark),
+                None => out.u64_le(choices.number()),
+            }
             let parts = choices.below(3);
             out.len(parts);
             for _ in 0..parts {

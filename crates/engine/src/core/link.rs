@@ -13,7 +13,7 @@ use super::doc::{Load, Phase, Rejection};
 use super::records::ServerLife;
 use super::{Core, Now, Output};
 use crate::event::DocEvent;
-use crate::status::{Reason, StorageHealth, SyncState};
+use crate::status::{Reason, SyncState};
 
 /// An attempt that takes longer is given up.
 const DIAL_MS_MAX: u64 = 15_000;
@@ -413,7 +413,7 @@ impl Core {
 
     /// Sends everything that the server lacks and that may be sent.
     pub(super) fn upload(&mut self, now: Now, id: &DocId) {
-        let unsaved_too = self.jobs.health != StorageHealth::Healthy;
+        let unsaved_too = self.jobs.is_failing();
         let Some(doc) = self.docs.get_mut(id) else { return };
         let blocks = doc.take_unsent(unsaved_too || doc.store.refused);
         self.send_changes(now, id, blocks);

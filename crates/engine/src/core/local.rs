@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_protocol::ClientInput;
+use leptos_sync_storage::planted;
 
 use super::doc::{Load, Phase, name};
 use super::tabs::TabMessage;
-use super::{ANY_TIME, Core, Now, Output, Parts};
+use super::{ANY_TIME, Core, Now, Output, Told};
 use crate::event::{DocEvent, Origin};
 
 /// How often a tab tells the others who is in it.
@@ -21,7 +22,12 @@ impl Core {
     /// Another tab posted something.
     pub(crate) fn tab_message(&mut self, now: Now, bytes: &[u8]) {
         match TabMessage::decode(bytes) {
-            Ok(TabMessage::Changes { stored, parts }) => self.told_by_tab(now, parts, stored),
+            Ok(TabMessage::Changes { stored, mark, parts }) => {
+                // What bears another mark is in a store that is gone, or not this tab's yet.
+                let is_here =
+                    (mark.is_some() && mark == self.jobs.kept) || planted!(BelievesAnyTab);
+                self.told_by_tab(now, stored, Told { parts, is_here: stored && is_here });
+            }
             Ok(TabMessage::Want { doc, have }) => self.answer_tab(&doc, &have),
             Ok(TabMessage::Presence { doc, session, payload }) => {
                 self.tab_presence(now, &doc, session, payload);
@@ -32,23 +38,30 @@ impl Core {
         }
     }
 
-    /// Another tab stored changes in one write, or could not store them for now.
-    fn told_by_tab(&mut self, now: Now, parts: Parts, stored: bool) {
-        if stored {
+    /// Another tab stored changes in one write, or could not store them for now. Whether they are
+    /// in what this tab's store is now is another question.
+    fn told_by_tab(&mut self, now: Now, stored: bool, told: Told) {
+        let parts = &told.parts;
+        if stored && parts.len() > 1 && parts.iter().any(|(id, new)| self.lacks_for(id, new)) {
+            // What they build on is stored, too; until it is here, none of them is shown.
+            let ids = parts.iter().map(|(id, _)| id).filter(|id| self.is_loaded(id));
+            let ids = ids.cloned().collect();
+            return self.outputs.push_back(Output::Reread(ids, told));
+        }
+        self.take_told(now, told);
+    }
+
+    /// Takes in what another tab told; what is not here is stored in one write.
+    pub(super) fn take_told(&mut self, now: Now, Told { parts, is_here }: Told) {
+        if is_here {
             self.untie_stored(&parts);
-            if parts.len() > 1 && parts.iter().any(|(id, blocks)| self.lacks_for(id, blocks)) {
-                // What they build on is stored, too; until it is here, none of them is shown.
-                let ids = parts.iter().map(|(id, _)| id).filter(|id| self.is_loaded(id));
-                let ids = ids.cloned().collect();
-                return self.outputs.push_back(Output::Reread(ids, parts));
-            }
         } else if parts.len() > 1 && parts.iter().any(|(id, _)| self.is_open(id)) {
             // Who stores some of them stores all, whether or not anybody here uses the documents.
             parts.iter().for_each(|(id, _)| self.ensure(id));
             self.tie(&parts);
         }
         for (id, blocks) in parts {
-            self.import_from_tab(now, &id, blocks, stored, Origin::OtherTab);
+            self.import_from_tab(now, &id, blocks, is_here, Origin::OtherTab);
         }
     }
 
@@ -77,7 +90,6 @@ impl Core {
         origin: Origin,
     ) {
         let told: BTreeSet<OpId> = blocks.iter().map(name).collect();
-        let stored = stored && !self.jobs.was_lost_lately(now);
         let imported = self.import(now, ANY_TIME, id, blocks.clone(), origin);
         let Some(doc) = self.docs.get_mut(id) else { return };
         if doc.content.borrow().pending_count() > 0 {
@@ -117,7 +129,7 @@ impl Core {
             let tied = tied.filter_map(told).filter(|(told, _)| !told.is_empty());
             let mut parts: Vec<_> = tied.map(|(told, id)| (id, told)).collect();
             parts.push((id.clone(), blocks));
-            let message = TabMessage::Changes { stored, parts };
+            let message = TabMessage::Changes { stored, mark: self.jobs.kept, parts };
             self.outputs.push_back(Output::Post(message.encode()));
         }
         self.post_presence(id);
@@ -173,7 +185,7 @@ impl Core {
         let read = self.docs.iter().filter(|(_, doc)| doc.load == Load::Done);
         let read: Vec<DocId> = read.map(|(id, _)| id.clone()).collect();
         if !read.is_empty() {
-            self.outputs.push_back(Output::Reread(read, Parts::new()));
+            self.outputs.push_back(Output::Reread(read, Told::default()));
         }
         for id in ids {
             let Some(doc) = self.docs.get_mut(&id) else { continue };

@@ -4,8 +4,8 @@ use leptos_sync_crdt::{Doc, DocId, PeerId, VersionVector};
 use leptos_sync_storage::{Snapshot, StoredDoc};
 
 use super::tabs::TabMessage;
-use super::tests::{at, board, changes, loaded, outputs, posted, unread, write};
-use super::{Core, Job, JobResult, Output};
+use super::tests::{MARK, at, board, changes, loaded, outputs, posted, unread, write};
+use super::{Core, Job, JobResult, Output, Told};
 use crate::config::EngineConfig;
 use crate::event::{DocEvent, Origin};
 
@@ -212,11 +212,11 @@ fn what_another_tab_compacted_is_taken_in() {
         };
         outputs(core).into_iter().filter(is_change).count()
     };
-    core.reread_finished(at(1), vec![(board(), stored.clone())], Vec::new());
+    core.reread_finished(at(1), vec![(board(), stored.clone())], Told::default(), 0);
     assert_eq!(changes(&mut core), 1);
     let content = core.open(&board());
     assert_eq!(content.borrow().counter("n"), 6);
-    core.reread_finished(at(2), vec![(board(), stored)], Vec::new());
+    core.reread_finished(at(2), vec![(board(), stored)], Told::default(), 0);
     assert_eq!(changes(&mut core), 0);
     assert!(core.next_job(at(3)).is_none(), "it is stored");
 }
@@ -278,7 +278,10 @@ fn a_tab_that_asks_for_what_is_stored_is_told_nothing() {
     let have = VersionVector::new();
     core.tab_message(at(5), &TabMessage::Want { doc: board(), have }.encode());
     let told = posted(&outputs(&mut core));
-    assert!(matches!(&told[..], [TabMessage::Changes { stored: true, .. }]), "{told:?}");
+    assert!(
+        matches!(&told[..], [TabMessage::Changes { stored: true, mark: Some(MARK), .. }]),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -84,6 +84,14 @@ const ANY_TIME: u64 = u64::MAX;
 
 const LOAD_RETRY_MS: u64 = 5_000;
 
+/// What another tab told of changes that belong together.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) parts: Parts,
+    /// They are in what this tab's store is now.
+    pub(crate) is_here: bool,
+}
+
 /// One effect that the driver has to carry out.
 #[derive(Debug)]
 pub(crate) enum Output {
@@ -91,7 +99,7 @@ pub(crate) enum Output {
     Load(DocId),
     /// Read them again and call `reread_finished`, with what another tab told of them: other tabs
     /// may have written.
-    Reread(Vec<DocId>, Parts),
+    Reread(Vec<DocId>, Told),
     /// Open a connection, then call `connected` or `connect_failed` with the generation.
     Dial { generation: u64 },
     /// Send a frame on the present connection.
@@ -211,7 +219,7 @@ impl Core {
             ids.into_iter().partition(|id| self.docs.contains_key(id));
         closed.iter().for_each(|id| self.ensure(id));
         if !open.is_empty() {
-            self.outputs.push_back(Output::Reread(open, Parts::new()));
+            self.outputs.push_back(Output::Reread(open, Told::default()));
         }
     }
 
@@ -304,7 +312,7 @@ impl Core {
             let Some(doc) = self.docs.get_mut(id) else { continue };
             sends.push((id.clone(), doc.take_new(blocks, !stored)));
         }
-        let message = TabMessage::Changes { stored, parts };
+        let message = TabMessage::Changes { stored, mark: self.jobs.kept, parts };
         self.outputs.push_back(Output::Post(message.encode()));
         for (id, blocks) in sends {
             self.send_changes(now, &id, blocks);
@@ -356,22 +364,22 @@ impl Core {
         self.drop_done(now);
     }
 
-    /// Storage answered a second look.
+    /// Storage answered a second look, which began after so many [`Core::losses`].
     pub(crate) fn reread_finished(
         &mut self,
         now: Now,
         found: Vec<(DocId, StoredDoc)>,
-        told: Parts,
+        told: Told,
+        losses: u32,
     ) {
+        let is_there = losses == self.jobs.losses;
         for (id, stored) in found {
-            self.merge_stored(now, &id, stored);
+            self.merge_stored(now, &id, stored, is_there);
         }
-        for (id, blocks) in told {
-            self.import_from_tab(now, &id, blocks, true, Origin::OtherTab);
-        }
+        self.take_told(now, Told { is_here: told.is_here && is_there, ..told });
     }
 
-    fn merge_stored(&mut self, now: Now, id: &DocId, stored: StoredDoc) {
+    fn merge_stored(&mut self, now: Now, id: &DocId, stored: StoredDoc, is_there: bool) {
         let Some(doc) = self.docs.get(id) else { return };
         let mut blocks = stored.blocks;
         if let Some(snapshot) = stored.snapshot
@@ -385,7 +393,7 @@ impl Core {
                 Err(error) => tracing::warn!(doc = %id, %error, "stored snapshot is damaged"),
             }
         }
-        self.import_from_tab(now, id, blocks, true, Origin::Storage);
+        self.import_from_tab(now, id, blocks, is_there, Origin::Storage);
     }
 
     /// Merges blocks that were not made here; returns those that are new in the document.

@@ -13,7 +13,7 @@ use leptos_sync_protocol::NackCode;
 
 use super::doc::{Load, OpenDoc, Phase, Rejection, Unsaved};
 use super::tabs::TabMessage;
-use super::{Core, Now, Output, Parts};
+use super::{Core, Now, Output, Told};
 use crate::event::DocEvent;
 use crate::status::Reason;
 
@@ -98,7 +98,7 @@ impl Core {
         doc.remote.phase = Phase::Closed;
         if !were_stored {
             // Nothing of ours was stored under the old name, but perhaps the other author's.
-            self.outputs.push_back(Output::Reread(vec![id.clone()], Parts::new()));
+            self.outputs.push_back(Output::Reread(vec![id.clone()], Told::default()));
         }
         for peer in renamed.keys() {
             self.leave_peer(*peer);

@@ -13,7 +13,7 @@ use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot, plante
 use super::doc::{Load, OpenDoc, Unsaved, name};
 use super::local::ADOPT_AFTER_MS;
 use super::records::acked_key;
-use super::{Core, Now, Output, Parts};
+use super::{Core, Now, Output, Parts, Told};
 use crate::config::EngineConfig;
 use crate::status::{StorageFault, StorageHealth};
 
@@ -56,17 +56,16 @@ pub(super) struct Jobs {
     failures: u32,
     /// What was stored may be gone: until that is known, nothing is stored, or counts as saved.
     pub(super) in_doubt: bool,
-    /// When all that was stored was found to be gone.
-    lost_at: Option<u64>,
+    /// What is stored now bears this mark, as far as that is known.
+    pub(super) kept: Option<u64>,
+    /// How often all that was stored was found to be gone.
+    pub(super) losses: u32,
 }
 
-/// For so long after a loss, what others call stored may be from before it.
-const LOSS_PASSES_MS: u64 = 10_000;
-
 impl Jobs {
-    /// Whether what others call stored may be gone.
-    pub(super) fn was_lost_lately(&self, now: Now) -> bool {
-        self.lost_at.is_some_and(|at| now.ms < at + LOSS_PASSES_MS)
+    /// Whether storage is known not to work: while what was stored may be gone, nothing is.
+    pub(super) fn is_failing(&self) -> bool {
+        !self.in_doubt && self.health != StorageHealth::Healthy
     }
 
     pub(super) fn fail(&mut self, now: Now, fault: StorageFault) {
@@ -219,7 +218,7 @@ impl Core {
                     // What is stored is damaged, or changes all the time.
                     doc.unpack();
                 }
-                self.outputs.push_back(Output::Reread(vec![id.clone()], Parts::new()));
+                self.outputs.push_back(Output::Reread(vec![id.clone()], Told::default()));
                 self.jobs.pause(now);
             }
             Err(error) => {
@@ -271,8 +270,7 @@ impl Core {
     /// Sends on what waits in a document for storage that does not work, and what is tied to it,
     /// unless storage may still take it.
     pub(super) fn announce_unstored(&mut self, now: Now, id: &DocId) {
-        let is_failing = self.jobs.health != StorageHealth::Healthy;
-        if !is_failing && self.docs.get(id).is_none_or(|doc| !doc.store.refused) {
+        if !self.jobs.is_failing() && self.docs.get(id).is_none_or(|doc| !doc.store.refused) {
             return;
         }
         let tied = self.tied_with(id);
@@ -307,10 +305,25 @@ impl Core {
         match error {
             // Another tab compacted what this one has not seen: merge it first.
             CompactError::Stale { doc } => {
-                self.outputs.push_back(Output::Reread(vec![doc.clone()], Parts::new()));
+                self.outputs.push_back(Output::Reread(vec![doc.clone()], Told::default()));
             }
             error => self.jobs.fail(now, StorageFault::from(error)),
         }
+    }
+
+    /// The mark of what is stored was found or made, and nothing is known to be gone since.
+    pub(crate) fn storage_marked(&mut self, mark: Option<u64>) {
+        self.jobs.kept = mark;
+    }
+
+    /// The mark of what is stored, as far as it is known.
+    pub(crate) fn storage_mark(&self) -> Option<u64> {
+        self.jobs.kept
+    }
+
+    /// How often all that was stored was found to be gone; for [`Core::reread_finished`].
+    pub(crate) fn losses(&self) -> u32 {
+        self.jobs.losses
     }
 
     /// The platform took storage away, and what was stored may be gone. A change that is stored
@@ -319,13 +332,20 @@ impl Core {
         self.jobs.in_doubt = true;
     }
 
-    /// It was looked at whether what was stored is still there.
-    pub(crate) fn storage_looked_at(&mut self, now: Now, is_kept: bool) {
+    /// Storage was looked at: it bears this mark. With another one than before, or none, what was
+    /// stored counts as gone: what is stored twice is skipped.
+    pub(crate) fn storage_looked_at(&mut self, now: Now, mark: Option<u64>) {
         self.jobs.in_doubt = false;
-        if !is_kept {
-            self.jobs.lost_at = Some(now.ms);
+        if mark.is_none() || mark != self.jobs.kept {
+            self.jobs.losses += 1;
             self.erased(now);
+            if mark.is_some() {
+                // What failed was in what is gone. There is a new store, which works.
+                self.jobs.succeed();
+            }
         }
+        self.jobs.kept = mark;
+        self.announce_all_unstored(now);
         self.drop_done(now);
         self.outputs.push_back(Output::Work);
     }

@@ -2,7 +2,8 @@
 //!
 //! | tag | message | fields |
 //! |---|---|---|
-//! | 1 | changes | stored (0 or 1), count, then for each: document, count, blocks |
+//! | 5 | changes | stored (0 or 1) + 2 if there is a mark, that mark (8), count, then for each: |
+//! | | | document, count, blocks |
 //! | 2 | want | document, version vector: what the asking tab has |
 //! | 3 | presence | document, session (8), present (0 or 1), payload if present |
 //! | 4 | moved | document, author (8), seq, new author (8) |
@@ -13,8 +14,8 @@ use leptos_sync_crdt::{Block, DecodeError, DocId, OpId, PeerId, Reader, VersionV
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TabMessage {
     /// New blocks of each of these documents, in an order in which they can be imported: stored in
-    /// one write, or to be.
-    Changes { stored: bool, parts: Vec<(DocId, Vec<Block>)> },
+    /// one write, or to be. What is stored bears this mark, as far as that is known.
+    Changes { stored: bool, mark: Option<u64>, parts: Vec<(DocId, Vec<Block>)> },
     /// A tab opened the document and would like what is not stored yet, and who is there.
     Want { doc: DocId, have: VersionVector },
     /// Somebody is in the document; without a payload: has left.
@@ -28,9 +29,10 @@ impl TabMessage {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         match self {
-            Self::Changes { stored, parts } => {
-                out.u8(1);
-                out.u8(u8::from(*stored));
+            Self::Changes { stored, mark, parts } => {
+                out.u8(5);
+                out.u8(u8::from(*stored) | u8::from(mark.is_some()) << 1);
+                mark.iter().for_each(|mark| out.u64_le(*mark));
                 out.len(parts.len());
                 for (doc, blocks) in parts {
                     out.str(doc.as_str());
@@ -64,11 +66,12 @@ impl TabMessage {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes);
         let message = match input.u8()? {
-            1 => {
-                let stored = input.u8()? != 0;
+            5 => {
+                let flags = input.u8()?;
+                let mark = if flags & 2 == 0 { None } else { Some(input.u64_le()?) };
                 let count = input.count(1)?;
                 let parts: Result<_, _> = (0..count).map(|_| read_part(&mut input)).collect();
-                Self::Changes { stored, parts: parts? }
+                Self::Changes { stored: flags & 1 != 0, mark, parts: parts? }
             }
             2 => {
                 let doc = read_doc(&mut input)?;
@@ -118,11 +121,14 @@ mod tests {
         let messages = [
             TabMessage::Changes {
                 stored: true,
+                mark: Some(u64::MAX),
                 parts: vec![
                     (doc.clone(), content.blocks_since(&VersionVector::new())),
                     (DocId::new("board/43").expect("a valid id"), Vec::new()),
                 ],
             },
+            TabMessage::Changes { stored: true, mark: None, parts: Vec::new() },
+            TabMessage::Changes { stored: false, mark: Some(7), parts: Vec::new() },
             TabMessage::Want { doc: doc.clone(), have: content.version().clone() },
             TabMessage::Presence { doc: doc.clone(), session: 3, payload: Some(b"Ada".to_vec()) },
             TabMessage::Presence { doc: doc.clone(), session: 3, payload: None },
@@ -137,7 +143,8 @@ mod tests {
     fn damaged_messages_are_refused() {
         assert!(TabMessage::decode(&[]).is_err());
         assert!(TabMessage::decode(&[9, 1, b'd']).is_err());
-        assert!(TabMessage::decode(&[1, 1, 0x7f]).is_err());
-        assert!(TabMessage::decode(&[1, 1, 1, 1, b'd', 1, 0x7f]).is_err());
+        assert!(TabMessage::decode(&[5, 0, 0x7f]).is_err());
+        assert!(TabMessage::decode(&[5, 2, 7, 7, 7, 7]).is_err());
+        assert!(TabMessage::decode(&[5, 0, 1, 1, b'd', 1, 0x7f]).is_err());
     }
 }

@@ -6,7 +6,7 @@ use leptos_sync_storage::{AppendError, CompactError, ReadError, Snapshot, Stored
 use leptos_sync_transport::{Closed, ConnectError};
 
 use super::tabs::TabMessage;
-use super::{Core, Job, JobResult, Loaded, Now, Output};
+use super::{Core, Job, JobResult, Loaded, Now, Output, Told};
 use crate::config::EngineConfig;
 use crate::status::{Reason, StorageFault, StorageHealth, SyncState};
 
@@ -34,9 +34,12 @@ pub(super) fn posted(outputs: &[Output]) -> Vec<TabMessage> {
     posts.collect()
 }
 
+/// The mark of what is stored.
+pub(super) const MARK: u64 = 77;
+
 /// What other tabs are told of changes of the board.
 pub(super) fn changes(stored: bool, blocks: Vec<Block>) -> TabMessage {
-    TabMessage::Changes { stored, parts: vec![(board(), blocks)] }
+    TabMessage::Changes { stored, mark: Some(MARK), parts: vec![(board(), blocks)] }
 }
 
 pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
@@ -50,6 +53,7 @@ pub(super) fn dialed(outputs: &[Output]) -> Option<u64> {
 pub(super) fn unread(has_server: bool) -> Core {
     let mut core = Core::new(EngineConfig::default(), 1, has_server);
     core.peer = PeerId(7);
+    core.storage_marked(Some(MARK));
     core.open(&board());
     core
 }
@@ -333,7 +337,7 @@ fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
     assert!(core.next_job(at(2)).is_none());
     assert_eq!(core.deadline(), None);
     assert!(!core.status().saved_here);
-    core.storage_looked_at(at(3), false);
+    core.storage_looked_at(at(3), Some(MARK + 1));
     let Some(Job::Append(batch)) = core.next_job(at(3)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), vec![first, second])]);
     core.job_finished(at(4), JobResult::Append(Ok(())));
@@ -341,9 +345,31 @@ fn nothing_is_stored_or_counts_as_saved_while_what_was_stored_may_be_gone() {
 
     core.doubt_storage();
     assert!(!core.doc_status(&board()).expect("it is open").saved_here);
-    core.storage_looked_at(at(5), true);
+    core.storage_looked_at(at(5), Some(MARK + 1));
     assert!(core.doc_status(&board()).expect("it is open").saved_here, "it is there");
     assert!(core.next_job(at(5)).is_none());
+}
+
+/// It may have failed because all is gone, and then there is a new store that takes it.
+#[test]
+fn nobody_hears_of_a_change_that_was_not_stored_while_what_was_stored_may_be_gone() {
+    let look = |mark: u64| {
+        let (mut core, _) = stored();
+        let block = write(&mut core, at(2));
+        assert!(matches!(core.next_job(at(2)), Some(Job::Append(_))));
+        outputs(&mut core);
+        core.doubt_storage();
+        core.job_finished(at(3), JobResult::Append(Err(AppendError::Unavailable)));
+        assert!(posted(&outputs(&mut core)).is_empty());
+        core.storage_looked_at(at(4), Some(mark));
+        (posted(&outputs(&mut core)), block, core)
+    };
+    let (told, block, _) = look(MARK);
+    assert_eq!(told, [changes(false, vec![block])], "storage is there, and does not work");
+    let (told, block, mut core) = look(MARK + 1);
+    assert_eq!((told, core.status().storage), (vec![], StorageHealth::Healthy));
+    let Some(Job::Append(batch)) = core.next_job(at(4)) else { panic!("nothing to store") };
+    assert_eq!(batch[0].1.last(), Some(&block), "at once");
 }
 
 #[test]
@@ -352,7 +378,7 @@ fn what_was_read_before_all_was_erased_is_stored_anew_though_it_comes_after() {
     let blocks = content.docs[&board()].content.borrow().blocks_since(&VersionVector::new());
     let mut core = unread(false);
     core.doubt_storage();
-    core.storage_looked_at(at(1), false);
+    core.storage_looked_at(at(1), None);
     let stored = StoredDoc { blocks: blocks.clone(), ..StoredDoc::default() };
     core.load_finished(at(2), &board(), Ok(Loaded { stored, acked: None }));
     assert!(!core.doc_status(&board()).expect("it is open").saved_here);
@@ -360,15 +386,39 @@ fn what_was_read_before_all_was_erased_is_stored_anew_though_it_comes_after() {
     assert_eq!(batch, [(board(), blocks)]);
 }
 
+/// It counts as stored where what is stored bears the same mark, and there only.
 #[test]
 fn what_another_tab_called_stored_before_all_was_erased_is_stored_when_it_comes_after() {
-    let (content, block) = stored();
-    drop(content);
+    let (_, block) = stored();
+    let told = changes(true, vec![block.clone()]).encode();
+    for (mark, is_stored) in [(Some(MARK), true), (Some(MARK + 1), false), (None, false)] {
+        let mut core = loaded(false);
+        core.storage_marked(mark);
+        core.tab_message(at(2), &told);
+        let job = core.next_job(at(2));
+        assert_eq!(job.is_none(), is_stored, "{mark:?}");
+        assert_eq!(core.doc_status(&board()).expect("it is open").saved_here, is_stored);
+        if let Some(Job::Append(batch)) = job {
+            assert_eq!(batch, [(board(), vec![block.clone()])]);
+        }
+    }
+    // Nor does a word without a mark count.
     let mut core = loaded(false);
-    core.doubt_storage();
-    core.storage_looked_at(at(1), false);
+    core.storage_marked(None);
     let parts = vec![(board(), vec![block.clone()])];
-    core.tab_message(at(2), &TabMessage::Changes { stored: true, parts }.encode());
+    core.tab_message(at(2), &TabMessage::Changes { stored: true, mark: None, parts }.encode());
+    assert!(core.next_job(at(2)).is_some());
+}
+
+#[test]
+fn a_second_look_that_began_before_all_was_erased_tells_nothing_of_what_is_stored() {
+    let (_, block) = stored();
+    let found = StoredDoc { blocks: vec![block.clone()], ..StoredDoc::default() };
+    let mut core = loaded(false);
+    let losses = core.losses();
+    core.doubt_storage();
+    core.storage_looked_at(at(1), Some(MARK + 1));
+    core.reread_finished(at(2), vec![(board(), found)], Told::default(), losses);
     let Some(Job::Append(batch)) = core.next_job(at(2)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), vec![block])]);
 }
@@ -380,7 +430,7 @@ fn what_is_closed_while_what_was_stored_may_be_gone_is_stored_anew() {
     // It was opened to be written to, too.
     core.close(at(2), &board());
     core.close(at(2), &board());
-    core.storage_looked_at(at(3), false);
+    core.storage_looked_at(at(3), Some(MARK + 1));
     let Some(Job::Append(batch)) = core.next_job(at(3)) else { panic!("nothing to store") };
     assert_eq!(batch, [(board(), vec![block])]);
     core.job_finished(at(4), JobResult::Append(Ok(())));

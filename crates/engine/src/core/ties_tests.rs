@@ -5,8 +5,8 @@ use leptos_sync_storage::{AppendError, ReadError, StoredDoc};
 
 use super::doc::name;
 use super::tabs::TabMessage;
-use super::tests::{at, board, loaded, move_away, outputs, posted, replacement, write};
-use super::{Core, Job, JobResult, Loaded, Now, Output};
+use super::tests::{MARK, at, board, loaded, move_away, outputs, posted, replacement, write};
+use super::{Core, Job, JobResult, Loaded, Now, Output, Told};
 use crate::event::DocEvent;
 
 pub(super) fn other() -> DocId {
@@ -64,7 +64,7 @@ fn unstored() -> Vec<(DocId, Vec<Block>)> {
 }
 
 fn told(stored: bool, parts: &[(DocId, Vec<Block>)]) -> TabMessage {
-    TabMessage::Changes { stored, parts: parts.to_vec() }
+    TabMessage::Changes { stored, mark: Some(MARK), parts: parts.to_vec() }
 }
 
 #[test]
@@ -178,11 +178,16 @@ fn what_builds_on_something_that_is_not_here_is_read_before_any_of_it_is_shown()
     core.tab_message(at(1), &told(true, &parts).encode());
     let again = outputs(&mut core);
     let [Output::Reread(ids, then)] = &again[..] else { panic!("{again:?}") };
-    assert_eq!((&ids[..], then), (&[board(), other()][..], &parts));
+    assert_eq!((&ids[..], &then.parts), (&[board(), other()][..], &parts));
     // Though one cannot be read, what was told is not lost.
     let blocks = theirs.blocks_since(&VersionVector::new());
     let stored = StoredDoc { snapshot: None, blocks };
-    core.reread_finished(at(2), vec![(other(), stored)], parts.clone());
+    core.reread_finished(
+        at(2),
+        vec![(other(), stored)],
+        Told { parts: parts.clone(), is_here: true },
+        0,
+    );
     let counts = [board(), other()].map(|id| core.open(&id).borrow().counter("n"));
     assert_eq!(counts, [1, 2]);
     assert!(core.next_job(at(2)).is_none(), "all of it is stored");
