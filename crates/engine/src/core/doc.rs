@@ -43,6 +43,8 @@ pub(crate) fn name(block: &Block) -> OpId {
 pub(crate) struct Store {
     pub(crate) queue: Vec<Unsaved>,
     pub(crate) in_flight: Vec<Unsaved>,
+    /// What changes are called now that were written again while they were being written.
+    pub(crate) in_flight_again: BTreeSet<OpId>,
     /// Which unsaved blocks are stored with what, by name.
     pub(crate) ties: LiteMap<OpId, Tie>,
     /// Blocks stored since the snapshot, and their bytes.
@@ -77,6 +79,7 @@ impl Store {
 
     /// Puts back what could not be written.
     pub(crate) fn put_back(&mut self) {
+        self.in_flight_again.clear();
         let later = std::mem::take(&mut self.queue);
         self.queue = std::mem::take(&mut self.in_flight);
         self.queue.extend(later);
@@ -101,6 +104,19 @@ impl Store {
             let stored: BTreeSet<OpId> = stored.into_iter().map(name).collect();
             self.ties.retain(|name, _| !stored.contains(name));
         }
+    }
+
+    /// What was being written is, if under an old name; returns it, by its new one.
+    pub(crate) fn take_written(&mut self) -> Vec<Unsaved> {
+        let again = std::mem::take(&mut self.in_flight_again);
+        let mut written = std::mem::take(&mut self.in_flight);
+        for unsaved in self.queue.iter_mut().filter(|unsaved| again.contains(&name(&unsaved.block)))
+        {
+            let block = unsaved.block.clone();
+            written.push(Unsaved { block, announce: std::mem::take(&mut unsaved.announce) });
+        }
+        self.untie(written.iter().map(|unsaved| &unsaved.block));
+        written
     }
 
     /// Notes that blocks of this document cannot be stored. What is tied to them, in other

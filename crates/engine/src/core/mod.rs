@@ -380,7 +380,10 @@ impl Core {
     }
 
     fn merge_stored(&mut self, now: Now, id: &DocId, stored: StoredDoc, is_there: bool) {
-        let Some(doc) = self.docs.get(id) else { return };
+        let Some(doc) = self.docs.get_mut(id) else { return };
+        if is_there {
+            doc.untie_found(&stored);
+        }
         let mut blocks = stored.blocks;
         if let Some(snapshot) = stored.snapshot
             && !doc.content.borrow().version().covers(&snapshot.version)

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use leptos_sync_crdt::{Block, DocId, OpId, PeerId};
 use leptos_sync_protocol::NackCode;
 
-use super::doc::{Load, OpenDoc, Phase, Rejection, Unsaved};
+use super::doc::{Load, OpenDoc, Phase, Rejection, Unsaved, name};
 use super::tabs::TabMessage;
 use super::{Core, Now, Output, Told};
 use crate::event::DocEvent;
@@ -77,7 +77,7 @@ impl Core {
                 let successor = block.successor();
                 begun.contains(&successor) || known.get(successor) > 0
             })?;
-            Some(OpId::new(again.peer(), again.seq()))
+            Some(name(again))
         };
         while let Some(from) = self.docs.get(id).and_then(doubled) {
             if !self.write_again(now, id, from) {
@@ -132,10 +132,13 @@ impl Core {
             let (peer, seq) = (held.block.peer(), held.block.seq());
             again.moved.iter().any(|(from, _)| from.peer == peer && from.seq <= seq)
         };
-        let unsaved = doc.store.queue.iter().filter(|held| is_moved(held)).count();
+        // Of what others know of, they may have stored some; and what is stored anew may be there.
+        let is_unsaved = |held: &&Unsaved| held.announce && is_moved(held);
+        let unsaved = doc.store.queue.iter().filter(is_unsaved).count();
         doc.store.queue.retain(|held| !is_moved(held));
         // Should it not be stored after all, it is not to be tried again.
-        doc.store.in_flight.retain(|held| !is_moved(held));
+        let in_flight = doc.store.in_flight.extract_if(.., |held| is_moved(held));
+        doc.store.in_flight_again.extend(in_flight.map(|held| again.name(name(&held.block))));
         let ties = std::mem::take(&mut doc.store.ties).into_iter();
         doc.store.ties = ties.map(|(name, tie)| (again.name(name), tie)).collect();
         // A replacement in progress stores what is unsaved, too.

@@ -104,19 +104,21 @@ impl Core {
         Some(job)
     }
 
-    /// Puts the document as it is now in the place of what is stored.
+    /// Puts the document as it is now in the place of what is stored, but for what is to be stored
+    /// with changes of other documents.
     fn replace_job(&mut self) -> Option<Job> {
         let is_due = |doc: &OpenDoc| doc.store.is_outdated() && doc.load != Load::Reading;
         let (id, doc) = self.docs.iter_mut().find(|(_, doc)| is_due(doc))?;
+        let part = if doc.store.ties.is_empty() { None } else { Some(doc.untied()?) };
+        let content = doc.content.borrow();
+        let content = part.as_ref().unwrap_or(&content);
+        let (version, bytes) = (content.version().clone(), content.encode_snapshot());
+        let is_in = |unsaved: &Unsaved| version.get(unsaved.block.peer()) >= unsaved.block.end();
+        let queue = std::mem::take(&mut doc.store.queue);
+        (doc.store.in_flight, doc.store.queue) = queue.into_iter().partition(is_in);
         doc.store.replacing = doc.store.moved.len();
         doc.store.is_packing = std::mem::take(&mut doc.store.packed);
-        if doc.store.ties.is_empty() {
-            // All of it is in the snapshot.
-            doc.store.in_flight = std::mem::take(&mut doc.store.queue);
-        }
-        let content = doc.content.borrow();
-        let snapshot =
-            Snapshot { version: content.version().clone(), bytes: content.encode_snapshot() };
+        let snapshot = Snapshot { version, bytes };
         Some(Job::Replace { doc: id.clone(), snapshot, moved: doc.store.moved.clone() })
     }
 
@@ -173,11 +175,10 @@ impl Core {
         self.jobs.succeed();
         let mut parts = Parts::new();
         for (id, doc) in &mut self.docs {
-            let stored = std::mem::take(&mut doc.store.in_flight);
+            let stored = doc.store.take_written();
             if stored.is_empty() {
                 continue;
             }
-            doc.store.untie(stored.iter().map(|unsaved| &unsaved.block));
             doc.store.log_blocks += stored.len();
             doc.store.log_bytes +=
                 stored.iter().map(|unsaved| unsaved.block.bytes().len()).sum::<usize>();

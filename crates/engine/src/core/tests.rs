@@ -552,3 +552,12 @@ fn an_attempt_is_given_up_after_fifteen_seconds() {
     assert!(!gives_up(&mut core, 15_004));
     assert!(gives_up(&mut core, 15_005));
 }
+
+/// It may be there: a store skips what it has.
+#[test]
+fn what_is_stored_anew_is_replaced_when_it_is_written_again() {
+    let (mut core, block) = stored();
+    core.erased(at(2));
+    let from = move_away(&mut core, &block);
+    assert_eq!(replacement(&mut core), [from]);
+}

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use leptos_sync_crdt::{Block, DocId};
+use leptos_sync_crdt::{Block, Doc, DocId, VersionVector};
+use leptos_sync_storage::StoredDoc;
 use litemap::LiteMap;
 
-use super::Core;
 use super::doc::{Load, OpenDoc, Unsaved, name};
+use super::{ANY_TIME, Core};
 
 /// Names changes that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +91,39 @@ impl Core {
 }
 
 impl OpenDoc {
+    /// Unties what was found to be stored, be it under the name that it had before.
+    pub(super) fn untie_found(&mut self, stored: &StoredDoc) {
+        if self.store.ties.is_empty() {
+            return;
+        }
+        let mut found =
+            stored.snapshot.as_ref().map(|kept| kept.version.clone()).unwrap_or_default();
+        stored.blocks.iter().for_each(|block| found.extend(block.peer(), block.end()));
+        for (peer, (from, to)) in &self.renamed {
+            found.extend(*to, found.get(*peer).saturating_sub(*from));
+        }
+        self.store.ties.retain(|name, _| !found.contains(*name));
+    }
+
+    /// The document without what is tied to other documents, and what builds on that. `None` if it
+    /// cannot be taken apart.
+    pub(super) fn untied(&self) -> Option<Doc> {
+        let content = self.content.borrow();
+        let mut free = VersionVector::new();
+        let mut blocks = content.blocks_since(&free);
+        blocks.retain(|block| {
+            let is_tied = self.store.ties.contains_key(&name(block));
+            let is_free = !is_tied && block.builds_on().all(|dep| free.contains(dep));
+            if is_free {
+                free.extend(block.peer(), block.end());
+            }
+            is_free
+        });
+        let mut part = Doc::new(content.peer());
+        part.import(ANY_TIME, blocks).ok()?;
+        Some(part)
+    }
+
     /// How the unsaved blocks from there on are tied. Before the stored part is known, that counts
     /// blocks that may still be waiting for it.
     fn ties_from(&self, count: usize) -> BTreeSet<Tie> {

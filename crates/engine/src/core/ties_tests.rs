@@ -1,9 +1,10 @@
 //! Transactions over several documents: stored in one write, told in one message.
 
-use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, PeerId, VersionVector};
+use leptos_sync_crdt::{Block, DecodeError, Doc, DocId, OpId, PeerId, VersionVector};
 use leptos_sync_storage::{AppendError, ReadError, StoredDoc};
 
 use super::doc::name;
+use super::link_tests::store;
 use super::tabs::TabMessage;
 use super::tests::{MARK, at, board, loaded, move_away, outputs, posted, replacement, write};
 use super::{Core, Job, JobResult, Loaded, Now, Output, Told};
@@ -328,4 +329,83 @@ fn what_a_replacement_has_of_tied_changes_is_replaced_when_they_are_written_agai
     let from = move_away(&mut core, &parts[0].1[0]);
     core.job_finished(at(3), JobResult::Replace(board(), Ok(())));
     assert_eq!(replacement(&mut core), [from]);
+}
+
+#[test]
+fn a_replacement_leaves_out_what_is_stored_with_changes_of_other_documents_only() {
+    let mut core = both_loaded(false);
+    let first = write(&mut core, at(1));
+    store(&mut core, at(1));
+    move_away(&mut core, &first);
+    let parts = write_both(&mut core, at(2));
+    let after = write(&mut core, at(3));
+    let Some(Job::Replace { snapshot, .. }) = core.next_job(at(4)) else {
+        panic!("no replacement")
+    };
+    let tied = &parts[0].1[0];
+    assert_eq!(snapshot.version.get(tied.peer()), 0);
+    assert_eq!(snapshot.version.get(first.successor()), first.end());
+    core.job_finished(at(5), JobResult::Replace(board(), Ok(())));
+    let Some(Job::Append(mut batch)) = core.next_job(at(5)) else { panic!("nothing to append") };
+    assert_eq!(batch[0].1.pop(), Some(after));
+    assert_eq!(batch, parts);
+}
+
+#[test]
+fn what_is_written_again_while_it_is_being_stored_is_told_with_what_it_is_tied_to() {
+    let mut core = both_loaded(false);
+    let parts = write_both(&mut core, at(1));
+    assert!(matches!(core.next_job(at(1)), Some(Job::Append(_))));
+    let from = move_away(&mut core, &parts[0].1[0]);
+    outputs(&mut core);
+    core.job_finished(at(2), JobResult::Append(Ok(())));
+    let told = posted(&outputs(&mut core));
+    let [TabMessage::Changes { stored: true, parts: now, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(now[0].1[0].peer(), parts[0].1[0].successor());
+    assert_eq!(now[1], parts[1]);
+    // It is on the disk, under its old name.
+    let Some(Job::Replace { snapshot, moved, .. }) = core.next_job(at(3)) else {
+        panic!("no replacement")
+    };
+    assert_eq!((snapshot.version.get(now[0].1[0].peer()), moved), (now[0].1[0].end(), vec![from]));
+    core.job_finished(at(4), JobResult::Replace(board(), Ok(())));
+    assert_eq!(posted(&outputs(&mut core)), [], "all of it was told");
+    assert!(core.status().saved_here);
+}
+
+#[test]
+fn what_is_written_again_while_storing_it_fails_is_stored_with_what_it_is_tied_to() {
+    let mut core = both_loaded(false);
+    let parts = write_both(&mut core, at(1));
+    assert!(matches!(core.next_job(at(1)), Some(Job::Append(_))));
+    move_away(&mut core, &parts[0].1[0]);
+    core.job_finished(at(2), JobResult::Append(Err(AppendError::Unavailable)));
+    let Some(Job::Replace { snapshot, .. }) = core.next_job(at(9_000)) else {
+        panic!("no replacement")
+    };
+    assert_eq!(snapshot.version, VersionVector::new());
+    core.job_finished(at(9_000), JobResult::Replace(board(), Ok(())));
+    let Some(Job::Append(batch)) = core.next_job(at(9_001)) else { panic!("nothing to append") };
+    assert_eq!(batch.len(), 2);
+}
+
+#[test]
+fn what_is_found_to_be_stored_is_tied_to_nothing_any_more() {
+    let mut core = both_loaded(false);
+    let parts = unstored();
+    core.tab_message(at(1), &told(false, &parts).encode());
+    assert_eq!(core.docs[&board()].store.ties.len(), 1);
+    let block = &parts[0].1[0];
+    let found = StoredDoc { snapshot: None, blocks: vec![block.clone()] };
+    core.reread_finished(at(2), vec![(board(), found.clone())], Told::default(), 0);
+    assert!(core.docs[&board()].store.ties.is_empty());
+    // Be it under the name that it had before.
+    let mut core = both_loaded(false);
+    core.tab_message(at(1), &told(false, &parts).encode());
+    move_away(&mut core, block);
+    assert!(core.docs[&board()].store.ties.contains_key(&OpId::new(block.successor(), 0)));
+    core.reread_finished(at(2), vec![(board(), found)], Told::default(), 0);
+    assert!(core.docs[&board()].store.ties.is_empty());
 }
