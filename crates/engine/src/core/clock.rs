@@ -15,8 +15,8 @@ const ERROR_MS_MAX: u64 = 30_000;
 pub(super) struct Clock {
     /// How far the server's wall clock is ahead of ours, when it matters.
     offset_ms: i64,
-    /// The server said so, in this start.
-    is_told: bool,
+    /// What the server last said the time is, and when by the monotonic clock; in this start.
+    told: Option<(u64, u64)>,
     /// What the next start is to know is not written yet.
     pub(super) is_due: bool,
     /// It is being written.
@@ -27,12 +27,22 @@ impl Clock {
     fn is_ahead(&self) -> bool {
         self.offset_ms < 0
     }
+
+    /// What time it is by the server and the monotonic clock, which may stand still while the
+    /// device sleeps, but never goes fast.
+    fn server_ms(&self, now: Now) -> Option<u64> {
+        let (server_ms, at) = self.told?;
+        Some(server_ms.saturating_add(now.ms.saturating_sub(at)))
+    }
 }
 
 impl Core {
-    /// The wall clock, set right by the server's when it was clearly wrong.
+    /// The wall clock, set right by the server's when it was clearly wrong. Where it is put back
+    /// after that, the time goes on: it may have been put right.
     pub(crate) fn wall_ms(&self, now: Now) -> u64 {
-        now.wall_ms.saturating_add_signed(self.clock.offset_ms)
+        let by_wall = now.wall_ms.saturating_add_signed(self.clock.offset_ms);
+        let by_server = self.clock.server_ms(now).unwrap_or(0);
+        if by_wall.saturating_add(ERROR_MS_MAX) < by_server { by_server } else { by_wall }
     }
 
     /// The server said what the time is.
@@ -42,14 +52,23 @@ impl Core {
         let clock = &mut self.clock;
         let was_noted = clock.is_ahead();
         clock.offset_ms = if is_wrong { ahead } else { 0 };
-        clock.is_told = true;
+        clock.told = Some((server_ms, now.ms));
         clock.is_due |= was_noted || clock.is_ahead();
+    }
+
+    /// The server, which is there, finds that a change is from the future: the clock was put
+    /// forward since it said what the time is. The device cannot have been asleep.
+    pub(super) fn mind_the_time(&mut self, now: Now) {
+        if let Some(server_ms) = self.clock.server_ms(now) {
+            self.tell_time(now, server_ms);
+            self.outputs.push_back(Output::Work);
+        }
     }
 
     /// What an earlier start noted of the clock was read.
     pub(crate) fn clock_found(&mut self, noted: &[u8]) {
         let Ok(ahead) = <[u8; 8]>::try_from(noted).map(u64::from_le_bytes) else { return };
-        if self.clock.is_told {
+        if self.clock.told.is_some() {
             // The server was faster: what is noted is replaced, or taken back.
             self.clock.is_due = true;
             self.outputs.push_back(Output::Work);
@@ -70,7 +89,11 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use leptos_sync_crdt::VersionVector;
+    use leptos_sync_protocol::NackCode;
+
     use super::super::JobResult;
+    use super::super::link_tests::{Wire, written_and_sent};
     use super::super::tests::{at, loaded};
     use super::*;
 
@@ -104,6 +127,37 @@ mod tests {
         assert_eq!(noted(&mut next, now), Some(None));
         next.tell_time(now, now.wall_ms);
         assert_eq!(noted(&mut next, now), None, "there is nothing to take back");
+    }
+
+    #[test]
+    fn a_clock_that_is_put_forward_later_is_set_right_when_the_server_finds_that() {
+        let mut core = loaded(true);
+        let first = at(0);
+        core.mind_the_time(first);
+        assert_eq!(core.wall_ms(first), first.wall_ms, "nobody said what the time is");
+        core.tell_time(first, first.wall_ms);
+        let later = Now { ms: 5_000, wall_ms: at(5_000).wall_ms + HOUR_MS };
+        assert_eq!(core.wall_ms(later), later.wall_ms, "nobody can know");
+        core.mind_the_time(later);
+        assert_eq!(core.wall_ms(later), at(5_000).wall_ms);
+        assert_eq!(noted(&mut core, later), Some(Some(HOUR_MS.to_le_bytes().to_vec())));
+        // Put right again, it is not taken for one that is an hour slow.
+        assert_eq!(core.wall_ms(at(9_000)), at(9_000).wall_ms);
+        let slow = Now { ms: 9_000, wall_ms: later.wall_ms + 4_000 - ERROR_MS_MAX };
+        assert_eq!(core.wall_ms(slow), at(9_000).wall_ms - ERROR_MS_MAX, "or by a little");
+        // While it sleeps, the other clock may stand still.
+        let woken = Now { ms: 9_000, wall_ms: later.wall_ms + HOUR_MS };
+        assert_eq!(core.wall_ms(woken), at(5_000).wall_ms + HOUR_MS);
+    }
+
+    #[test]
+    fn what_is_written_after_a_change_was_from_the_future_is_of_now() {
+        let (mut wire, _) = Wire::opened(at(0), loaded(true), VersionVector::new());
+        let later = Now { ms: 5, wall_ms: at(5).wall_ms + HOUR_MS };
+        let block = written_and_sent(&mut wire, later);
+        assert_eq!(wire.core.wall_ms(later), later.wall_ms);
+        wire.refuse(later, &block, NackCode::ClockSkew, 0);
+        assert_eq!(wire.core.wall_ms(later), at(5).wall_ms);
     }
 
     #[test]

@@ -386,7 +386,10 @@ impl Core {
         let (reason, retry_at) = match code {
             NackCode::DuplicatePeer => return self.conflict(now, id, peer, seq),
             NackCode::Forbidden => (Reason::Forbidden, None),
-            NackCode::ClockSkew => (Reason::ClockSkew, later(SKEW_RETRY_MS)),
+            NackCode::ClockSkew => {
+                self.mind_the_time(now);
+                (Reason::ClockSkew, later(SKEW_RETRY_MS))
+            }
             code if code.is_temporary() => (Reason::Rejected(code), later(REFUSED_RETRY_MS)),
             code => (Reason::Rejected(code), None),
         };
