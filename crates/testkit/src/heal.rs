@@ -193,12 +193,15 @@ impl World {
             let mut docs = others.filter_map(|tab| tab.docs.get(&id));
             docs.any(|open| open.handle.peers().iter().any(|peer| peer.payload == HERE))
         };
-        if let Some(open) = self.devices[0].tabs.first().and_then(|tab| tab.docs.get(&id)) {
-            open.handle.set_presence(Some(HERE.to_vec()));
-        }
         let missing = |is: bool, what: &str| Ok((!is).then(|| what.to_owned()));
         let what = "whoever is there is shown";
-        let appears = |world: &mut Self| missing(shown(world), "nobody sees them");
+        let appears = |world: &mut Self| {
+            // The page may have been loaded anew since: a token may end just now.
+            if let Some(open) = world.devices[0].tabs.first().and_then(|tab| tab.docs.get(&id)) {
+                open.handle.set_presence(Some(HERE.to_vec()));
+            }
+            missing(shown(world), "nobody sees them")
+        };
         self.until(PRESENCE_MS_MAX, what, appears).await?;
         let machine_too = self.steps.is_multiple_of(2);
         self.devices[0].kill_tab(0, machine_too);
