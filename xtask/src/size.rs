@@ -29,14 +29,19 @@ pub(crate) struct SizeArgs {
     /// Weigh the engine alone, as a bare module less one that does the same without it.
     #[arg(long)]
     engine: bool,
-    /// Write that to docs/size.md; `wasm-opt` must be on PATH.
-    #[arg(long, requires = "engine")]
+    /// Write what was weighed to docs/size.md; `wasm-opt` must be on PATH for the engine.
+    #[arg(long)]
     record: bool,
 }
 
-/// What is before the table that `--record` writes, and what is behind it.
-const TABLE: [&str; 2] =
-    ["<!-- written by `cargo xtask size --engine --record` -->\n", "<!-- end of that -->"];
+/// What is before the table of the engine that `--record` writes.
+const ENGINE_TABLE: &str = "<!-- written by `cargo xtask size --engine --record` -->\n";
+
+/// And before that of the notebook.
+const APP_TABLE: &str = "<!-- written by `cargo xtask size --record` -->\n";
+
+/// What is behind either.
+const TABLE_END: &str = "<!-- end of that -->";
 
 /// One thing measured, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +101,11 @@ pub(crate) fn run(args: &SizeArgs) -> Result<()> {
         measure(&workspace, args.json)?
     };
     if args.record {
-        ensure!(shell::find_program(&["wasm-opt"]).is_some(), "install wasm-opt first: it counts");
+        let has_optimizer = shell::find_program(&["wasm-opt"]).is_some();
+        ensure!(has_optimizer || !args.engine, "install wasm-opt first: it counts");
+        let start = if args.engine { ENGINE_TABLE } else { APP_TABLE };
         let page = workspace.root.join("docs/size.md");
-        fs::write(&page, with_table(&fs::read_to_string(&page)?, &rows)?)?;
+        fs::write(&page, with_table(&fs::read_to_string(&page)?, start, &rows)?)?;
     }
     if args.json {
         let map: serde_json::Map<_, _> =
@@ -165,10 +172,9 @@ pub(crate) fn size_of(file: &Path) -> Result<Size> {
 }
 
 /// The page with these rows in its table.
-fn with_table(page: &str, rows: &[(&str, Size)]) -> Result<String> {
-    let [start, end] = TABLE;
+fn with_table(page: &str, start: &str, rows: &[(&str, Size)]) -> Result<String> {
     let parts = page.split_once(start).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(end)?;
+        let (_, after) = rest.split_once(TABLE_END)?;
         Some((before, after))
     });
     let (before, after) = parts.context("docs/size.md has no place for the table")?;
@@ -176,7 +182,7 @@ fn with_table(page: &str, rows: &[(&str, Size)]) -> Result<String> {
     for (name, Size { raw, gzip, brotli }) in rows {
         table += &format!("| {name} | {raw} | {gzip} | {brotli} |\n");
     }
-    Ok([before, start, &table, end, after].concat())
+    Ok([before, start, &table, TABLE_END, after].concat())
 }
 
 fn print(rows: &[(&str, Size)]) {
@@ -199,14 +205,15 @@ mod tests {
 
     #[test]
     fn a_page_has_the_last_table_and_all_that_is_around_it() {
-        let [start, end] = TABLE;
-        let page = |table: &str| format!("before\n{start}{table}{end}\nafter\n");
-        let size = Size { raw: 3, gzip: 2, brotli: 1 };
-        let once = with_table(&page("old"), &[("a", size)]).expect("it has a place");
+        let table = |start: &str| format!("{start}old{TABLE_END}\n");
+        let page = format!("before\n{}{}after\n", table(ENGINE_TABLE), table(APP_TABLE));
+        let rows = [("a", Size { raw: 3, gzip: 2, brotli: 1 })];
+        let once = with_table(&page, APP_TABLE, &rows).expect("it has a place");
         assert!(once.contains("| a | 3 | 2 | 1 |"), "{once}");
-        assert_eq!(with_table(&once, &[("a", size)]).expect("it has a place"), once);
-        assert!(once.starts_with("before") && once.ends_with("after\n") && !once.contains("old"));
-        assert!(with_table("no place", &[]).is_err());
+        assert_eq!(with_table(&once, APP_TABLE, &rows).expect("it has a place"), once);
+        assert!(once.starts_with("before") && once.ends_with("after\n"));
+        assert_eq!(once.matches("old").count(), 1, "the other table is as it was");
+        assert!(with_table("no place", ENGINE_TABLE, &rows).is_err());
     }
 
     #[test]
