@@ -110,6 +110,9 @@ fn try_mutants(
     std::fs::create_dir_all(&output)?;
     let mut command = workspace.cargo(["mutants", "--test-tool=nextest", "--no-shuffle"]);
     command.arg(&package).arg("--output").arg(&output).arg(format!("--jobs={}", args.jobs));
+    // Each job has a copy of the sources, and builds it beside it: in one place for all, one would
+    // test what another has changed.
+    command.env_remove("CARGO_TARGET_DIR");
     if !subject.features.is_empty() {
         command.arg(format!("--features={}", subject.features));
     }
