@@ -19,7 +19,8 @@ pub trait Env: Send + Sync + 'static {
     /// Runs a task to its end.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Does what takes long, away from the threads that serve sockets.
+    /// Does what takes long, away from the threads that serve sockets. Returns at once; should the
+    /// work panic, or never be done, it is dropped, and nothing else comes to harm.
     fn aside(&self, work: Box<dyn FnOnce() + Send>);
 }
 

@@ -64,6 +64,11 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if !cfg!(all(planted, tokio_unstable)) {
+        // Without, a seed does not decide everything, and bugs of the product cannot be planted.
+        eprintln!("error: run `cargo xtask sim`, which compiles this program as it has to be");
+        return ExitCode::FAILURE;
+    }
     if args.faults {
         faults::all().for_each(|fault| println!("{:>5} {}", fault.chance, fault.name));
         return ExitCode::SUCCESS;

@@ -75,6 +75,15 @@ pub struct Outcome {
     pub violation: Option<String>,
 }
 
+impl Outcome {
+    fn compared_with(mut self, again: &Self) -> Self {
+        if (self.digest, &self.faults) != (again.digest, &again.faults) {
+            self.violation = Some("played twice, it went two ways".to_owned());
+        }
+        self
+    }
+}
+
 /// A world that failed, and the steps that are enough for it.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -118,11 +127,7 @@ impl Run {
     /// Lives through it twice: it is a violation of its own if that differs.
     #[must_use]
     pub fn play_twice(&self) -> Outcome {
-        let (mut once, again) = (self.play(), self.play());
-        if cfg!(tokio_unstable) && (once.digest, &once.faults) != (again.digest, &again.faults) {
-            once.violation = Some("played twice, it went two ways".to_owned());
-        }
-        once
+        self.play().compared_with(&self.play())
     }
 
     /// The fewest steps that still fail in the same way, found by leaving out ever smaller parts,
@@ -212,6 +217,19 @@ async fn live(world: &mut World, steps: &[Step]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_ends_in_two_ways_is_a_violation() {
+        let outcome = |digest, kills| {
+            let faults = BTreeMap::from([("tab killed", kills)]);
+            Outcome { digest, faults, ..Outcome::default() }
+        };
+        let compared = |again: Outcome| outcome(7, 1).compared_with(&again).violation.is_some();
+        assert_eq!(
+            [outcome(7, 1), outcome(8, 1), outcome(7, 2)].map(compared),
+            [false, true, true]
+        );
+    }
 
     #[test]
     fn a_violation_is_of_the_same_kind_whatever_it_strikes() {

@@ -56,10 +56,11 @@ impl Core {
         clock.is_due |= was_noted || clock.is_ahead();
     }
 
-    /// The server, which is there, finds that a change is from the future: the clock was put
-    /// forward since it said what the time is. The device cannot have been asleep.
+    /// The server, which is there, finds that a change is from the future. Where the clock was put
+    /// forward since it said what the time is, that is why: the device cannot have been asleep.
     pub(super) fn mind_the_time(&mut self, now: Now) {
-        if let Some(server_ms) = self.clock.server_ms(now) {
+        let Some(server_ms) = self.clock.server_ms(now) else { return };
+        if self.wall_ms(now) > server_ms.saturating_add(ERROR_MS_MAX) {
             self.tell_time(now, server_ms);
             self.outputs.push_back(Output::Work);
         }
@@ -141,6 +142,8 @@ mod tests {
         core.mind_the_time(later);
         assert_eq!(core.wall_ms(later), at(5_000).wall_ms);
         assert_eq!(noted(&mut core, later), Some(Some(HOUR_MS.to_le_bytes().to_vec())));
+        core.mind_the_time(later);
+        assert_eq!(noted(&mut core, later), None, "each change that was refused says the same");
         // Put right again, it is not taken for one that is an hour slow.
         assert_eq!(core.wall_ms(at(9_000)), at(9_000).wall_ms);
         let slow = Now { ms: 9_000, wall_ms: later.wall_ms + 4_000 - ERROR_MS_MAX };

@@ -106,7 +106,8 @@ impl Store {
         }
     }
 
-    /// What was being written is, if under an old name; returns it, by its new one.
+    /// Counts what was being written as stored, and returns it: by its new name what was written
+    /// again meanwhile, though it is stored under its old one until the document is replaced.
     pub(crate) fn take_written(&mut self) -> Vec<Unsaved> {
         let again = std::mem::take(&mut self.in_flight_again);
         let mut written = std::mem::take(&mut self.in_flight);
